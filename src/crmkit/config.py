@@ -1,0 +1,187 @@
+"""What a host may set, in one place; the defaults are the ones the documentation states."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import attrs
+
+from crmkit.errors import InvalidInput
+
+
+@attrs.frozen
+class Tier:
+    """A loyalty tier and the qualifying points from which it begins."""
+
+    name: str
+    from_points: int
+
+
+@attrs.frozen(kw_only=True)
+class Kind:
+    """A kind of activity and what it does to a customer's metrics.
+
+    `counts` names the counters of `Metrics` that rise by one and `dates` the pairs of
+    first and last dates (``booking``, ``order``, ``visit``) that it moves. With `spends`
+    its amount adds to the spend; with `paid_is_order` it counts as an order where it
+    carries an amount. `role` is what it does to the other facts with its reference:
+    ``happens`` (nothing), ``completes``, ``cancels`` or ``refunds`` them.
+    """
+
+    name: str
+    counts: tuple[str, ...] = ()
+    dates: tuple[str, ...] = ()
+    spends: bool = False
+    paid_is_order: bool = False
+    needs_amount: bool = False
+    role: Literal["happens", "completes", "cancels", "refunds"] = "happens"
+
+
+DEFAULT_KINDS = (
+    Kind(name="purchase", counts=("orders",), dates=("order",), spends=True, needs_amount=True),
+    Kind(name="order", counts=("orders",), dates=("order",), spends=True, needs_amount=True),
+    Kind(name="ticket", counts=("orders",), dates=("order",), spends=True),
+    Kind(
+        name="booking", counts=("bookings",), dates=("booking",), spends=True, paid_is_order=True
+    ),
+    Kind(name="completion", role="completes"),
+    Kind(name="cancellation", counts=("cancellations",), role="cancels"),
+    Kind(name="no_show", counts=("no_shows",), role="cancels"),
+    Kind(name="refund", counts=("refunds",), role="refunds"),
+    Kind(name="visit", counts=("visits",), dates=("visit",)),
+    Kind(name="check_in", counts=("visits",), dates=("visit",)),
+    Kind(name="attendance", counts=("visits", "events_attended"), dates=("visit",)),
+    Kind(name="consumption", spends=True),
+    Kind(name="review", counts=("reviews",)),
+    Kind(name="feedback"),
+    Kind(name="referral", counts=("referrals",)),
+    Kind(name="support"),
+    Kind(name="interaction"),
+    Kind(name="message_delivered"),
+    Kind(name="message_opened"),
+    Kind(name="message_clicked"),
+)
+
+
+@attrs.frozen(kw_only=True)
+class EarnRule:
+    """Points for an activity of one kind.
+
+    `where` names payload values that must be equal; `completed` asks that the
+    booking took place. Of several rules that fit one activity the best one pays.
+    """
+
+    name: str
+    kind: str
+    points: int
+    where: Mapping[str, Any] = attrs.field(factory=dict)
+    completed: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Lifecycle:
+    """Days that part new, active, at-risk and churned customers."""
+
+    new_days: int = 30
+    active_days: int = 90
+    churned_days: int = 180
+
+
+@attrs.frozen(kw_only=True)
+class SpendingBands:
+    """Where the spending bands begin, in major units: low below `medium`, vip above `vip`."""
+
+    medium: int = 100
+    high: int = 500
+    vip: int = 1000
+
+
+DEFAULT_TIERS = (
+    Tier("BRONZE", 0),
+    Tier("SILVER", 1_000),
+    Tier("GOLD", 3_000),
+    Tier("PLATINUM", 6_000),
+)
+
+DEFAULT_EARN_RULES = (
+    EarnRule(name="booking_completed", kind="booking", points=100, completed=True),
+    EarnRule(
+        name="party_completed",
+        kind="booking",
+        points=200,
+        where={"type": "party"},
+        completed=True,
+    ),
+    EarnRule(name="referral", kind="referral", points=50),
+    EarnRule(name="review", kind="review", points=25),
+)
+
+
+def _check_zone(_: object, __: object, value: str) -> None:
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise InvalidInput("not a time zone of the IANA database", field="timezone") from error
+
+
+def _check_currency(_: object, __: object, value: str) -> None:
+    if len(value) != 3 or not value.isascii() or not value.isalpha() or not value.isupper():
+        raise InvalidInput("expected three capital letters (ISO 4217)", field="currency")
+
+
+def _check_region(_: object, __: object, value: str | None) -> None:
+    if value is not None and (len(value) != 2 or not value.isascii() or not value.isupper()):
+        raise InvalidInput("expected two capital letters (ISO 3166-1)", field="region")
+
+
+def _check_tiers(_: object, __: object, value: tuple[Tier, ...]) -> None:
+    starts = [tier.from_points for tier in value]
+    if not value or starts[0] != 0 or starts != sorted(set(starts)):
+        raise InvalidInput("tiers begin at 0 points and rise strictly", field="tiers")
+    if len({tier.name for tier in value}) != len(value):
+        raise InvalidInput("tier names are unique", field="tiers")
+
+
+def _check_kinds(_: object, __: object, value: tuple[Kind, ...]) -> None:
+    if len({kind.name for kind in value}) != len(value):
+        raise InvalidInput("names of kinds are unique", field="kinds")
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """Settings of one tenant.
+
+    `region` is the country whose national phone format is understood; without it
+    phone numbers must carry their ``+`` prefix.
+    """
+
+    currency: str = attrs.field(default="EUR", validator=_check_currency)
+    timezone: str = attrs.field(default="UTC", validator=_check_zone)
+    region: str | None = attrs.field(default=None, validator=_check_region)
+    tiers: tuple[Tier, ...] = attrs.field(
+        default=DEFAULT_TIERS, converter=tuple, validator=_check_tiers
+    )
+    earn_rules: tuple[EarnRule, ...] = attrs.field(default=DEFAULT_EARN_RULES, converter=tuple)
+    kinds: tuple[Kind, ...] = attrs.field(
+        default=DEFAULT_KINDS, converter=tuple, validator=_check_kinds
+    )
+    lifecycle: Lifecycle = attrs.field(factory=Lifecycle)
+    spending_bands: SpendingBands = attrs.field(factory=SpendingBands)
+    lifetime_horizon_days: int = 365
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The tenant's time zone."""
+        return ZoneInfo(self.timezone)
+
+    @property
+    def kinds_by_name(self) -> Mapping[str, Kind]:
+        """The kinds of activity, by their names."""
+        return {kind.name: kind for kind in self.kinds}
+
+    def tier(self, qualifying: int) -> str:
+        """The tier that so many qualifying points give."""
+        reached = [t for t in self.tiers if t.from_points <= qualifying]
+        return (reached or self.tiers[:1])[-1].name

@@ -1,0 +1,90 @@
+"""Every error crmkit raises: one root, and the standard type a caller would expect beside it.
+
+A message says what was wrong, where, and what was expected; it never repeats a
+personal value, so it can go into any log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class CRMError(Exception):
+    """Root of all errors that crmkit raises on purpose."""
+
+
+class InvalidInput(CRMError, ValueError):
+    """A value the caller gave cannot be used; nothing was written.
+
+    `field` is the path of the value, such as ``"email"`` or ``"payload.amount"``.
+    """
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field = field
+
+
+class RuleError(InvalidInput):
+    """A segment rule cannot be understood; `field` is the path into the rule."""
+
+
+class NotFound(CRMError, LookupError):
+    """No such record for this tenant."""
+
+
+class Erased(CRMError, LookupError):
+    """The person behind this id or key was erased; nothing about them is accepted any more."""
+
+
+class AlreadyTaken(CRMError, ValueError):
+    """An identifier that belongs to one customer only already belongs to another."""
+
+    def __init__(self, message: str, *, field: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+
+
+class IdempotencyConflict(CRMError, ValueError):
+    """The same `key=` came back with other content than the first time."""
+
+
+class InsufficientPoints(CRMError, ValueError):
+    """The balance does not cover the points to be taken."""
+
+
+class StorageError(CRMError, RuntimeError):
+    """The storage failed; the driver's own error is the `__cause__`."""
+
+
+class StorageBusy(StorageError):
+    """Other transactions kept winning; the unit of work was rolled back and may be tried again."""
+
+
+class SchemaOutdated(StorageError):
+    """The database holds no crmkit schema, or another version of it."""
+
+
+class MissingExtra(CRMError, ImportError):
+    """An optional dependency is needed; the message names the extra to install."""
+
+
+def shown(name: object, *, limit: int = 60) -> str:
+    """A name from the caller made fit for a message: printable, bounded, quoted."""
+    text = "".join(c if c.isprintable() else "?" for c in str(name)[: limit + 1])
+    return repr(text[:limit] + "…" if len(text) > limit else text)
+
+
+def unknown(what: str, name: object, known: Iterable[str]) -> str:
+    """``unknown field 'emial'; did you mean 'email'?`` (or the list, when nothing is near)."""
+    names = sorted(known)
+    message = f"unknown {what} {shown(name)}"
+    if not names:
+        return message
+    # Imported here: needed only when something is already wrong.
+    from rapidfuzz import process
+
+    near = process.extractOne(str(name)[:60], names, score_cutoff=60)
+    if near:
+        return f"{message}; did you mean {near[0]!r}?"
+    listed = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    return f"{message}; known: {listed}"

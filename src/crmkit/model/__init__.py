@@ -1,0 +1,47 @@
+"""The nouns: records, money, time, ids. Importing this package fills the catalogue."""
+
+from crmkit.model.activity import Activity, Metrics
+from crmkit.model.catalogue import (
+    Column,
+    Data,
+    Entry,
+    OnErase,
+    OnMerge,
+    Origin,
+    catalogue,
+    entry_of,
+)
+from crmkit.model.customer import Customer, Identity, Note, Preferences, ProfileChange, Tag
+from crmkit.model.loyalty import PointsAccount, PointsEntry
+from crmkit.model.money import Money
+from crmkit.model.page import Page
+from crmkit.model.privacy import Consent, Erasure, IdempotencyKey
+from crmkit.model.segment import Membership, Segment
+
+__all__ = [
+    "Activity",
+    "Column",
+    "Consent",
+    "Customer",
+    "Data",
+    "Entry",
+    "Erasure",
+    "IdempotencyKey",
+    "Identity",
+    "Membership",
+    "Metrics",
+    "Money",
+    "Note",
+    "OnErase",
+    "OnMerge",
+    "Origin",
+    "Page",
+    "PointsAccount",
+    "PointsEntry",
+    "Preferences",
+    "ProfileChange",
+    "Segment",
+    "Tag",
+    "catalogue",
+    "entry_of",
+]

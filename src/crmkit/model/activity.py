@@ -1,0 +1,86 @@
+"""What customers did, and the metrics that follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from crmkit.model.catalogue import Data, Index, OnErase, OnMerge, Origin, assigned, fold, record, stored
+from crmkit.model.money import Money
+
+
+def _kept(data: Data, *, default: Any = None) -> Any:
+    return stored(data, Origin.OBSERVED, erase=OnErase.KEEP, default=default)
+
+
+@record(
+    "crm_activities",
+    key=("id",),
+    owner="customer_id",
+    erase=OnErase.ANONYMISE,
+    reason="amounts and dates belong to the business's books; they name nobody",
+    indexes=(
+        Index(("tenant", "customer_id", "occurred_at", "id")),
+        Index(("tenant", "customer_id", "reference"), where_present="reference"),
+        Index(("tenant", "kind", "occurred_at", "customer_id", "item", "venue")),
+    ),
+)
+class Activity:
+    """A fact about a customer: something happened at a moment.
+
+    `reference` is the host's id of the booking, order or ticket; facts of one customer
+    with one reference tell one story (booked, completed, refunded …).
+    """
+
+    tenant: str = assigned()
+    id: str = assigned()
+    customer_id: str | None = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.MOVE)
+    kind: str = _kept(Data.TECHNICAL)
+    occurred_at: datetime = _kept(Data.TECHNICAL)
+    recorded_at: datetime = assigned()
+    amount_minor: int | None = _kept(Data.BEHAVIOUR)
+    currency: str | None = _kept(Data.TECHNICAL)
+    reference: str | None = stored(Data.LINK, Origin.OBSERVED, default=None)
+    item: str | None = _kept(Data.BEHAVIOUR)
+    venue: str | None = _kept(Data.BEHAVIOUR)
+    payload: Mapping[str, Any] = stored(Data.FREE_TEXT, Origin.OBSERVED, factory=dict)
+
+    @property
+    def amount(self) -> Money | None:
+        """The amount, if the activity carries one."""
+        if self.amount_minor is None or self.currency is None:
+            return None
+        return Money(self.amount_minor, self.currency)
+
+
+@record("crm_metrics", key=("customer_id",), owner="customer_id")
+class Metrics:
+    """Counts, sums and dates of one customer: a fold of the activities.
+
+    Every customer has one. `orders` counts purchases and bookings that carry an amount;
+    a `…_minor` sum is in minor units of the tenant's currency.
+    """
+
+    tenant: str = assigned()
+    customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.FOLD)
+    activities: int = fold(default=0)
+    bookings: int = fold(default=0)
+    completed_bookings: int = fold(default=0)
+    orders: int = fold(default=0)
+    visits: int = fold(default=0)
+    events_attended: int = fold(default=0)
+    cancellations: int = fold(default=0)
+    no_shows: int = fold(default=0)
+    refunds: int = fold(default=0)
+    reviews: int = fold(default=0)
+    referrals: int = fold(default=0)
+    spend_minor: int = fold(default=0)
+    first_booking_at: datetime | None = fold()
+    last_booking_at: datetime | None = fold()
+    first_order_at: datetime | None = fold()
+    last_order_at: datetime | None = fold()
+    first_visit_at: datetime | None = fold()
+    last_visit_at: datetime | None = fold()
+    first_activity_at: datetime | None = fold()
+    last_activity_at: datetime | None = fold()

@@ -1,0 +1,271 @@
+"""The catalogue of records: each stored field says once what it is, and everything follows.
+
+Tables, memory storage, export, erasure, merging and `repr` read this declaration.
+A record is a frozen attrs class made with `@record(...)` whose fields are made with
+`stored(...)`; a field that is not classified cannot be registered.
+"""
+
+from __future__ import annotations
+
+import enum
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime
+from typing import Any, TypeVar, dataclass_transform
+
+import attrs
+
+T = TypeVar("T")
+
+
+class Data(enum.Enum):
+    """What a field tells about a person."""
+
+    TECHNICAL = "technical"  # says nothing about anybody by itself
+    LINK = "link"  # leads to the person in the host's own tables
+    FINGERPRINT = "fingerprint"  # a keyed hash
+    NAME = "name"
+    CONTACT = "contact"
+    BIRTH = "birth"
+    DEMOGRAPHIC = "demographic"
+    LOCATION = "location"
+    PREFERENCE = "preference"
+    BEHAVIOUR = "behaviour"
+    FREE_TEXT = "free text"
+    SPECIAL = "special category"  # GDPR Art. 9: diet and allergies may tell of health or belief
+
+    @property
+    def personal(self) -> bool:
+        """Whether a value of this class may identify or describe a person."""
+        return self not in _IMPERSONAL
+
+
+_IMPERSONAL = frozenset({Data.TECHNICAL, Data.FINGERPRINT})
+
+
+class Origin(enum.Enum):
+    """Where a value comes from; GDPR Art. 20 covers the first two only."""
+
+    PROVIDED = "provided"
+    OBSERVED = "observed"
+    INFERRED = "inferred"
+    ASSIGNED = "assigned"  # made by crmkit: ids, hashes, versions
+
+
+class OnErase(enum.Enum):
+    """What erasing the person does to a record, or to a field of a record that stays."""
+
+    DELETE = "delete"
+    ANONYMISE = "anonymise"  # records only: the row stays, its DELETE fields are emptied
+    KEEP = "keep"
+
+
+class OnMerge(enum.Enum):
+    """What merging two customers does to a field."""
+
+    KEEP = "keep"  # the surviving record's value stands
+    FILL = "fill"  # kept where present, else taken from the other
+    UNION = "union"
+    EARLIEST = "earliest"
+    LATEST = "latest"
+    FOLD = "fold"  # recomputed from facts
+    MOVE = "move"  # points to the surviving customer
+
+
+@attrs.frozen
+class Column:
+    """One stored field of a record, as declared."""
+
+    name: str
+    type: type
+    optional: bool
+    data: Data
+    origin: Origin
+    erase: OnErase
+    merge: OnMerge
+    default: Any
+    nested: tuple[Column, ...] = ()
+
+    @property
+    def personal(self) -> bool:
+        """Whether the field, or any field nested in it, is personal."""
+        return self.data.personal or any(c.personal for c in self.nested)
+
+
+@attrs.frozen
+class Index:
+    """An index over fields; `where_present` leaves out rows in which that field is empty."""
+
+    fields: tuple[str, ...]
+    unique: bool = False
+    where_present: str | None = None
+
+
+@attrs.frozen
+class Entry:
+    """A record class in the catalogue."""
+
+    record: type
+    table: str
+    title: str
+    key: tuple[str, ...]
+    owner: str | None
+    erase: OnErase
+    reason: str
+    indexes: tuple[Index, ...]
+    columns: tuple[Column, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The stored fields' names, in order."""
+        return tuple(c.name for c in self.columns)
+
+    def column(self, name: str) -> Column:
+        """The column of that name; raises `KeyError`."""
+        for c in self.columns:
+            if c.name == name:
+                return c
+        raise KeyError(name)
+
+
+_CATALOGUE: dict[type, Entry] = {}
+
+
+def catalogue() -> tuple[Entry, ...]:
+    """All records, in the order of their declaration."""
+    return tuple(_CATALOGUE.values())
+
+
+def entry_of(record: type) -> Entry:
+    """The catalogue's entry of a record class."""
+    return _CATALOGUE[record]
+
+
+def owned() -> Iterator[Entry]:
+    """The records that belong to a customer."""
+    return (e for e in _CATALOGUE.values() if e.owner is not None)
+
+
+_METADATA = "crmkit"
+
+
+def stored(
+    data: Data,
+    origin: Origin,
+    *,
+    erase: OnErase = OnErase.DELETE,
+    merge: OnMerge = OnMerge.KEEP,
+    default: Any = attrs.NOTHING,
+    factory: Callable[[], Any] | None = None,
+) -> Any:
+    """A classified field. Personal values never show in `repr`."""
+    return attrs.field(
+        default=default if factory is None else attrs.Factory(factory),
+        repr=not data.personal,
+        metadata={_METADATA: (data, origin, erase, merge)},
+    )
+
+
+def assigned(*, default: Any = attrs.NOTHING) -> Any:
+    """An id, a flag or a time that crmkit itself sets and erasure may keep."""
+    return stored(Data.TECHNICAL, Origin.ASSIGNED, erase=OnErase.KEEP, default=default)
+
+
+def fold(data: Data = Data.BEHAVIOUR, *, default: Any = None) -> Any:
+    """A cached value that facts alone determine."""
+    return stored(data, Origin.OBSERVED, merge=OnMerge.FOLD, default=default)
+
+
+@dataclass_transform(
+    frozen_default=True, kw_only_default=True, field_specifiers=(stored, assigned, fold)
+)
+def record(
+    table: str,
+    *,
+    key: tuple[str, ...],
+    owner: str | None = None,
+    erase: OnErase = OnErase.DELETE,
+    reason: str = "",
+    indexes: tuple[Index, ...] = (),
+) -> Callable[[type[T]], type[T]]:
+    """Make a class a frozen record and enter it into the catalogue.
+
+    `key` lists the key's fields after the tenant, which every key starts with.
+    `owner` is the field that names the customer. `erase` says what erasing that
+    customer does to the row, and `reason` why a row that stays may stay.
+    """
+
+    def enter(cls: type[T]) -> type[T]:
+        made: type[T] = attrs.frozen(cls, kw_only=True)
+        if erase is not OnErase.DELETE and owner and not reason:
+            raise TypeError(f"{cls.__name__}: a record that outlives its person needs a reason")
+        _CATALOGUE[made] = Entry(
+            made,
+            table,
+            (cls.__doc__ or "").split("\n", 1)[0].rstrip("."),
+            ("tenant", *key),
+            owner,
+            erase,
+            reason,
+            indexes,
+            columns_of(made),
+        )
+        return made
+
+    return enter
+
+
+def columns_of(cls: type) -> tuple[Column, ...]:
+    """The classified fields of an attrs class; raises `TypeError` for one without a class."""
+    attrs.resolve_types(cls)
+    return tuple(_column(cls, a) for a in attrs.fields(cls))
+
+
+def _column(cls: type, a: attrs.Attribute[Any]) -> Column:
+    declared = a.metadata.get(_METADATA)
+    if declared is None:
+        raise TypeError(f"{cls.__name__}.{a.name} is not classified: make it with stored(...)")
+    data, origin, erase, merge = declared
+    base, optional = _base_type(a.type)
+    nested = columns_of(base) if attrs.has(base) else ()
+    return Column(a.name, base, optional, data, origin, erase, merge, a.default, nested)
+
+
+_STORABLE = (str, bool, int, datetime, date, dict, tuple)
+
+
+def _base_type(hint: Any) -> tuple[type, bool]:
+    optional = False
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        members = [m for m in typing.get_args(hint) if m is not type(None)]
+        optional, hint = len(members) < len(typing.get_args(hint)), members[0]
+    base = typing.get_origin(hint) or hint
+    if base is Mapping or base in (dict, typing.get_origin(Mapping[str, str])):
+        base = dict
+    if base not in _STORABLE and not attrs.has(base):
+        raise TypeError(f"{hint!r} cannot be stored")
+    return base, optional
+
+
+def as_document(value: Any) -> dict[str, Any]:
+    """A nested value as a JSON object, without what is empty."""
+    out: dict[str, Any] = {}
+    for a in attrs.fields(type(value)):
+        v = getattr(value, a.name)
+        if v is None or v == a.default or v == () or v == {}:
+            continue
+        out[a.name] = list(v) if isinstance(v, tuple) else v
+    return out
+
+
+def from_document(cls: type[T], document: Mapping[str, Any]) -> T:
+    """The nested value that `as_document` wrote; keys it does not know are left out."""
+    names = {a.name for a in attrs.fields(cls)}  # type: ignore[arg-type]
+    return cls(
+        **{
+            k: tuple(v) if isinstance(v, list) else v
+            for k, v in document.items()
+            if k in names
+        }
+    )
