@@ -1,0 +1,1 @@
+"""The sockets: what the features need from the outside, and what plugs must offer."""

@@ -1,0 +1,57 @@
+"""Domain events: how features hear of each other inside one unit of work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeAlias
+
+import attrs
+
+from crmkit.model import Activity, Customer
+from crmkit.ports.storage import UnitOfWork
+
+
+@attrs.frozen
+class CustomerCreated:
+    """A customer was created."""
+
+    customer: Customer
+
+
+@attrs.frozen
+class ConsentStated:
+    """A customer said yes or no to being contacted, while being found or created."""
+
+    customer_id: str
+    purpose: str
+    channel: str
+    granted: bool
+    source: str
+    at: datetime
+
+
+@attrs.frozen
+class ActivityRecorded:
+    """An activity was recorded.
+
+    `story` holds the customer's earlier activities with the same reference.
+    """
+
+    activity: Activity
+    story: Sequence[Activity]
+
+
+Subscriber: TypeAlias = Callable[[UnitOfWork, Any], None]
+
+
+@attrs.frozen
+class Events:
+    """Who hears of what, in order; a subscriber that raises undoes the unit of work."""
+
+    subscribers: Mapping[type, Sequence[Subscriber]] = attrs.field(factory=dict)
+
+    def publish(self, uow: UnitOfWork, event: object) -> None:
+        """Tell the event's subscribers, inside the unit of work."""
+        for subscriber in self.subscribers.get(type(event), ()):
+            subscriber(uow, event)

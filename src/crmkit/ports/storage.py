@@ -1,0 +1,178 @@
+"""What a storage is: a place that runs units of work over records of the catalogue.
+
+An adapter implements the few abstract operations of `UnitOfWork`; the operations with a
+body work as they are, and an adapter overrides them to be quick or to allow concurrency.
+`crmkit.testing.StorageContract` tells whether an adapter is right.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import attrs
+
+if TYPE_CHECKING:
+    from crmkit.config import Settings
+    from crmkit.model.rule import Rule
+
+R = TypeVar("R")
+T = TypeVar("T")
+
+STREAM_PAGE = 500
+
+
+class UnitOfWork(abc.ABC):
+    """One transaction for one tenant; every operation sees that tenant's records only."""
+
+    tenant: str
+
+    @abc.abstractmethod
+    def add(self, record: object) -> None:
+        """Store a new record; raises `StorageError` if its key is there already."""
+
+    @abc.abstractmethod
+    def add_if_absent(self, record: object) -> bool:
+        """Store the record unless its key is there already; tells whether it was stored."""
+
+    @abc.abstractmethod
+    def put(self, record: object) -> None:
+        """Store the record in place of the one with its key, if there is one."""
+
+    @abc.abstractmethod
+    def get(self, kind: type[R], *key: str, lock: bool = False) -> R | None:
+        """The record with that key (after the tenant), or None.
+
+        With `lock` nobody else changes it before this unit of work ends.
+        """
+
+    @abc.abstractmethod
+    def remove(self, kind: type, /, **equal: Any) -> int:
+        """Delete the records whose fields equal these; returns how many."""
+
+    @abc.abstractmethod
+    def find(
+        self,
+        kind: type[R],
+        /,
+        *,
+        order: Sequence[str] = (),
+        descending: bool = False,
+        after: Sequence[Any] | None = None,
+        limit: int | None = None,
+        **equal: Any,
+    ) -> list[R]:
+        """The records whose fields equal these, a tuple meaning any of its values.
+
+        `order` names fields (the key, if empty); `after` is the position in that order
+        behind which to begin; both run backwards when `descending`.
+        """
+
+    @abc.abstractmethod
+    def count(self, kind: type, /, **equal: Any) -> int:
+        """How many records have fields that equal these."""
+
+    # What follows works on any storage and is there to be done better.
+
+    def add_many(self, records: Iterable[object]) -> None:
+        """Store new records."""
+        for record in records:
+            self.add(record)
+
+    def stream(self, kind: type[R], /, **equal: Any) -> Iterator[R]:
+        """All such records in the order of their key, a page in memory at a time."""
+        key = _key_after_tenant(kind)
+        after: tuple[Any, ...] | None = None
+        while True:
+            page = self.find(kind, order=key, after=after, limit=STREAM_PAGE, **equal)
+            yield from page
+            if len(page) < STREAM_PAGE:
+                return
+            after = tuple(getattr(page[-1], f) for f in key)
+
+    def change(self, kind: type, values: Mapping[str, Any], /, **equal: Any) -> int:
+        """Set fields of all records whose fields equal these; returns how many."""
+        found = self.find(kind, **equal)
+        for record in found:
+            self.put(attrs.evolve(record, **values))
+        return len(found)
+
+    def lock(self, names: Iterable[str]) -> None:
+        """Wait until no other unit of work holds one of these names, and hold them to the end.
+
+        Nothing to do where only one unit of work writes at a time.
+        """
+
+    def increase(
+        self, record: object, by: Mapping[str, int], *, floor: Mapping[str, int] | None = None
+    ) -> Any | None:
+        """Add to integer fields in one step; returns the record as it is then.
+
+        `record` is stored, as it is, where its key is not there yet. If a field would
+        fall below its `floor`, nothing changes and None is returned.
+        """
+        kind = type(record)
+        key = [getattr(record, f) for f in _key_after_tenant(kind)]
+        now = self.get(kind, *key, lock=True) or record
+        changed = attrs.evolve(now, **{f: getattr(now, f) + n for f, n in by.items()})  # type: ignore[misc]
+        if any(getattr(changed, f) < low for f, low in (floor or {}).items()):
+            return None
+        self.put(changed)
+        return changed
+
+
+def _key_after_tenant(kind: type) -> tuple[str, ...]:
+    from crmkit.model.catalogue import entry_of
+
+    return entry_of(kind).key[1:]
+
+
+class RulePushdown(Protocol):
+    """Ability of a unit of work: find the customers a rule fits without loading everybody."""
+
+    def matching(
+        self,
+        rule: Rule,
+        settings: Settings,
+        at: datetime,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> list[str]:
+        """Ids of the customers the rule fits at that instant, ascending."""
+        ...
+
+    def count_matching(self, rule: Rule, settings: Settings, at: datetime) -> int:
+        """How many customers the rule fits at that instant."""
+        ...
+
+
+class Storage(Protocol):
+    """Runs units of work."""
+
+    def read(self, tenant: str) -> AbstractContextManager[UnitOfWork]:
+        """A unit of work that only reads."""
+        ...
+
+    def write(self, tenant: str, work: Callable[[UnitOfWork], T]) -> T:
+        """Run `work` in one transaction and commit it; undo all of it if it raises.
+
+        Where the storage asks for it (a deadlock, a lost race), `work` runs again from
+        the start: it must have no effect but on the unit of work.
+        """
+        ...
+
+    def using(self, lent: Any) -> AbstractContextManager[Storage]:
+        """A storage whose units of work run inside the transaction of what the host lends."""
+        ...
+
+    def secret(self) -> bytes:
+        """The random key of this database, made with its schema."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the storage itself opened."""
+        ...
