@@ -1,0 +1,1 @@
+"""The plugs: storages and what else touches the outside."""

@@ -1,0 +1,90 @@
+"""Opening databases from a URL, with the settings that keep SQLite safe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.exc import ArgumentError
+
+from crmkit.errors import InvalidInput, MissingExtra
+
+BUSY_TIMEOUT_MS = 30_000
+_SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
+
+
+def open_engine(url: str) -> Engine:
+    """An engine for ``sqlite:///path`` or ``postgresql://…``.
+
+    ``sqlite:///crm.db?synchronous=NORMAL`` trades the last commits before a power cut
+    for speed; the default is FULL. Raises `InvalidInput` for another kind of database.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise InvalidInput("expected a database URL", field="storage") from error
+    backend = parsed.get_backend_name()
+    if backend in ("postgresql", "postgres"):
+        return _postgresql(parsed)
+    if backend == "sqlite":
+        return _sqlite(parsed)
+    raise InvalidInput("expected a URL of sqlite or postgresql", field="storage")
+
+
+def _postgresql(url: URL) -> Engine:
+    if "+" not in url.drivername:
+        url = url.set(drivername="postgresql+psycopg")
+    try:
+        return sa.create_engine(url, pool_size=10, max_overflow=20)
+    except ImportError as error:
+        raise MissingExtra("PostgreSQL needs psycopg: pip install 'crmkit[postgres]'") from error
+
+
+def _sqlite(url: URL) -> Engine:
+    if url.database in (None, "", ":memory:"):
+        raise InvalidInput(
+            "an SQLite database in memory has one connection only; use MemoryStorage()",
+            field="storage",
+        )
+    synchronous = str(url.query.get("synchronous", "FULL")).upper()
+    if synchronous not in _SYNCHRONOUS:
+        raise InvalidInput(f"expected one of {', '.join(_SYNCHRONOUS)}", field="synchronous")
+    engine = sa.create_engine(
+        url.difference_update_query(["synchronous"]),
+        pool_size=10,
+        max_overflow=20,
+        # crmkit opens each transaction itself, as BEGIN IMMEDIATE where it writes.
+        connect_args={"isolation_level": None, "check_same_thread": False},
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _: Any) -> None:
+        for pragma in (
+            f"busy_timeout = {BUSY_TIMEOUT_MS}",
+            "journal_mode = WAL",
+            f"synchronous = {synchronous}",
+            "foreign_keys = ON",
+            "secure_delete = ON",
+        ):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: sa.Connection) -> None:
+        # For those who use this engine through SQLAlchemy, such as the migrations.
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def begin_lent(connection: sa.Connection) -> None:
+    """Make sure that a connection the host lends is inside a transaction, in the driver too.
+
+    Python's SQLite driver opens no transaction for a savepoint or for DDL; releasing the
+    outermost savepoint would then commit.
+    """
+    if not connection.in_transaction():
+        connection.begin()
+    raw: Any = connection.connection.dbapi_connection
+    if connection.dialect.name == "sqlite" and not raw.in_transaction:
+        raw.cursor().execute("BEGIN IMMEDIATE")

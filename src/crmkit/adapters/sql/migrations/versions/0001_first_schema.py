@@ -1,0 +1,250 @@
+"""The first schema."""
+
+from __future__ import annotations
+
+import secrets
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects.postgresql import JSONB
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+_JSON = sa.Text().with_variant(JSONB(), "postgresql")
+
+
+def upgrade() -> None:
+    """Create the tables, and the database's own key."""
+    _create()
+    kept = sa.table("crm_secrets", sa.column("name"), sa.column("value"))
+    op.bulk_insert(kept, [{"name": "fingerprint", "value": secrets.token_hex(32)}])
+
+
+def _create() -> None:
+    op.create_table(
+        "crm_activities",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("id", _TEXT, nullable=False),
+        sa.Column("customer_id", _TEXT, nullable=True),
+        sa.Column("kind", _TEXT, nullable=False),
+        sa.Column("occurred_at", sa.BigInteger(), nullable=False),
+        sa.Column("recorded_at", sa.BigInteger(), nullable=False),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=True),
+        sa.Column("currency", _TEXT, nullable=True),
+        sa.Column("reference", _TEXT, nullable=True),
+        sa.Column("item", _TEXT, nullable=True),
+        sa.Column("venue", _TEXT, nullable=True),
+        sa.Column("payload", _JSON, nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "id"),
+    )
+    op.create_index("ix_crm_activities_customer_id_occurred_at_id", "crm_activities", ["tenant", "customer_id", "occurred_at", "id"])
+    op.create_index("ix_crm_activities_customer_id_reference", "crm_activities", ["tenant", "customer_id", "reference"], sqlite_where=sa.text("reference IS NOT NULL"), postgresql_where=sa.text("reference IS NOT NULL"))
+    op.create_index("ix_crm_activities_kind_occurred_at_customer_id_item_venue", "crm_activities", ["tenant", "kind", "occurred_at", "customer_id", "item", "venue"])
+    op.create_table(
+        "crm_consents",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("id", _TEXT, nullable=False),
+        sa.Column("customer_id", _TEXT, nullable=False),
+        sa.Column("purpose", _TEXT, nullable=False),
+        sa.Column("channel", _TEXT, nullable=False),
+        sa.Column("granted", sa.Boolean(), nullable=False),
+        sa.Column("source", _TEXT, nullable=False),
+        sa.Column("occurred_at", sa.BigInteger(), nullable=False),
+        sa.Column("recorded_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_crm_consents_customer_id_occurred_at", "crm_consents", ["tenant", "customer_id", "occurred_at"])
+    op.create_table(
+        "crm_customers",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("id", _TEXT, nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.Column("user_id", _TEXT, nullable=True),
+        sa.Column("external_ids", _JSON, nullable=False),
+        sa.Column("name", _TEXT, nullable=True),
+        sa.Column("first_name", _TEXT, nullable=True),
+        sa.Column("last_name", _TEXT, nullable=True),
+        sa.Column("nickname", _TEXT, nullable=True),
+        sa.Column("email", _TEXT, nullable=True),
+        sa.Column("email_typed", _TEXT, nullable=True),
+        sa.Column("phone", _TEXT, nullable=True),
+        sa.Column("phone_typed", _TEXT, nullable=True),
+        sa.Column("instagram", _TEXT, nullable=True),
+        sa.Column("instagram_typed", _TEXT, nullable=True),
+        sa.Column("instagram_followers", sa.BigInteger(), nullable=True),
+        sa.Column("social_handles", _JSON, nullable=False),
+        sa.Column("gender", _TEXT, nullable=True),
+        sa.Column("birth_date", _TEXT, nullable=True),
+        sa.Column("anniversary", _TEXT, nullable=True),
+        sa.Column("occupation", _TEXT, nullable=True),
+        sa.Column("language", _TEXT, nullable=True),
+        sa.Column("address", _TEXT, nullable=True),
+        sa.Column("postal_code", _TEXT, nullable=True),
+        sa.Column("city", _TEXT, nullable=True),
+        sa.Column("country", _TEXT, nullable=True),
+        sa.Column("latitude_micro", sa.BigInteger(), nullable=True),
+        sa.Column("longitude_micro", sa.BigInteger(), nullable=True),
+        sa.Column("timezone", _TEXT, nullable=True),
+        sa.Column("photo_url", _TEXT, nullable=True),
+        sa.Column("preferred_contact", _TEXT, nullable=True),
+        sa.Column("communication", _JSON, nullable=False),
+        sa.Column("source", _TEXT, nullable=True),
+        sa.Column("account_created_at", sa.BigInteger(), nullable=True),
+        sa.Column("preferences", _JSON, nullable=False),
+        sa.Column("custom", _JSON, nullable=False),
+        sa.Column("metadata", _JSON, nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "id"),
+    )
+    op.create_table(
+        "crm_erasures",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("subject", _TEXT, nullable=False),
+        sa.Column("erased_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "subject"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "crm_idempotency",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("fingerprint", _TEXT, nullable=False),
+        sa.Column("customer_id", _TEXT, nullable=True),
+        sa.Column("content", _TEXT, nullable=True),
+        sa.Column("result_id", _TEXT, nullable=True),
+        sa.Column("recorded_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "fingerprint"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_crm_idempotency_customer_id", "crm_idempotency", ["tenant", "customer_id"], sqlite_where=sa.text("customer_id IS NOT NULL"), postgresql_where=sa.text("customer_id IS NOT NULL"))
+    op.create_table(
+        "crm_identities",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("kind", _TEXT, nullable=False),
+        sa.Column("fingerprint", _TEXT, nullable=False),
+        sa.Column("slot", _TEXT, nullable=False),
+        sa.Column("customer_id", _TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "kind", "fingerprint", "slot"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_crm_identities_customer_id", "crm_identities", ["tenant", "customer_id"])
+    op.create_table(
+        "crm_loyalty_accounts",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("customer_id", _TEXT, nullable=False),
+        sa.Column("balance", sa.BigInteger(), nullable=False),
+        sa.Column("qualifying", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "customer_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "crm_loyalty_entries",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("id", _TEXT, nullable=False),
+        sa.Column("customer_id", _TEXT, nullable=True),
+        sa.Column("kind", _TEXT, nullable=False),
+        sa.Column("points", sa.BigInteger(), nullable=False),
+        sa.Column("qualifying", sa.BigInteger(), nullable=False),
+        sa.Column("source", _TEXT, nullable=True),
+        sa.Column("reason", _TEXT, nullable=True),
+        sa.Column("occurred_at", sa.BigInteger(), nullable=False),
+        sa.Column("recorded_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_crm_loyalty_entries_customer_id_occurred_at", "crm_loyalty_entries", ["tenant", "customer_id", "occurred_at"])
+    op.create_table(
+        "crm_metrics",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("customer_id", _TEXT, nullable=False),
+        sa.Column("activities", sa.BigInteger(), nullable=False),
+        sa.Column("bookings", sa.BigInteger(), nullable=False),
+        sa.Column("completed_bookings", sa.BigInteger(), nullable=False),
+        sa.Column("orders", sa.BigInteger(), nullable=False),
+        sa.Column("visits", sa.BigInteger(), nullable=False),
+        sa.Column("events_attended", sa.BigInteger(), nullable=False),
+        sa.Column("cancellations", sa.BigInteger(), nullable=False),
+        sa.Column("no_shows", sa.BigInteger(), nullable=False),
+        sa.Column("refunds", sa.BigInteger(), nullable=False),
+        sa.Column("reviews", sa.BigInteger(), nullable=False),
+        sa.Column("referrals", sa.BigInteger(), nullable=False),
+        sa.Column("spend_minor", sa.BigInteger(), nullable=False),
+        sa.Column("first_booking_at", sa.BigInteger(), nullable=True),
+        sa.Column("last_booking_at", sa.BigInteger(), nullable=True),
+        sa.Column("first_order_at", sa.BigInteger(), nullable=True),
+        sa.Column("last_order_at", sa.BigInteger(), nullable=True),
+        sa.Column("first_visit_at", sa.BigInteger(), nullable=True),
+        sa.Column("last_visit_at", sa.BigInteger(), nullable=True),
+        sa.Column("first_activity_at", sa.BigInteger(), nullable=True),
+        sa.Column("last_activity_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("tenant", "customer_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "crm_notes",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("id", _TEXT, nullable=False),
+        sa.Column("customer_id", _TEXT, nullable=False),
+        sa.Column("text", _TEXT, nullable=False),
+        sa.Column("kind", _TEXT, nullable=False),
+        sa.Column("author", _TEXT, nullable=True),
+        sa.Column("occurred_at", sa.BigInteger(), nullable=False),
+        sa.Column("recorded_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_crm_notes_customer_id_occurred_at", "crm_notes", ["tenant", "customer_id", "occurred_at"])
+    op.create_table(
+        "crm_profile_changes",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("id", _TEXT, nullable=False),
+        sa.Column("customer_id", _TEXT, nullable=False),
+        sa.Column("changes", _JSON, nullable=False),
+        sa.Column("occurred_at", sa.BigInteger(), nullable=False),
+        sa.Column("recorded_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "id"),
+    )
+    op.create_index("ix_crm_profile_changes_customer_id_occurred_at", "crm_profile_changes", ["tenant", "customer_id", "occurred_at"])
+    op.create_table(
+        "crm_secrets",
+        sa.Column("name", _TEXT, nullable=False),
+        sa.Column("value", _TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
+        "crm_segment_customers",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("segment_id", _TEXT, nullable=False),
+        sa.Column("customer_id", _TEXT, nullable=False),
+        sa.Column("added_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "segment_id", "customer_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_crm_segment_customers_customer_id", "crm_segment_customers", ["tenant", "customer_id"])
+    op.create_table(
+        "crm_segments",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("id", _TEXT, nullable=False),
+        sa.Column("name", _TEXT, nullable=False),
+        sa.Column("description", _TEXT, nullable=True),
+        sa.Column("rules", _JSON, nullable=True),
+        sa.Column("auto_update", sa.Boolean(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "id"),
+    )
+    op.create_index("ix_crm_segments_name", "crm_segments", ["tenant", "name"], unique=True)
+    op.create_table(
+        "crm_tags",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("customer_id", _TEXT, nullable=False),
+        sa.Column("fingerprint", _TEXT, nullable=False),
+        sa.Column("tag", _TEXT, nullable=False),
+        sa.Column("tagged_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "customer_id", "fingerprint"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("ix_crm_tags_fingerprint", "crm_tags", ["tenant", "fingerprint"])

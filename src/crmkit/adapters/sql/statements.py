@@ -1,0 +1,190 @@
+"""SQL text for the generic operations, built by SQLAlchemy once and then reused.
+
+The units of work hand this text to the driver itself: on the hot path SQLAlchemy's own
+execution costs several times what SQLite needs for the statement.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import attrs
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import psycopg
+from sqlalchemy.engine import Dialect
+
+from crmkit.adapters.sql.tables import table
+from crmkit.model import entry_of
+
+
+@cache
+def dialect(name: str) -> Dialect:
+    """A dialect whose placeholders are positional; such text suits every driver we name."""
+    if name == "sqlite":
+        return sqlite.dialect(paramstyle="qmark")
+    return psycopg.dialect(paramstyle="format")
+
+
+@attrs.frozen
+class Statement:
+    """SQL text, and where its values come from: parameter names in order."""
+
+    sql: str
+    order: tuple[str, ...]
+    constants: Mapping[str, Any]
+
+    def values(self, given: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The values in the text's order."""
+        return tuple([given[n] if n in given else self.constants[n] for n in self.order])
+
+
+def rendered(statement: Any, name: str) -> tuple[str, tuple[Any, ...]]:
+    """Text and values of a statement that is built for one use."""
+    compiled = statement.compile(
+        dialect=dialect(name), compile_kwargs={"render_postcompile": True}
+    )
+    params = compiled.construct_params(escape_names=False)
+    return str(compiled), tuple(params[p] for p in compiled.positiontup or ())
+
+
+def _compiled(statement: Any, name: str) -> Statement:
+    compiled = statement.compile(dialect=dialect(name))
+    constants = {n: v for n, v in compiled.params.items() if v is not None}
+    return Statement(str(compiled), tuple(compiled.positiontup or ()), constants)
+
+
+def _insert(name: str, kind: type) -> Any:
+    build = sqlite.insert if name == "sqlite" else postgresql.insert
+    t = table(kind)
+    return build(t).values({c.name: sa.bindparam(c.name) for c in t.c})
+
+
+@cache
+def add(name: str, kind: type) -> Statement:
+    """Insert; values are the columns in order."""
+    return _compiled(_insert(name, kind), name)
+
+
+@cache
+def add_if_absent(name: str, kind: type) -> Statement:
+    """Insert unless the key is there."""
+    return _compiled(_insert(name, kind).on_conflict_do_nothing(
+        index_elements=list(entry_of(kind).key)), name)  # fmt: skip
+
+
+@cache
+def put(name: str, kind: type) -> Statement:
+    """Insert, or replace the row with the same key."""
+    insert, entry = _insert(name, kind), entry_of(kind)
+    rest = {c: insert.excluded[c] for c in entry.names if c not in entry.key}
+    upsert = insert.on_conflict_do_update(index_elements=list(entry.key), set_=rest)
+    return _compiled(upsert, name)
+
+
+@cache
+def increase(name: str, kind: type, fields: tuple[str, ...]) -> Statement:
+    """Insert, or add the inserted values to these fields of the row with the same key."""
+    insert, entry, t = _insert(name, kind), entry_of(kind), table(kind)
+    added = {f: t.c[f] + insert.excluded[f] for f in fields}
+    upsert = insert.on_conflict_do_update(index_elements=list(entry.key), set_=added)
+    return _compiled(upsert.returning(*t.c), name)
+
+
+@cache
+def take(name: str, kind: type, fields: tuple[str, ...], floored: tuple[str, ...]) -> Statement:
+    """Add to fields of a row unless one would fall below its floor."""
+    entry, t = entry_of(kind), table(kind)
+    where = [t.c[k] == sa.bindparam(f"k_{k}") for k in entry.key]
+    where += [t.c[f] + sa.bindparam(f"by_{f}") >= sa.bindparam(f"low_{f}") for f in floored]
+    added = {f: t.c[f] + sa.bindparam(f"by_{f}") for f in fields}
+    update = sa.update(t).where(*where).values(added)
+    return _compiled(update.returning(*t.c), name)
+
+
+@cache
+def get(name: str, kind: type, *, lock: bool) -> Statement:
+    """Select by key."""
+    t = table(kind)
+    query = sa.select(t).where(*(t.c[k] == sa.bindparam(k) for k in entry_of(kind).key))
+    if lock:
+        query = query.with_for_update(key_share=True)
+    return _compiled(query, name)
+
+
+Shape = tuple[tuple[str, int | None], ...]
+"""What a filter looks like: each field with None for "is empty", 1 for "equals", n for "in"."""
+
+
+def _where(t: sa.Table, shape: Shape) -> list[Any]:
+    conditions: list[Any] = [t.c.tenant == sa.bindparam("tenant")]
+    for field, count in shape:
+        if count is None:
+            conditions.append(t.c[field].is_(None))
+        elif count == 1:
+            conditions.append(t.c[field] == sa.bindparam(f"{field}_0"))
+        else:
+            choices = [t.c[field] == sa.bindparam(f"{field}_{i}") for i in range(count)]
+            conditions.append(sa.or_(sa.false(), *choices))
+    return conditions
+
+
+@cache
+def find(
+    name: str,
+    kind: type,
+    shape: Shape,
+    order: Sequence[str],
+    descending: bool,
+    after: bool,
+    limit: bool,
+) -> Statement:
+    """Select by equality, in order, from a position on."""
+    t = table(kind)
+    query = sa.select(t).where(*_where(t, shape))
+    if after:
+        place = sa.tuple_(*(t.c[f] for f in order))
+        edge = sa.tuple_(*(sa.bindparam(f"after_{f}") for f in order))
+        query = query.where(place < edge if descending else place > edge)
+    query = query.order_by(*(t.c[f].desc() if descending else t.c[f] for f in order))
+    if limit:
+        query = query.limit(sa.bindparam("limit"))
+    return _compiled(query, name)
+
+
+@cache
+def change(name: str, kind: type, fields: tuple[str, ...], shape: Shape) -> Statement:
+    """Set fields of the rows a filter fits."""
+    t = table(kind)
+    update = sa.update(t).where(*_where(t, shape))
+    return _compiled(update.values({f: sa.bindparam(f"set_{f}") for f in fields}), name)
+
+
+@cache
+def count(name: str, kind: type, shape: Shape) -> Statement:
+    """Count by equality."""
+    t = table(kind)
+    return _compiled(sa.select(sa.func.count()).select_from(t).where(*_where(t, shape)), name)
+
+
+@cache
+def remove(name: str, kind: type, shape: Shape) -> Statement:
+    """Delete by equality."""
+    t = table(kind)
+    return _compiled(sa.delete(t).where(*_where(t, shape)), name)
+
+
+def page_of_ids(found: Any, after: str | None, limit: int | None) -> Any:
+    """A page of a selection of customer ids, ascending."""
+    (identifier,) = found.c
+    query = sa.select(identifier).order_by(identifier)
+    if after is not None:
+        query = query.where(identifier > after)
+    return query if limit is None else query.limit(limit)
+
+
+def counted(query: Any) -> Any:
+    """How many rows a selection has."""
+    return sa.select(sa.func.count()).select_from(query.subquery())

@@ -1,0 +1,259 @@
+"""Storage in SQLite or PostgreSQL: own transactions, or inside the host's."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.orm import Session
+
+from crmkit.adapters.sql import schema
+from crmkit.adapters.sql.engine import BUSY_TIMEOUT_MS, begin_lent, open_engine
+from crmkit.adapters.sql.unit import SqlUnitOfWork
+from crmkit.errors import InvalidInput, StorageBusy, StorageError
+from crmkit.ports.storage import Storage, UnitOfWork
+
+T = TypeVar("T")
+
+ATTEMPTS = 8
+_SERIALIZATION = frozenset({"40001", "40P01"})  # serialization failure, deadlock
+_UNIQUE = "23505"  # a race for a unique value was lost; the next try finds the winner's row
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    state = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    return str(state) if state else None
+
+
+def _converted(error: BaseException) -> StorageError:
+    """The error a caller sees; the driver's text may hold values and stays in `__cause__`."""
+    state = _sqlstate(error)
+    busy = state in _SERIALIZATION or "database is locked" in str(error)
+    kind = StorageBusy if busy else StorageError
+    return kind(f"the database refused: {type(error).__name__}{f' {state}' if state else ''}")
+
+
+class SqlStorage(Storage):
+    """Storage on a SQLAlchemy engine.
+
+    SQLAlchemy makes the SQL and lends the connections; the statements go to the driver.
+    """
+
+    def __init__(self, engine: Engine, *, owned: bool = False) -> None:
+        self._engine = engine
+        self._owned = owned
+        self.dialect = engine.dialect.name
+        if self.dialect not in ("sqlite", "postgresql"):
+            raise InvalidInput("expected an engine for sqlite or postgresql", field="storage")
+        self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error  # type: ignore[attr-defined]
+        # Threads of one process queue here, which is fair; SQLite's own waiting is not.
+        self._writer = threading.Lock() if self.dialect == "sqlite" else None
+        self._checked = False
+        self._secret: bytes | None = None
+        if owned and self.dialect == "sqlite":
+            self._create_if_empty()
+
+    @classmethod
+    def open(cls, url: str) -> SqlStorage:
+        """Open a database by its URL; an empty SQLite file gets its schema."""
+        return cls(open_engine(url), owned=True)
+
+    def __repr__(self) -> str:
+        return f"SqlStorage({self.dialect})"
+
+    def close(self) -> None:
+        """Close the connections of an engine that was opened from a URL."""
+        if self._owned:
+            self._engine.dispose()
+
+    def secret(self) -> bytes:
+        """See `Storage.secret`."""
+        if self._secret is None:
+            with self._transaction(writing=False) as cursor:
+                self._learn(cursor)
+        if self._secret is None:
+            raise StorageError("the database's own key is missing")
+        return self._secret
+
+    @contextmanager
+    def read(self, tenant: str) -> Iterator[UnitOfWork]:
+        """See `Storage.read`."""
+        with self._transaction(writing=False) as cursor:
+            self._learn(cursor)
+            yield SqlUnitOfWork(cursor, self.dialect, tenant, writable=False)
+
+    def write(self, tenant: str, work: Callable[[UnitOfWork], T]) -> T:
+        """See `Storage.write`."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with self._transaction(writing=True) as cursor:
+                    self._learn(cursor)
+                    return work(SqlUnitOfWork(cursor, self.dialect, tenant, writable=True))
+            except StorageError as error:
+                state = _sqlstate(error.__cause__) if error.__cause__ else None
+                if attempt == ATTEMPTS or state not in (*_SERIALIZATION, _UNIQUE):
+                    raise
+                time.sleep(random.uniform(0, 0.002 * 2**attempt))  # noqa: S311 - jitter
+        raise AssertionError("unreachable")
+
+    @contextmanager
+    def using(self, lent: Any) -> Iterator[Storage]:
+        """See `Storage.using`; takes a SQLAlchemy Session or Connection."""
+        yield LentStorage(self, _connection(lent))
+
+    def _learn(self, cursor: Any) -> None:
+        """Once: is the schema ours, and what is the database's key?"""
+        if self._checked:
+            return
+        schema.check(schema.version(cursor, self.dialect))
+        cursor.execute("SELECT value FROM crm_secrets WHERE name = 'fingerprint'")
+        row = cursor.fetchone()
+        self._secret = bytes.fromhex(row[0]) if row else None
+        self._checked = True
+
+    def _create_if_empty(self) -> None:
+        with self._transaction(writing=False) as cursor:
+            cursor.execute("SELECT count(*) FROM sqlite_master")
+            if cursor.fetchone()[0]:
+                return
+        with self._transaction(writing=True) as cursor:
+            cursor.execute("SELECT count(*) FROM sqlite_master")
+            if cursor.fetchone()[0] == 0:  # another process may have been quicker
+                schema.create(cursor, self.dialect)
+
+    @contextmanager
+    def _transaction(self, *, writing: bool) -> Iterator[Any]:
+        """A cursor in a transaction of our own, committed at the end or rolled back."""
+        if not writing or self._writer is None:
+            with self._connected(writing=writing) as cursor:
+                yield cursor
+            return
+        if not self._writer.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
+            raise StorageBusy("other writers kept the database for too long")
+        try:
+            with self._connected(writing=writing) as cursor:
+                yield cursor
+        finally:
+            self._writer.release()
+
+    @contextmanager
+    def _connected(self, *, writing: bool) -> Iterator[Any]:
+        connection = self._engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            if self.dialect == "sqlite":
+                self._begin_sqlite(connection.dbapi_connection, cursor, writing=writing)
+            yield cursor
+            connection.commit()
+        except self._driver_error as error:
+            connection.rollback()
+            raise _converted(error) from error
+        except BaseException:
+            connection.rollback()
+            raise
+        finally:
+            connection.close()
+
+    def _begin_sqlite(self, connection: Any, cursor: Any, *, writing: bool) -> None:
+        if connection.in_transaction:
+            raise StorageError(
+                "this connection is inside the host's transaction; use crm.using(session)"
+            )
+        if not self._owned:
+            cursor.execute("PRAGMA secure_delete = ON")
+        # A transaction that begins by reading cannot wait for its turn to write later.
+        cursor.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+
+def _connection(lent: Any) -> Connection:
+    """The connection of what the host lent."""
+    if isinstance(lent, Session):
+        lent.flush()  # the host's pending rows come first
+        lent = lent.connection()
+    if not isinstance(lent, Connection):
+        raise InvalidInput("expected a SQLAlchemy Session or Connection", field="using")
+    return lent
+
+
+class LentStorage(Storage):
+    """Storage inside the host's transaction: savepoints, never a commit."""
+
+    def __init__(self, parent: SqlStorage, connection: Connection) -> None:
+        if connection.dialect.name != parent.dialect:
+            raise InvalidInput("the lent connection is to another kind of database", field="using")
+        self._parent = parent
+        self._connection = connection
+        self.dialect = parent.dialect
+        self._driver_error = parent._driver_error
+        self._depth = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        raw: Any = self._connection.connection.dbapi_connection
+        if getattr(raw, "autocommit", False) is True:
+            raise InvalidInput("the lent connection commits by itself", field="using")
+        try:
+            begin_lent(self._connection)
+            if self.dialect == "sqlite":
+                raw.cursor().execute("PRAGMA secure_delete = ON")
+        except self._driver_error as error:
+            raise _converted(error) from error
+
+    @contextmanager
+    def _savepoint(self, tenant: str, *, writable: bool) -> Iterator[UnitOfWork]:
+        cursor = self._connection.connection.cursor()
+        self._depth += 1
+        name = f"crmkit_{self._depth}"
+        try:
+            cursor.execute(f"SAVEPOINT {name}")
+            try:
+                self._parent._learn(cursor)
+                yield SqlUnitOfWork(cursor, self.dialect, tenant, writable=writable)
+            except BaseException:
+                cursor.execute(f"ROLLBACK TO SAVEPOINT {name}")
+                cursor.execute(f"RELEASE SAVEPOINT {name}")
+                raise
+            cursor.execute(f"RELEASE SAVEPOINT {name}")
+        except self._driver_error as error:
+            raise _converted(error) from error
+        finally:
+            self._depth -= 1
+
+    @contextmanager
+    def read(self, tenant: str) -> Iterator[UnitOfWork]:
+        """See `Storage.read`."""
+        with self._savepoint(tenant, writable=False) as uow:
+            yield uow
+
+    def write(self, tenant: str, work: Callable[[UnitOfWork], T]) -> T:
+        """See `Storage.write`; only a lost race for a unique value is tried again."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with self._savepoint(tenant, writable=True) as uow:
+                    return work(uow)
+            except StorageError as error:
+                state = _sqlstate(error.__cause__) if error.__cause__ else None
+                if attempt == ATTEMPTS or state != _UNIQUE:
+                    raise
+        raise AssertionError("unreachable")
+
+    @contextmanager
+    def using(self, lent: Any) -> Iterator[Storage]:
+        """Another lent connection, not this one."""
+        with self._parent.using(lent) as storage:
+            yield storage
+
+    def secret(self) -> bytes:
+        """See `Storage.secret`."""
+        if self._parent._secret is None:
+            with self.read("") as _:
+                pass
+        return self._parent.secret()
+
+    def close(self) -> None:
+        """Nothing: the host closes what it lent."""

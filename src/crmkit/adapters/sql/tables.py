@@ -1,0 +1,75 @@
+"""The tables, as the catalogue declares them."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+from functools import cache
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+from crmkit.model import Entry, catalogue
+
+METADATA = sa.MetaData()
+
+# One order everywhere: PostgreSQL compares text by code point too, whatever the
+# database's locale, so that pages and rules agree with SQLite and Python.
+_TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
+_JSON = sa.Text().with_variant(JSONB(), "postgresql")
+_TYPES: dict[type, Any] = {
+    str: _TEXT,
+    int: sa.BigInteger(),
+    bool: sa.Boolean(),
+    datetime: sa.BigInteger(),  # microseconds since 1970
+    date: _TEXT,  # ISO 8601, which sorts as the calendar does
+}
+
+SECRETS = sa.Table(
+    "crm_secrets",
+    METADATA,
+    sa.Column("name", _TEXT, primary_key=True),
+    sa.Column("value", _TEXT, nullable=False),
+)
+"""Keys that belong to the database, such as the one behind its keyed hashes."""
+
+
+@cache
+def table(record: type) -> sa.Table:
+    """The table of a record class; a column's name is its field's name."""
+    for entry in catalogue():
+        if entry.record is record:
+            return _make(entry)
+    raise KeyError(record.__name__)
+
+
+def _make(entry: Entry) -> sa.Table:
+    columns = [
+        sa.Column(c.name, _TYPES.get(c.type, _JSON), nullable=c.optional) for c in entry.columns
+    ]
+    # The key in its declared order: the tenant leads, for it is the distribution key.
+    made = sa.Table(
+        entry.table,
+        METADATA,
+        *columns,
+        sa.PrimaryKeyConstraint(*entry.key),
+        # Narrow rows live in their key's own tree: one page to write instead of two.
+        sqlite_with_rowid=any(c.type not in _TYPES for c in entry.columns),
+    )
+    for index in entry.indexes:
+        present = made.c[index.where_present].is_not(None) if index.where_present else None
+        sa.Index(
+            "_".join(["ix", entry.table, *index.fields[1:]]),
+            *(made.c[f] for f in index.fields),
+            unique=index.unique,
+            sqlite_where=present,
+            postgresql_where=present,
+        )
+    return made
+
+
+def all_tables() -> sa.MetaData:
+    """The whole schema."""
+    for entry in catalogue():
+        table(entry.record)
+    return METADATA

@@ -1,0 +1,206 @@
+"""A unit of work on a driver's connection that has a transaction open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from crmkit.adapters.sql import statements
+from crmkit.adapters.sql.codec import Codec, codec
+from crmkit.errors import StorageError
+from crmkit.ports.storage import UnitOfWork
+
+if TYPE_CHECKING:
+    from crmkit.config import Settings
+    from crmkit.model.rule import Rule
+
+R = TypeVar("R")
+
+BATCH_ROWS = 500
+
+
+class SqlUnitOfWork(UnitOfWork):
+    """The generic operations as SQL; `cursor` is the driver's."""
+
+    def __init__(self, cursor: Any, dialect: str, tenant: str, *, writable: bool) -> None:
+        self.tenant = tenant
+        self._cursor = cursor
+        self._dialect = dialect
+        self._writable = writable
+
+    def _write(self, sql: str, values: Sequence[Any]) -> None:
+        if not self._writable:
+            raise StorageError("this unit of work only reads")
+        self._cursor.execute(sql, values)
+
+    def _row(self, record: Any) -> tuple[Codec, list[Any]]:
+        coder = codec(type(record))
+        if record.tenant != self.tenant:
+            raise StorageError("a record of another tenant")
+        return coder, coder.encode(record)
+
+    def add(self, record: object) -> None:
+        """See `UnitOfWork.add`."""
+        _, row = self._row(record)
+        self._write(statements.add(self._dialect, type(record)).sql, row)
+
+    def add_if_absent(self, record: object) -> bool:
+        """See `UnitOfWork.add_if_absent`."""
+        _, row = self._row(record)
+        self._write(statements.add_if_absent(self._dialect, type(record)).sql, row)
+        return bool(self._cursor.rowcount == 1)
+
+    def add_many(self, records: Iterable[object]) -> None:
+        """See `UnitOfWork.add_many`."""
+        if not self._writable:
+            raise StorageError("this unit of work only reads")
+        for kind, group in groupby(records, type):
+            sql = statements.add(self._dialect, kind).sql
+            batch: list[list[Any]] = []
+            for record in group:
+                batch.append(self._row(record)[1])
+                if len(batch) == BATCH_ROWS:
+                    self._cursor.executemany(sql, batch)
+                    batch.clear()
+            if batch:
+                self._cursor.executemany(sql, batch)
+
+    def put(self, record: object) -> None:
+        """See `UnitOfWork.put`."""
+        _, row = self._row(record)
+        self._write(statements.put(self._dialect, type(record)).sql, row)
+
+    def get(self, kind: type[R], *key: str, lock: bool = False) -> R | None:
+        """See `UnitOfWork.get`."""
+        statement = statements.get(self._dialect, kind, lock=lock and self._writable)
+        self._cursor.execute(statement.sql, (self.tenant, *key))
+        row = self._cursor.fetchone()
+        return None if row is None else codec(kind).decode(row)
+
+    def _filter(
+        self, kind: type, equal: Mapping[str, Any]
+    ) -> tuple[statements.Shape, dict[str, Any]]:
+        coder, shape, values = codec(kind), [], {"tenant": self.tenant}
+        for field, wanted in equal.items():
+            choices = wanted if isinstance(wanted, tuple) else (wanted,)
+            if choices == (None,):
+                shape.append((field, None))
+                continue
+            shape.append((field, len(choices)))
+            for i, choice in enumerate(choices):
+                values[f"{field}_{i}"] = coder.value(field, choice)
+        return tuple(shape), values
+
+    def remove(self, kind: type, /, **equal: Any) -> int:
+        """See `UnitOfWork.remove`."""
+        shape, values = self._filter(kind, equal)
+        statement = statements.remove(self._dialect, kind, shape)
+        self._write(statement.sql, statement.values(values))
+        return int(self._cursor.rowcount)
+
+    def change(self, kind: type, values: Mapping[str, Any], /, **equal: Any) -> int:
+        """See `UnitOfWork.change`."""
+        coder = codec(kind)
+        shape, given = self._filter(kind, equal)
+        statement = statements.change(self._dialect, kind, tuple(values), shape)
+        given |= {f"set_{f}": coder.value(f, v) for f, v in values.items()}
+        self._write(statement.sql, statement.values(given))
+        return int(self._cursor.rowcount)
+
+    def find(
+        self,
+        kind: type[R],
+        /,
+        *,
+        order: Sequence[str] = (),
+        descending: bool = False,
+        after: Sequence[Any] | None = None,
+        limit: int | None = None,
+        **equal: Any,
+    ) -> list[R]:
+        """See `UnitOfWork.find`."""
+        coder = codec(kind)
+        fields = tuple(order) or coder.entry.key[1:]
+        shape, values = self._filter(kind, equal)
+        if after is not None:
+            for field, edge in zip(fields, after, strict=True):
+                values[f"after_{field}"] = coder.value(field, edge)
+        if limit is not None:
+            values["limit"] = limit
+        statement = statements.find(
+            self._dialect, kind, shape, fields, descending, after is not None, limit is not None
+        )
+        self._cursor.execute(statement.sql, statement.values(values))
+        return [coder.decode(row) for row in self._cursor.fetchall()]
+
+    def count(self, kind: type, /, **equal: Any) -> int:
+        """See `UnitOfWork.count`."""
+        shape, values = self._filter(kind, equal)
+        statement = statements.count(self._dialect, kind, shape)
+        self._cursor.execute(statement.sql, statement.values(values))
+        return int(self._cursor.fetchone()[0])
+
+    def lock(self, names: Iterable[str]) -> None:
+        """See `UnitOfWork.lock`; on SQLite a writing unit of work has the file to itself."""
+        if self._dialect != "postgresql":
+            return
+        # Sorted, so that two units of work never wait for each other crosswise.
+        keys = sorted({int(name[:15], 16) for name in names})
+        self._cursor.execute(
+            "SELECT pg_advisory_xact_lock(k) FROM unnest(%s::bigint[]) WITH ORDINALITY AS t(k, n)"
+            " ORDER BY n",
+            (keys,),
+        )
+
+    def increase(
+        self, record: object, by: Mapping[str, int], *, floor: Mapping[str, int] | None = None
+    ) -> Any | None:
+        """See `UnitOfWork.increase`: a conditional UPDATE, never read-then-write."""
+        coder, row = self._row(record)
+        kind, fields = type(record), tuple(sorted(by))
+        if not floor:
+            for field in fields:
+                row[coder.names.index(field)] += by[field]
+            statement = statements.increase(self._dialect, kind, fields)
+            self._write(statement.sql, row)
+            return coder.decode(self._cursor.fetchone())
+        self.add_if_absent(record)
+        statement = statements.take(self._dialect, kind, fields, tuple(sorted(floor)))
+        values: dict[str, Any] = {f"by_{f}": n for f, n in by.items()}
+        values |= {f"low_{f}": n for f, n in floor.items()}
+        values |= {
+            f"k_{k}": v for k, v in zip(coder.entry.key, coder.key(record), strict=True)
+        }
+        self._write(statement.sql, statement.values(values))
+        changed = self._cursor.fetchone()
+        return None if changed is None else coder.decode(changed)
+
+    def matching(
+        self,
+        rule: Rule,
+        settings: Settings,
+        at: datetime,
+        *,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> list[str]:
+        """See `RulePushdown.matching`."""
+        from crmkit.adapters.sql import rules
+
+        query = rules.matching(rule, settings, at, self.tenant, dialect=self._dialect)
+        found = query.subquery()
+        picked = statements.page_of_ids(found, after, limit)
+        sql, values = statements.rendered(picked, self._dialect)
+        self._cursor.execute(sql, values)
+        return [row[0] for row in self._cursor.fetchall()]
+
+    def count_matching(self, rule: Rule, settings: Settings, at: datetime) -> int:
+        """See `RulePushdown.count_matching`."""
+        from crmkit.adapters.sql import rules
+
+        query = rules.matching(rule, settings, at, self.tenant, dialect=self._dialect)
+        sql, values = statements.rendered(statements.counted(query), self._dialect)
+        self._cursor.execute(sql, values)
+        return int(self._cursor.fetchone()[0])
