@@ -1,0 +1,60 @@
+"""A CRM that lives inside a booking app: its own database, its own transactions."""
+
+from typing import TYPE_CHECKING, Any
+
+from crmkit.adapters.memory import MemoryStorage
+from crmkit.config import EarnRule, Kind, Lifecycle, Settings, SpendingBands, Tier
+from crmkit.errors import (
+    AlreadyTaken,
+    CRMError,
+    Erased,
+    IdempotencyConflict,
+    InsufficientPoints,
+    InvalidInput,
+    MissingExtra,
+    NotFound,
+    RuleError,
+    SchemaOutdated,
+    StorageBusy,
+    StorageError,
+)
+from crmkit.model import Money
+from crmkit.service import CRMService
+
+if TYPE_CHECKING:
+    from crmkit.adapters.sql import SqlStorage, migrate
+
+__all__ = [
+    "AlreadyTaken",
+    "CRMError",
+    "CRMService",
+    "EarnRule",
+    "Erased",
+    "IdempotencyConflict",
+    "InsufficientPoints",
+    "InvalidInput",
+    "Kind",
+    "Lifecycle",
+    "MemoryStorage",
+    "MissingExtra",
+    "Money",
+    "NotFound",
+    "RuleError",
+    "SchemaOutdated",
+    "Settings",
+    "SpendingBands",
+    "SqlStorage",
+    "StorageBusy",
+    "StorageError",
+    "Tier",
+    "migrate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # SQLAlchemy is the slowest import by far; it waits until a SQL storage is wanted.
+    if name in ("SqlStorage", "migrate"):
+        from crmkit.adapters import sql
+
+        return getattr(sql, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""What customers did, and the numbers that follow."""

@@ -1,0 +1,96 @@
+"""Reading the payload of an activity: what crmkit understands of it, and the rest as it came."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from crmkit.config import Kind, Settings
+from crmkit.errors import InvalidInput, unknown
+from crmkit.model.document import document, text
+from crmkit.model.money import to_minor
+
+REFERENCES = ("reference", "booking_id", "order_id", "ticket_id")
+ITEMS = ("item", "game", "event")
+STATUSES = frozenset(
+    ["requested", "pending", "approved", "confirmed", "completed"]
+    + ["cancelled", "canceled", "no_show", "no-show", "noshow"]
+)
+
+
+@attrs.frozen(repr=False)
+class Payload:
+    """A payload, read."""
+
+    amount_minor: int | None
+    currency: str | None
+    reference: str | None
+    item: str | None
+    venue: str | None
+    document: Mapping[str, Any]
+
+
+def read(kind: Kind, given: Mapping[str, Any] | None, settings: Settings) -> Payload:
+    """Check a payload; raises `InvalidInput` naming the path."""
+    if given is None:
+        given = {}
+    checked = document(given, field="payload")
+    amount = _amount(kind, given, settings)
+    if "status" in checked:
+        _check_status(checked["status"])
+    if "party_size" in checked:
+        _check_party(checked["party_size"])
+    return Payload(
+        amount_minor=amount,
+        currency=None if amount is None else settings.currency,
+        reference=_first(checked, REFERENCES),
+        item=_first(checked, ITEMS),
+        venue=_first(checked, ("venue",)),
+        document=checked,
+    )
+
+
+def _amount(kind: Kind, given: Mapping[str, Any], settings: Settings) -> int | None:
+    raw = given.get("amount")
+    if raw is None or raw == "":
+        if kind.needs_amount:
+            raise InvalidInput(f"a {kind.name} needs its amount", field="payload.amount")
+        return None
+    amount = to_minor(raw, settings.currency, field="payload.amount")
+    if amount < 0:
+        raise InvalidInput(
+            "expected zero or more; what was given back is a refund", field="payload.amount"
+        )
+    currency = given.get("currency")
+    if currency not in (None, "", settings.currency):
+        raise InvalidInput(
+            f"this tenant counts in {settings.currency}", field="payload.currency"
+        )
+    return amount
+
+
+def _check_status(value: object) -> None:
+    if value in (None, ""):
+        return
+    if not isinstance(value, str) or value.lower() not in STATUSES:
+        raise InvalidInput(unknown("status", value, STATUSES), field="payload.status")
+
+
+def _check_party(value: object) -> None:
+    if value in (None, ""):
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 100_000:
+        raise InvalidInput("expected a whole number from 1", field="payload.party_size")
+
+
+def _first(checked: Mapping[str, Any], names: tuple[str, ...]) -> str | None:
+    for name in names:
+        value = checked.get(name)
+        if value is None or value == "":
+            continue
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)
+        return text(value, field=f"payload.{name}", limit=200)
+    return None

@@ -1,0 +1,162 @@
+"""What a story of facts does to a customer's metrics; pure.
+
+A story is all facts of one customer that share a reference: booked, completed, refunded.
+A fact without a reference is a story of its own. What a story is worth depends on the
+set of its facts, never on the order in which they came; so metrics are sums, firsts and
+lasts over stories, and any order and any repetition of the same facts gives the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from crmkit.config import Kind
+from crmkit.model import Activity, Metrics
+
+COMPLETED = frozenset({"completed"})
+CANCELLED = frozenset({"cancelled", "canceled"})
+NO_SHOW = frozenset({"no_show", "no-show", "noshow"})
+
+Span = tuple[datetime, datetime]
+Kinds = Mapping[str, Kind]
+
+
+@attrs.frozen
+class Effect:
+    """What a story adds: to counters and spend, and the span of its dates by family."""
+
+    counts: Mapping[str, int] = attrs.field(factory=dict)
+    spend_minor: int = 0
+    spans: Mapping[str, Span] = attrs.field(factory=dict)
+
+
+NOTHING = Effect()
+
+
+def status(fact: Activity) -> str | None:
+    """The status in a fact's payload, in lower case."""
+    value = fact.payload.get("status")
+    return value.lower() if isinstance(value, str) else None
+
+
+def is_off(story: Sequence[Activity], kinds: Kinds) -> bool:
+    """Whether the story was cancelled or nobody came."""
+    return any(
+        kinds[f.kind].role == "cancels" or status(f) in CANCELLED or status(f) in NO_SHOW
+        for f in story
+    )
+
+
+def is_completed(story: Sequence[Activity], kinds: Kinds) -> bool:
+    """Whether what was booked took place."""
+    return not is_off(story, kinds) and any(
+        kinds[f.kind].role == "completes" or status(f) in COMPLETED for f in story
+    )
+
+
+def effect(story: Sequence[Activity], kinds: Kinds) -> Effect:
+    """What the story adds to its customer's metrics."""
+    if not story:
+        return NOTHING
+    off, completed = is_off(story, kinds), is_completed(story, kinds)
+    counts: Counter[str] = Counter()
+    spans: dict[str, Span] = {}
+    for fact in story:
+        kind = kinds[fact.kind]
+        counts["activities"] += 1
+        _extend(spans, "activity", fact.occurred_at)
+        if kind.role in ("completes", "cancels") or (off and kind.role == "happens"):
+            continue
+        counts.update(kind.counts)
+        families = kind.dates
+        if kind.paid_is_order and fact.amount_minor is not None:
+            counts["orders"] += 1
+            families = (*families, "order")
+        if completed and "bookings" in kind.counts:
+            counts["completed_bookings"] += 1
+        for family in families:
+            _extend(spans, family, fact.occurred_at)
+    _count_off(story, kinds, counts)
+    return Effect(dict(counts), 0 if off else _spend(story, kinds), spans)
+
+
+def _count_off(story: Sequence[Activity], kinds: Kinds, counts: Counter[str]) -> None:
+    """A story is called off once, however often that was said."""
+    said: set[str] = set()
+    for fact in story:
+        if kinds[fact.kind].role == "cancels":
+            said.update(kinds[fact.kind].counts)
+        if status(fact) in CANCELLED:
+            said.add("cancellations")
+        if status(fact) in NO_SHOW:
+            said.add("no_shows")
+    counts.update(said)
+
+
+def _spend(story: Sequence[Activity], kinds: Kinds) -> int:
+    """What was paid less what was given back; a story never gives back more than it took."""
+    paid = [f.amount_minor or 0 for f in story if kinds[f.kind].spends]
+    refunds = [f for f in story if kinds[f.kind].role == "refunds"]
+    if not refunds:
+        return sum(paid)
+    if not paid:
+        # Nothing known that could be given back; without a reference the refund speaks
+        # of money taken before crmkit was there.
+        return 0 if refunds[0].reference else -sum(f.amount_minor or 0 for f in refunds)
+    if any(f.amount_minor is None for f in refunds):
+        return 0  # a refund without an amount gives everything back
+    return max(0, sum(paid) - sum(f.amount_minor or 0 for f in refunds))
+
+
+def _extend(spans: dict[str, Span], family: str, moment: datetime) -> None:
+    first, last = spans.get(family, (moment, moment))
+    spans[family] = (min(first, moment), max(last, moment))
+
+
+def advance(metrics: Metrics, before: Effect, after: Effect) -> Metrics | None:
+    """The metrics once a story has grown from one effect to another.
+
+    None if a first or last date may have gone away: then only all facts can tell.
+    """
+    changed: dict[str, Any] = {}
+    for name in {**before.counts, **after.counts}:
+        step = after.counts.get(name, 0) - before.counts.get(name, 0)
+        if step:
+            changed[name] = getattr(metrics, name) + step
+    if after.spend_minor != before.spend_minor:
+        changed["spend_minor"] = metrics.spend_minor + after.spend_minor - before.spend_minor
+    for family in {**before.spans, **after.spans}:
+        old, new = before.spans.get(family), after.spans.get(family)
+        if old and (new is None or new[0] > old[0] or new[1] < old[1]):
+            return None
+        if new and new != old:
+            first, last = f"first_{family}_at", f"last_{family}_at"
+            now_first, now_last = getattr(metrics, first), getattr(metrics, last)
+            changed[first] = new[0] if now_first is None else min(now_first, new[0])
+            changed[last] = new[1] if now_last is None else max(now_last, new[1])
+    return attrs.evolve(metrics, **changed) if changed else metrics
+
+
+def stories(facts: Iterable[Activity]) -> Iterable[Sequence[Activity]]:
+    """The facts of one customer, story by story."""
+    grouped: dict[str, list[Activity]] = defaultdict(list)
+    for fact in facts:
+        # An id never equals a reference by accident: references are marked.
+        grouped[f"r:{fact.reference}" if fact.reference else fact.id].append(fact)
+    return grouped.values()
+
+
+def fold(tenant: str, customer_id: str, facts: Iterable[Activity], kinds: Kinds) -> Metrics:
+    """The metrics that follow from all facts of a customer."""
+    metrics = Metrics(tenant=tenant, customer_id=customer_id)
+    for story in stories(facts):
+        advanced = advance(metrics, NOTHING, effect(story, kinds))
+        if advanced is None:
+            raise AssertionError("a new story takes nothing away")
+        metrics = advanced
+    return metrics

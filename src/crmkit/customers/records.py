@@ -1,0 +1,185 @@
+"""Writing a customer: the profile row, its identifiers and the fact of the change, together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import date, datetime
+from typing import Any
+
+import attrs
+
+from crmkit.customers.normalise import Given, Identifier
+from crmkit.errors import AlreadyTaken
+from crmkit.model import Customer, Identity, Metrics, Preferences, ProfileChange, Tag
+from crmkit.model.catalogue import as_document
+from crmkit.model.time import iso
+from crmkit.ports.runtime import Runtime
+from crmkit.ports.storage import UnitOfWork
+
+SHARED_KINDS = frozenset({"phone", "instagram"})
+"""Families and agencies share these; every other identifier belongs to one customer only."""
+
+
+def identity(runtime: Runtime, identifier: Identifier, customer_id: str) -> Identity:
+    """The stored form of an identifier."""
+    return Identity(
+        tenant=runtime.tenant,
+        kind=identifier.kind,
+        fingerprint=runtime.fingerprint(identifier.kind, identifier.value),
+        slot=customer_id if identifier.kind in SHARED_KINDS else "",
+        customer_id=customer_id,
+    )
+
+
+def create(uow: UnitOfWork, runtime: Runtime, given: Given, at: datetime) -> Customer:
+    """Store a new customer with their identifiers and empty metrics."""
+    customer = Customer(
+        tenant=runtime.tenant,
+        id=runtime.new_id(),
+        created_at=at,
+        updated_at=at,
+        **given.fields,
+    )
+    uow.add(customer)
+    uow.add(Metrics(tenant=runtime.tenant, customer_id=customer.id))
+    for identifier in given.identifiers:
+        uow.add_if_absent(identity(runtime, identifier, customer.id))
+    record_change(uow, runtime, customer.id, given.fields, at)
+    return customer
+
+
+def change(
+    uow: UnitOfWork, runtime: Runtime, customer: Customer, fields: Mapping[str, Any], at: datetime
+) -> Customer:
+    """Store new values of fields, and the fact that they changed."""
+    differing = {f: v for f, v in fields.items() if getattr(customer, f) != v}
+    if not differing:
+        return customer
+    changed = attrs.evolve(customer, **differing, updated_at=max(at, customer.updated_at))
+    uow.put(changed)
+    record_change(uow, runtime, customer.id, differing, at)
+    return changed
+
+
+def record_change(
+    uow: UnitOfWork, runtime: Runtime, customer_id: str, changes: Mapping[str, Any], at: datetime
+) -> None:
+    """Store the fact that a profile changed."""
+    uow.add(
+        ProfileChange(
+            tenant=runtime.tenant,
+            id=runtime.new_id(),
+            customer_id=customer_id,
+            changes=plain(changes),
+            occurred_at=at,
+            recorded_at=runtime.now(),
+        )
+    )
+
+
+def plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields' values as a JSON document."""
+    return {name: _plain(value) for name, value in fields.items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return iso(value)
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Preferences):
+        return as_document(value)
+    return list(value) if isinstance(value, tuple) else value
+
+
+def tag(
+    uow: UnitOfWork, runtime: Runtime, customer_id: str, tags: Iterable[str], at: datetime
+) -> None:
+    """Put tags on a customer; those that are there already stay as they are."""
+    fresh = [t for t in tags if uow.add_if_absent(_tag(runtime, customer_id, t, at))]
+    if fresh:
+        record_change(uow, runtime, customer_id, {"tags": {"added": fresh}}, at)
+
+
+def untag(
+    uow: UnitOfWork, runtime: Runtime, customer_id: str, tags: Iterable[str], at: datetime
+) -> None:
+    """Take tags off a customer."""
+    gone = []
+    for t in tags:
+        fingerprint = runtime.fingerprint("tag", t)
+        if uow.remove(Tag, customer_id=customer_id, fingerprint=fingerprint):
+            gone.append(t)
+    if gone:
+        record_change(uow, runtime, customer_id, {"tags": {"removed": gone}}, at)
+
+
+def _tag(runtime: Runtime, customer_id: str, tag: str, at: datetime) -> Tag:
+    return Tag(
+        tenant=runtime.tenant,
+        customer_id=customer_id,
+        fingerprint=runtime.fingerprint("tag", tag),
+        tag=tag,
+        tagged_at=at,
+    )
+
+
+def claim(
+    uow: UnitOfWork, runtime: Runtime, customer_id: str, identifiers: Iterable[Identifier]
+) -> None:
+    """Link identifiers to a customer; raises `AlreadyTaken` for one that is another's."""
+    for identifier in identifiers:
+        mine = identity(runtime, identifier, customer_id)
+        if uow.add_if_absent(mine):
+            continue
+        held = uow.get(Identity, mine.kind, mine.fingerprint, mine.slot)
+        if held is not None and held.customer_id != customer_id:
+            field = "external_ids" if ":" in mine.kind else mine.kind
+            raise AlreadyTaken("belongs to another customer", field=field)
+
+
+def release(
+    uow: UnitOfWork, runtime: Runtime, customer_id: str, identifiers: Iterable[Identifier]
+) -> None:
+    """Unlink identifiers from a customer."""
+    for identifier in identifiers:
+        gone = identity(runtime, identifier, customer_id)
+        uow.remove(
+            Identity,
+            kind=gone.kind,
+            fingerprint=gone.fingerprint,
+            slot=gone.slot,
+            customer_id=customer_id,
+        )
+
+
+def filled(customer: Customer, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What `given` adds where the profile has nothing; what is there stays."""
+    added: dict[str, Any] = {}
+    for field, value in given.items():
+        now = getattr(customer, field)
+        if isinstance(value, Mapping):
+            united = {**value, **now}
+            if united != now:
+                added[field] = united
+        elif isinstance(value, Preferences):
+            fresh = _filled_preferences(now, value)
+            if fresh != now:
+                added[field] = fresh
+        elif now is None or now == ():
+            added[field] = value
+    # The typed form belongs to the canonical one beside it.
+    for pair in ("email", "phone", "instagram"):
+        if getattr(customer, pair) is not None:
+            added.pop(f"{pair}_typed", None)
+    return added
+
+
+def _filled_preferences(now: Preferences, given: Preferences) -> Preferences:
+    empty = Preferences()
+    added = {
+        a.name: getattr(given, a.name)
+        for a in attrs.fields(Preferences)
+        if getattr(now, a.name) == getattr(empty, a.name)
+    }
+    return attrs.evolve(now, **added)

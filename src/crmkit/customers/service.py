@@ -1,0 +1,228 @@
+"""`crm.customers`: profiles, tags and notes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from crmkit.customers import contacts, normalise, records
+from crmkit.customers.normalise import Given, Identifier
+from crmkit.customers.profile import Profile, ProfileSources
+from crmkit.errors import InvalidInput
+from crmkit.model import Customer, Metrics, Note, Page, Tag
+from crmkit.model.document import canonical, text
+from crmkit.model.page import checked_limit, paged, position
+from crmkit.model.time import from_micros, to_micros
+from crmkit.ports.idempotency import Call
+from crmkit.ports.runtime import Runtime, checked_id
+from crmkit.ports.storage import UnitOfWork
+
+_NOTE_KINDS = ("general", "admin", "vip", "check_in")
+
+
+class Customers:
+    """Profiles of one tenant's customers."""
+
+    def __init__(self, runtime: Runtime, sources: ProfileSources) -> None:
+        self._rt = runtime
+        self._sources = sources
+
+    def get(self, customer_id: str) -> Customer:
+        """The customer; raises `NotFound`, or `Erased` for one that was erased."""
+        with self._rt.read() as uow:
+            return self._rt.customer(uow, customer_id)
+
+    def update(
+        self,
+        customer_id: str,
+        changes: Mapping[str, Any],
+        *,
+        at: datetime | str | None = None,
+        key: str | None = None,
+    ) -> Customer:
+        """Set fields of a profile; None or an empty text clears one.
+
+        Takes the fields of `find_or_create`. `custom`, `metadata`, `preferences`,
+        `external_ids` and `social_handles` change only in the keys that are given; there,
+        None removes a key. Raises `InvalidInput` and `AlreadyTaken`.
+        """
+        now = self._rt.at(at)
+        if "consent" in changes:
+            raise InvalidInput("use crm.gdpr.consents.give and .withdraw", field="consent")
+        given = normalise.given(changes, self._rt.settings, clear=True, today=self._today())
+        call = Call.of(self._rt, "customers.update", key, _content(customer_id, given))
+
+        def work(uow: UnitOfWork) -> Customer:
+            customer = self._rt.customer(uow, customer_id, lock=True)
+            if call and call.claim(uow, self._rt, customer_id=customer.id, result_id=customer.id):
+                return customer
+            fields = _merged(customer, given.fields)
+            self._relink(uow, customer, given, fields)
+            changed = records.change(uow, self._rt, customer, fields, now)
+            if given.tags:
+                records.tag(uow, self._rt, changed.id, given.tags, now)
+            return changed
+
+        return self._rt.write(work)
+
+    def list(self, *, limit: int = 100, after: str | None = None) -> Page[Customer]:
+        """Customers in the order of their creation, a page at a time."""
+        limit, start = checked_limit(limit), position(after, (str,))
+        with self._rt.read() as uow:
+            found = uow.find(Customer, order=("id",), after=start, limit=limit + 1)
+        return paged(found, limit, lambda c: (c.id,))
+
+    def profile(self, customer_id: str, *, at: datetime | str | None = None) -> Profile:
+        """One person at a glance: profile, metrics, segments, tags, consent."""
+        moment = self._rt.at(at)
+        with self._rt.read() as uow:
+            customer = self._rt.customer(uow, customer_id)
+            metrics = uow.get(Metrics, customer.id)
+            return Profile(
+                customer=customer,
+                metrics=metrics or Metrics(tenant=self._rt.tenant, customer_id=customer.id),
+                lifetime_value=self._sources.lifetime_value(uow, customer.id, moment),
+                segments=tuple(self._sources.segments(uow, customer.id, moment)),
+                tags=_tags(uow, customer.id),
+                consent=self._sources.consent(uow, customer.id),
+            )
+
+    def tags(self, customer_id: str) -> tuple[str, ...]:
+        """The customer's tags, sorted."""
+        with self._rt.read() as uow:
+            return _tags(uow, self._rt.customer(uow, customer_id).id)
+
+    def tag(self, customer_id: str, *tags: str, at: datetime | str | None = None) -> None:
+        """Put tags on a customer; one that is there already stays."""
+        moment, wanted = self._rt.at(at), normalise.tags(tags)
+
+        def work(uow: UnitOfWork) -> None:
+            customer = self._rt.customer(uow, customer_id, lock=True)
+            records.tag(uow, self._rt, customer.id, wanted, moment)
+
+        self._rt.write(work)
+
+    def untag(self, customer_id: str, *tags: str, at: datetime | str | None = None) -> None:
+        """Take tags off a customer; one that is not there is no error."""
+        moment, unwanted = self._rt.at(at), normalise.tags(tags)
+
+        def work(uow: UnitOfWork) -> None:
+            customer = self._rt.customer(uow, customer_id, lock=True)
+            records.untag(uow, self._rt, customer.id, unwanted, moment)
+
+        self._rt.write(work)
+
+    def add_note(
+        self,
+        customer_id: str,
+        note: str,
+        *,
+        kind: str = "general",
+        author: str | None = None,
+        at: datetime | str | None = None,
+        key: str | None = None,
+    ) -> Note:
+        """Add a note; `kind` is general, admin, vip or check_in, `author` the host's user."""
+        body = text(note, field="note", limit=10_000, multiline=True)
+        if body is None:
+            raise InvalidInput("expected some text", field="note")
+        if kind not in _NOTE_KINDS:
+            raise InvalidInput(f"expected one of {', '.join(_NOTE_KINDS)}", field="kind")
+        made = Note(
+            tenant=self._rt.tenant,
+            id=self._rt.new_id(),
+            customer_id=checked_id(customer_id),
+            text=body,
+            kind=kind,
+            author=None if author is None else text(author, field="author", limit=200),
+            occurred_at=self._rt.at(at),
+            recorded_at=self._rt.now(),
+        )
+        content = canonical([customer_id, body, kind, made.author])
+        call = Call.of(self._rt, "customers.add_note", key, content)
+
+        def work(uow: UnitOfWork) -> Note:
+            self._rt.customer(uow, customer_id, lock=True)
+            seen = call and call.claim(
+                uow, self._rt, customer_id=made.customer_id, result_id=made.id
+            )
+            if seen and seen.result_id:
+                return uow.get(Note, seen.result_id) or made
+            uow.add(made)
+            return made
+
+        return self._rt.write(work)
+
+    def notes(
+        self, customer_id: str, *, limit: int = 100, after: str | None = None
+    ) -> Page[Note]:
+        """A customer's notes, the latest first."""
+        limit, start = checked_limit(limit), position(after, (int, str))
+        with self._rt.read() as uow:
+            customer = self._rt.customer(uow, customer_id)
+            found = uow.find(
+                Note,
+                customer_id=customer.id,
+                order=("occurred_at", "id"),
+                descending=True,
+                after=start and (from_micros(start[0]), start[1]),
+                limit=limit + 1,
+            )
+        return paged(found, limit, lambda n: (to_micros(n.occurred_at), n.id))
+
+    def _relink(
+        self, uow: UnitOfWork, customer: Customer, given: Given, fields: Mapping[str, Any]
+    ) -> None:
+        """Make the identifiers follow the fields that change."""
+        touched = {i.kind for i in given.identifiers} | {
+            f for f in ("user_id", "email", "phone", "instagram") if f in fields
+        }
+        old = [i for i in _identifiers(customer) if i.kind in touched]
+        kept = [i for i in old if i in given.identifiers]
+        uow.lock(
+            self._rt.fingerprint(i.kind, i.value) for i in given.identifiers if i not in kept
+        )
+        records.release(uow, self._rt, customer.id, [i for i in old if i not in kept])
+        records.claim(
+            uow, self._rt, customer.id, [i for i in given.identifiers if i not in kept]
+        )
+
+    def _today(self) -> Any:
+        return self._rt.now().astimezone(self._rt.settings.zone).date()
+
+
+def _identifiers(customer: Customer) -> list[Identifier]:
+    """The identifiers that a stored profile stands for."""
+    found = [Identifier(f"external:{s}", v) for s, v in customer.external_ids.items()]
+    if customer.user_id:
+        found.append(Identifier("user_id", customer.user_id))
+    if customer.email:
+        found.append(Identifier("email", contacts.canonical_email(customer.email)))
+    if customer.phone:
+        found.append(Identifier("phone", customer.phone))
+    if customer.instagram:
+        found.append(Identifier("instagram", customer.instagram))
+    return found
+
+
+def _merged(customer: Customer, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The new values of an update: mappings change by key."""
+    out: dict[str, Any] = {}
+    for field, value in fields.items():
+        now = getattr(customer, field)
+        if isinstance(value, Mapping) and isinstance(now, Mapping):
+            united = {**now, **value}
+            out[field] = {k: v for k, v in united.items() if v is not None}
+        else:
+            out[field] = value
+    return out
+
+
+def _tags(uow: UnitOfWork, customer_id: str) -> tuple[str, ...]:
+    return tuple(sorted(t.tag for t in uow.find(Tag, customer_id=customer_id)))
+
+
+def _content(customer_id: str, given: Given) -> str:
+    """What an update asks for, as canonical text."""
+    return canonical([customer_id, records.plain(given.fields), list(given.tags)])

@@ -1,0 +1,153 @@
+"""`crm.gdpr.consents`: what customers said about being contacted; facts, never edited."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from crmkit.customers.profile import ConsentState
+from crmkit.errors import InvalidInput
+from crmkit.model import Consent
+from crmkit.model.document import canonical, text
+from crmkit.ports.events import ConsentStated
+from crmkit.ports.idempotency import Call
+from crmkit.ports.runtime import Runtime
+from crmkit.ports.storage import UnitOfWork
+
+CHANNELS = ("email", "sms", "push", "whatsapp", "phone")
+
+
+def state(facts: Iterable[Consent]) -> ConsentState:
+    """What stands after these facts: for each purpose and channel, the latest word."""
+    ordered = sorted(facts, key=lambda c: (c.occurred_at, c.id))
+    granted = {(c.purpose, c.channel): c.granted for c in ordered}
+    return ConsentState(granted, ordered[-1].occurred_at if ordered else None)
+
+
+class Consents:
+    """Consents of one tenant's customers."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._rt = runtime
+
+    def give(
+        self,
+        customer_id: str,
+        channel: str,
+        *,
+        source: str,
+        purpose: str = "marketing",
+        at: datetime | str | None = None,
+        key: str | None = None,
+    ) -> Consent:
+        """Record that the customer agreed; `source` says where, such as ``"booking form"``."""
+        where = text(source, field="source", limit=200)
+        if where is None:
+            raise InvalidInput("consent needs its source", field="source")
+        return self._say(customer_id, purpose, channel, True, where, at, key)
+
+    def withdraw(
+        self,
+        customer_id: str,
+        channel: str,
+        *,
+        purpose: str = "marketing",
+        source: str = "unknown",
+        at: datetime | str | None = None,
+        key: str | None = None,
+    ) -> Consent:
+        """Record that the customer no longer agrees; as easy as giving (GDPR Art. 7(3))."""
+        where = text(source, field="source", limit=200) or "unknown"
+        return self._say(customer_id, purpose, channel, False, where, at, key)
+
+    def state(self, customer_id: str) -> ConsentState:
+        """What stands; nothing is consented by default."""
+        with self._rt.read() as uow:
+            return self.standing(uow, self._rt.customer(uow, customer_id).id)
+
+    def history(self, customer_id: str) -> tuple[Consent, ...]:
+        """All that was said, in order."""
+        with self._rt.read() as uow:
+            found = uow.find(
+                Consent,
+                customer_id=self._rt.customer(uow, customer_id).id,
+                order=("occurred_at", "id"),
+            )
+        return tuple(found)
+
+    def standing(self, uow: UnitOfWork, customer_id: str) -> ConsentState:
+        """What stands, inside a unit of work that is under way."""
+        return state(uow.find(Consent, customer_id=customer_id))
+
+    def on_stated(self, uow: UnitOfWork, event: ConsentStated) -> None:
+        """Record what was said while a customer was found or created, unless it stands."""
+        now = self.standing(uow, event.customer_id).granted
+        if now.get((event.purpose, event.channel)) == event.granted:
+            return
+        uow.add(
+            self._fact(
+                event.customer_id,
+                event.purpose,
+                event.channel,
+                event.granted,
+                event.source,
+                event.at,
+            )
+        )
+
+    def _say(
+        self,
+        customer_id: str,
+        purpose: str,
+        channel: str,
+        granted: bool,
+        source: str,
+        at: datetime | str | None,
+        key: str | None,
+    ) -> Consent:
+        if channel not in CHANNELS:
+            raise InvalidInput(f"expected one of {', '.join(CHANNELS)}", field="channel")
+        meant = text(purpose, field="purpose", limit=100)
+        if meant is None:
+            raise InvalidInput("expected some text", field="purpose")
+        call = Call.of(
+            self._rt,
+            "consents",
+            key,
+            canonical([customer_id, meant, channel, granted, source]),
+        )
+        moment = self._rt.at(at)
+
+        def work(uow: UnitOfWork) -> Consent:
+            customer = self._rt.customer(uow, customer_id, lock=True)
+            fact = self._fact(customer.id, meant, channel, granted, source, moment)
+            seen = call and call.claim(
+                uow, self._rt, customer_id=customer.id, result_id=fact.id
+            )
+            if seen and seen.result_id:
+                return uow.get(Consent, seen.result_id) or fact
+            uow.add(fact)
+            return fact
+
+        return self._rt.write(work)
+
+    def _fact(
+        self,
+        customer_id: str,
+        purpose: str,
+        channel: str,
+        granted: bool,
+        source: str,
+        at: datetime,
+    ) -> Consent:
+        return Consent(
+            tenant=self._rt.tenant,
+            id=self._rt.new_id(),
+            customer_id=customer_id,
+            purpose=purpose,
+            channel=channel,
+            granted=granted,
+            source=source,
+            occurred_at=at,
+            recorded_at=self._rt.now(),
+        )

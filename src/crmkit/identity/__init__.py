@@ -1,0 +1,1 @@
+"""Who is who: finding the customer that a host's data speaks of."""

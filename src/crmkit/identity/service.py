@@ -1,0 +1,194 @@
+"""`crm.identity`: find-or-create on identifiers that are equal in canonical form."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from crmkit.customers import normalise, records
+from crmkit.customers.normalise import Given
+from crmkit.errors import Erased, InvalidInput
+from crmkit.identity.matching import Evidence, Resolution, conflict
+from crmkit.model import Customer, Identity
+from crmkit.model.document import canonical
+from crmkit.model.time import iso
+from crmkit.ports.events import ConsentStated, CustomerCreated
+from crmkit.ports.idempotency import Call
+from crmkit.ports.runtime import Runtime
+from crmkit.ports.storage import UnitOfWork
+
+
+@attrs.frozen
+class _Match:
+    """What the identifiers of the data lead to."""
+
+    customer: Customer | None
+    matched_by: str | None
+    evidence: tuple[Evidence, ...]
+    candidates: tuple[str, ...]
+    unlinked: bool  # whether an identifier is not linked to the customer yet
+
+
+class Identities:
+    """Finds the customer that data speaks of."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._rt = runtime
+
+    def resolve(
+        self,
+        data: Mapping[str, Any],
+        *,
+        at: datetime | str | None = None,
+        key: str | None = None,
+        dry_run: bool = False,
+    ) -> Resolution:
+        """Find the customer with any of these identifiers, or create one.
+
+        User account, external id, e-mail, phone and Instagram decide in this order. What
+        the profile lacks is filled in; what is there stays. A phone or Instagram handle
+        decides nothing between people whose birth dates differ. With `dry_run` nothing is
+        written, and a customer that would be created has an empty id.
+
+        Raises `InvalidInput` naming the field, `IdempotencyConflict`, and `Erased` where
+        `key` stands for somebody who was erased.
+        """
+        now = self._rt.now()
+        moment = self._rt.at(at)
+        zone = self._rt.settings.zone
+        given = normalise.given(data, self._rt.settings, today=now.astimezone(zone).date())
+        if not given.fields:
+            raise InvalidInput("nothing to tell a customer by", field="customer")
+        call = Call.of(self._rt, "identity.resolve", key, _content(given)) if key else None
+        if call is None:
+            with self._rt.read() as uow:
+                match = self._match(uow, given)
+            if dry_run or _complete(match, given):
+                return self._resolution(match, given, moment)
+
+        return self._rt.write(lambda uow: self._resolve(uow, given, moment, call))
+
+    def _resolve(
+        self, uow: UnitOfWork, given: Given, at: datetime, call: Call | None
+    ) -> Resolution:
+        seen = call.earlier(uow) if call else None
+        if seen is None and (given.identifiers or call):
+            prints = [self._rt.fingerprint(i.kind, i.value) for i in given.identifiers]
+            uow.lock([*prints, call.fingerprint] if call else prints)
+            seen = call.earlier(uow) if call else None
+        if seen is not None and seen.customer_id:
+            customer = uow.get(Customer, seen.customer_id)
+            if customer is None:
+                raise Erased("what this key stood for was erased with its customer")
+            return Resolution(customer, False, "key", (), ())
+        match = self._locked_match(uow, given)
+        if match.customer is None:
+            customer = records.create(uow, self._rt, given, at)
+            self._rt.events.publish(uow, CustomerCreated(customer))
+        else:
+            customer = self._fill(uow, match.customer, given, at)
+        self._tell(uow, customer.id, given, at)
+        if call:
+            call.claim(uow, self._rt, customer_id=customer.id, result_id=customer.id)
+        return Resolution(
+            customer, match.customer is None, match.matched_by, match.evidence, match.candidates
+        )
+
+    def _locked_match(self, uow: UnitOfWork, given: Given) -> _Match:
+        """The match, with its customer held; one that is being erased is waited for."""
+        match = self._match(uow, given)
+        while match.customer is not None:
+            held = uow.get(Customer, match.customer.id, lock=True)
+            if held is not None:
+                return attrs.evolve(match, customer=held)
+            match = self._match(uow, given)
+        return match
+
+    def _fill(self, uow: UnitOfWork, customer: Customer, given: Given, at: datetime) -> Customer:
+        """Add what the profile lacks, and link the identifiers that are nobody's yet."""
+        fields = records.filled(customer, given.fields)
+        for identifier in given.identifiers:
+            mine = records.identity(self._rt, identifier, customer.id)
+            if uow.add_if_absent(mine):
+                continue
+            owner = uow.get(Identity, mine.kind, mine.fingerprint, mine.slot)
+            if owner is None or owner.customer_id != customer.id:
+                for field in (identifier.kind, f"{identifier.kind}_typed"):
+                    fields.pop(field, None)  # it stays with the customer it belongs to
+        return records.change(uow, self._rt, customer, fields, at) if fields else customer
+
+    def _tell(self, uow: UnitOfWork, customer_id: str, given: Given, at: datetime) -> None:
+        records.tag(uow, self._rt, customer_id, given.tags, at)
+        for said in given.consents:
+            self._rt.events.publish(
+                uow,
+                ConsentStated(
+                    customer_id, said.purpose, said.channel, said.granted, said.source,
+                    said.at or at,
+                ),
+            )  # fmt: skip
+
+    def _match(self, uow: UnitOfWork, given: Given) -> _Match:
+        """The first identifier, in order of trust, that leads to a customer."""
+        if not given.identifiers:
+            return _Match(None, None, (), (), unlinked=False)
+        prints = {self._rt.fingerprint(i.kind, i.value): i.kind for i in given.identifiers}
+        linked = uow.find(
+            Identity,
+            kind=tuple(dict.fromkeys(prints.values())),
+            fingerprint=tuple(prints),
+        )
+        owners: dict[str, list[str]] = {p: [] for p in prints}
+        for row in linked:
+            owners[row.fingerprint].append(row.customer_id)
+        evidence: list[Evidence] = []
+        chosen: Customer | None = None
+        matched_by = None
+        for fingerprint, kind in prints.items():
+            for owner in () if chosen else owners[fingerprint]:
+                customer = uow.get(Customer, owner)
+                against = customer and kind in records.SHARED_KINDS and conflict(
+                    customer, given.fields
+                )
+                if customer is None or against:
+                    evidence.extend([against] if against else [])
+                    continue
+                chosen, matched_by = customer, kind
+                break
+            if chosen and chosen.id in owners[fingerprint]:
+                evidence.append(Evidence(kind, "equal"))
+        others = dict.fromkeys(o for found in owners.values() for o in found)
+        candidates = tuple(o for o in others if chosen is None or o != chosen.id)
+        unlinked = chosen is not None and any(chosen.id not in o for o in owners.values())
+        return _Match(chosen, matched_by, tuple(evidence), candidates, unlinked)
+
+    def _resolution(self, match: _Match, given: Given, at: datetime) -> Resolution:
+        customer = match.customer or Customer(
+            tenant=self._rt.tenant, id="", created_at=at, updated_at=at, **given.fields
+        )
+        return Resolution(
+            customer, match.customer is None, match.matched_by, match.evidence, match.candidates
+        )
+
+
+def _complete(match: _Match, given: Given) -> bool:
+    """Whether there is nothing to write: found, and nothing to add."""
+    return (
+        match.customer is not None
+        and not match.unlinked
+        and not given.tags
+        and not given.consents
+        and not records.filled(match.customer, given.fields)
+    )
+
+
+def _content(given: Given) -> str:
+    """What is asked, as canonical text."""
+    said = [
+        [c.purpose, c.channel, c.granted, c.source, iso(c.at) if c.at else None]
+        for c in given.consents
+    ]
+    return canonical([records.plain(given.fields), list(given.tags), said])

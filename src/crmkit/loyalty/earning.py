@@ -1,0 +1,30 @@
+"""How many points a story of facts is worth; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from crmkit.activities.stories import Kinds, is_completed, is_off
+from crmkit.config import EarnRule
+from crmkit.model import Activity
+
+
+def earned(story: Sequence[Activity], rules: Sequence[EarnRule], kinds: Kinds) -> int:
+    """The points of a story: for each kind in it, once, what the best rule gives."""
+    if is_off(story, kinds):
+        return 0
+    best: dict[str, int] = {}
+    completed = is_completed(story, kinds)
+    for fact in story:
+        for rule in rules:
+            if _fits(rule, fact, completed=completed):
+                best[fact.kind] = max(best.get(fact.kind, 0), rule.points)
+    return sum(best.values())
+
+
+def _fits(rule: EarnRule, fact: Activity, *, completed: bool) -> bool:
+    return (
+        rule.kind == fact.kind
+        and (completed or not rule.completed)
+        and all(fact.payload.get(name) == value for name, value in rule.where.items())
+    )

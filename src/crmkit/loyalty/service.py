@@ -1,0 +1,181 @@
+"""`crm.loyalty`: points follow from activities; the tier follows from qualifying points."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime
+
+import attrs
+
+from crmkit.config import Kind, Settings
+from crmkit.errors import InsufficientPoints, InvalidInput
+from crmkit.loyalty.earning import earned
+from crmkit.model import Metrics, Page, PointsAccount, PointsEntry
+from crmkit.model.document import canonical, text
+from crmkit.model.page import checked_limit, paged, position
+from crmkit.model.time import from_micros, to_micros
+from crmkit.ports.events import ActivityRecorded
+from crmkit.ports.idempotency import Call
+from crmkit.ports.runtime import Runtime, checked_id
+from crmkit.ports.storage import UnitOfWork
+
+_LARGEST = 10**12
+
+
+@attrs.frozen
+class Account:
+    """A customer's points: what can be used, what counts for the tier, and the tier.
+
+    `to_next_tier` is None at the top. A balance below zero is debt: points that were
+    used before their booking was cancelled.
+    """
+
+    customer_id: str
+    balance: int
+    qualifying: int
+    tier: str
+    next_tier: str | None
+    to_next_tier: int | None
+
+
+def standing(customer_id: str, account: PointsAccount | None, settings: Settings) -> Account:
+    """The account as its owner sees it."""
+    balance = account.balance if account else 0
+    qualifying = account.qualifying if account else 0
+    ahead = next((t for t in settings.tiers if t.from_points > max(qualifying, 0)), None)
+    return Account(
+        customer_id=customer_id,
+        balance=balance,
+        qualifying=qualifying,
+        tier=settings.tier(qualifying),
+        next_tier=ahead.name if ahead else None,
+        to_next_tier=ahead.from_points - qualifying if ahead else None,
+    )
+
+
+class Loyalty:
+    """Points and tiers of one tenant's customers."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._rt = runtime
+        self._kinds: Mapping[str, Kind] = runtime.settings.kinds_by_name
+
+    def account(self, customer_id: str) -> Account:
+        """Balance and tier; a customer without points has none of the first tier."""
+        with self._rt.read() as uow:
+            account = uow.get(PointsAccount, checked_id(customer_id))
+            if account is None:
+                self._rt.customer(uow, customer_id)
+            return standing(customer_id, account, self._rt.settings)
+
+    def update_points(
+        self,
+        customer_id: str,
+        delta: int,
+        *,
+        reason: str,
+        key: str | None = None,
+        at: datetime | str | None = None,
+    ) -> Account:
+        """Add points, or take them with a negative `delta`.
+
+        Added points count for the tier; taking points never lowers it. Raises
+        `InsufficientPoints` if the balance does not cover them.
+        """
+        if isinstance(delta, bool) or not isinstance(delta, int) or not 0 < abs(delta) <= _LARGEST:
+            raise InvalidInput("expected a whole number other than zero", field="delta")
+        why = text(reason, field="reason", limit=500)
+        if why is None:
+            raise InvalidInput("expected some text", field="reason")
+        entry = PointsEntry(
+            tenant=self._rt.tenant,
+            id=self._rt.new_id(),
+            customer_id=checked_id(customer_id),
+            kind="adjust",
+            points=delta,
+            qualifying=max(delta, 0),
+            reason=why,
+            occurred_at=self._rt.at(at),
+            recorded_at=self._rt.now(),
+        )
+        call = Call.of(
+            self._rt, "loyalty.update_points", key, canonical([customer_id, delta, why])
+        )
+
+        def work(uow: UnitOfWork) -> Account:
+            if uow.get(Metrics, customer_id, lock=True) is None:
+                raise self._rt.missing(uow, customer_id)
+            seen = call and call.claim(
+                uow, self._rt, customer_id=customer_id, result_id=entry.id
+            )
+            if seen:
+                account = uow.get(PointsAccount, customer_id)
+            else:
+                account = self._post(uow, entry, floor={"balance": 0} if delta < 0 else None)
+            return standing(customer_id, account, self._rt.settings)
+
+        return self._rt.write(work)
+
+    def history(
+        self, customer_id: str, *, limit: int = 100, after: str | None = None
+    ) -> Page[PointsEntry]:
+        """The entries of a customer's account, the latest first."""
+        limit, start = checked_limit(limit), position(after, (int, str))
+        with self._rt.read() as uow:
+            self._rt.customer(uow, customer_id)
+            found = uow.find(
+                PointsEntry,
+                customer_id=customer_id,
+                order=("occurred_at", "id"),
+                descending=True,
+                after=start and (from_micros(start[0]), start[1]),
+                limit=limit + 1,
+            )
+        return paged(found, limit, lambda e: (to_micros(e.occurred_at), e.id))
+
+    def tiers(self) -> dict[str, int]:
+        """How many customers each tier has, from the first tier up."""
+        with self._rt.read() as uow:
+            counts = Counter(
+                self._rt.settings.tier(a.qualifying) for a in uow.stream(PointsAccount)
+            )
+            without = uow.count(Metrics) - counts.total()
+        counts[self._rt.settings.tiers[0].name] += without
+        return {tier.name: counts[tier.name] for tier in self._rt.settings.tiers}
+
+    def on_activity(self, uow: UnitOfWork, event: ActivityRecorded) -> None:
+        """Post the difference between what the story is worth now and what it has earned."""
+        fact, rules = event.activity, self._rt.settings.earn_rules
+        worth = earned([*event.story, fact], rules, self._kinds)
+        source = f"ref:{fact.reference}" if fact.reference else f"id:{fact.id}"
+        given = 0
+        if event.story:
+            entries = uow.find(PointsEntry, customer_id=fact.customer_id, source=source)
+            given = sum(e.points for e in entries)
+        if worth == given:
+            return
+        entry = PointsEntry(
+            tenant=self._rt.tenant,
+            id=self._rt.new_id(),
+            customer_id=fact.customer_id,
+            kind="earn" if worth > given else "reverse",
+            points=worth - given,
+            qualifying=worth - given,
+            source=source,
+            occurred_at=fact.occurred_at,
+            recorded_at=fact.recorded_at,
+        )
+        self._post(uow, entry)
+
+    def _post(
+        self, uow: UnitOfWork, entry: PointsEntry, *, floor: Mapping[str, int] | None = None
+    ) -> PointsAccount:
+        """Store an entry and move the account by it; raises `InsufficientPoints`."""
+        account = PointsAccount(tenant=entry.tenant, customer_id=entry.customer_id or "")
+        by = {"balance": entry.points, "qualifying": entry.qualifying}
+        moved: PointsAccount | None = uow.increase(account, by, floor=floor)
+        if moved is None:
+            raise InsufficientPoints("the balance does not cover these points")
+        uow.add(entry)
+        return moved

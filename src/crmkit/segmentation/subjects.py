@@ -1,0 +1,50 @@
+"""Loading what rules look at, for a page of customers at a time: a fixed number of queries."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+from crmkit.model import Consent, Customer, Membership, Metrics, PointsAccount, Tag
+from crmkit.ports.storage import UnitOfWork
+from crmkit.segmentation.evaluate import Subject
+
+_AT_ONCE = 200
+
+
+def subjects(uow: UnitOfWork, customers: Sequence[Customer]) -> list[Subject]:
+    """The subjects of these customers, in their order; at most a few hundred at once."""
+    ids = tuple(c.id for c in customers)
+    metrics = {m.customer_id: m for m in uow.find(Metrics, customer_id=ids)}
+    accounts = {a.customer_id: a for a in uow.find(PointsAccount, customer_id=ids)}
+    tags: dict[str, set[str]] = defaultdict(set)
+    for tag in uow.find(Tag, customer_id=ids):
+        tags[tag.customer_id].add(tag.tag)
+    consents: dict[str, dict[tuple[str, str], bool]] = defaultdict(dict)
+    for said in uow.find(Consent, customer_id=ids, order=("occurred_at", "id")):
+        consents[said.customer_id][said.purpose, said.channel] = said.granted
+    memberships: dict[str, set[str]] = defaultdict(set)
+    for row in uow.find(Membership, customer_id=ids):
+        memberships[row.customer_id].add(row.segment_id)
+    return [
+        Subject(
+            customer=c,
+            metrics=metrics.get(c.id) or Metrics(tenant=c.tenant, customer_id=c.id),
+            account=accounts.get(c.id),
+            tags=frozenset(tags[c.id]),
+            consents=consents[c.id],
+            memberships=frozenset(memberships[c.id]),
+        )
+        for c in customers
+    ]
+
+
+def all_subjects(uow: UnitOfWork, *, after: str | None = None) -> Iterator[Subject]:
+    """All customers' subjects in the order of their ids, a page in memory at a time."""
+    while True:
+        edge = None if after is None else (after,)
+        page = uow.find(Customer, order=("id",), after=edge, limit=_AT_ONCE)
+        yield from subjects(uow, page)
+        if len(page) < _AT_ONCE:
+            return
+        after = page[-1].id

@@ -1,0 +1,235 @@
+"""`CRMService`: where features and adapters meet. The front-door methods only delegate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from crmkit.activities.service import Activities
+from crmkit.config import Settings
+from crmkit.customers.profile import ProfileSources
+from crmkit.customers.service import Customers
+from crmkit.errors import InvalidInput
+from crmkit.gdpr.service import Privacy
+from crmkit.identity.service import Identities
+from crmkit.insights.service import Insights, LifetimeValue
+from crmkit.loyalty.service import Loyalty
+from crmkit.model import Activity, Customer
+from crmkit.model.document import text
+from crmkit.model.ids import TimeOrderedIds
+from crmkit.ports.events import ActivityRecorded, ConsentStated, Events
+from crmkit.ports.keys import Keys, StoredKey
+from crmkit.ports.runtime import Runtime
+from crmkit.ports.storage import Storage
+from crmkit.segmentation.service import Segments
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+    from sqlalchemy.orm import Session
+
+
+@attrs.frozen
+class DueRun:
+    """What `run_due` did: how many things had become due by `at`."""
+
+    at: datetime
+    done: int
+
+
+class CRMService:
+    """A CRM inside the host's own database.
+
+    `storage` is a URL (``sqlite:///crm.db``, ``postgresql://…``), a SQLAlchemy Engine, or
+    any storage that passes `crmkit.testing.StorageContract`. `clock` returns an aware
+    datetime, `ids` unique sortable text, and `keys` makes keyed hashes; the defaults are
+    the system's clock, UUIDv7, and a random key kept in the database. One service may be
+    shared by all threads of a process.
+    """
+
+    def __init__(
+        self,
+        storage: str | Engine | Storage,
+        *,
+        settings: Settings | None = None,
+        clock: Callable[[], datetime] | None = None,
+        ids: Callable[[], str] | None = None,
+        keys: Keys | None = None,
+        tenant: str = "default",
+    ) -> None:
+        opened = _opened(storage)
+        self._runtime = Runtime(
+            storage=opened,
+            tenant=_tenant(tenant),
+            settings=settings or Settings(),
+            clock=clock or _utc_now,
+            new_id=ids or TimeOrderedIds(),
+            keys=keys or StoredKey(opened.secret),
+            events=self._events(),
+        )
+
+    def _events(self) -> Events:
+        """Who hears of what, in this order."""
+        return Events(
+            {
+                ActivityRecorded: (lambda uow, e: self.loyalty.on_activity(uow, e),),
+                ConsentStated: (lambda uow, e: self.gdpr.consents.on_stated(uow, e),),
+            }
+        )
+
+    @cached_property
+    def customers(self) -> Customers:
+        """Profiles, tags and notes."""
+        return Customers(
+            self._runtime,
+            ProfileSources(
+                segments=lambda uow, cid, at: self.segments.names(uow, cid, at),
+                lifetime_value=lambda uow, cid, _: self.insights.historic(uow, cid),
+                consent=lambda uow, cid: self.gdpr.consents.standing(uow, cid),
+            ),
+        )
+
+    @cached_property
+    def identity(self) -> Identities:
+        """Finding the customer that data speaks of."""
+        return Identities(self._runtime)
+
+    @cached_property
+    def activities(self) -> Activities:
+        """What customers did, and their metrics."""
+        return Activities(self._runtime)
+
+    @cached_property
+    def insights(self) -> Insights:
+        """What customers are worth, and where they stand."""
+        return Insights(self._runtime)
+
+    @cached_property
+    def segments(self) -> Segments:
+        """Sets of customers by rule or by hand."""
+        return Segments(self._runtime)
+
+    @cached_property
+    def loyalty(self) -> Loyalty:
+        """Points and tiers."""
+        return Loyalty(self._runtime)
+
+    @cached_property
+    def gdpr(self) -> Privacy:
+        """Consent, export and erasure."""
+        return Privacy(self._runtime)
+
+    @property
+    def tenant(self) -> str:
+        """The tenant this service speaks for."""
+        return self._runtime.tenant
+
+    @property
+    def settings(self) -> Settings:
+        """The settings this service runs with."""
+        return self._runtime.settings
+
+    def find_or_create(
+        self,
+        data: Mapping[str, Any],
+        *,
+        at: datetime | str | None = None,
+        key: str | None = None,
+    ) -> Customer:
+        """The customer with any of these identifiers, or a new one.
+
+        Short for ``crm.identity.resolve(data).customer``; see there.
+        """
+        return self.identity.resolve(data, at=at, key=key).customer
+
+    def track_activity(
+        self,
+        customer_id: str,
+        kind: str,
+        payload: Mapping[str, Any] | None = None,
+        *,
+        at: datetime | str | None = None,
+        key: str | None = None,
+    ) -> Activity:
+        """Record that something happened; see `crm.activities.track`."""
+        return self.activities.track(customer_id, kind, payload, at=at, key=key)
+
+    def add_to_segment(self, customer_id: str, segment: str) -> None:
+        """Put a customer into a segment by hand; see `crm.segments.add`."""
+        self.segments.add(customer_id, segment)
+
+    def get_lifetime_value(
+        self, customer_id: str, *, horizon_days: int | None = None
+    ) -> LifetimeValue:
+        """What the customer is worth; see `crm.insights.lifetime_value`."""
+        return self.insights.lifetime_value(customer_id, horizon_days=horizon_days)
+
+    @contextmanager
+    def using(self, lent: Session | Connection) -> Iterator[CRMService]:
+        """A service whose calls are part of the host's transaction.
+
+        crmkit never commits it. If the host rolls back, nothing of crmkit remains; if a
+        call fails, its own writes are undone and the host's transaction goes on.
+        """
+        with self._runtime.storage.using(lent) as storage:
+            yield self._with(storage=storage)
+
+    def for_tenant(self, tenant: str, *, settings: Settings | None = None) -> CRMService:
+        """The service of another tenant in the same storage."""
+        return self._with(tenant=_tenant(tenant), settings=settings or self.settings)
+
+    def run_due(self, now: datetime | str | None = None) -> DueRun:
+        """Do everything that time has made due; idempotent, for any scheduler to call.
+
+        In this version nothing waits for time to pass: every answer is worked out at the
+        instant that is asked about, so there is never anything to do.
+        """
+        return DueRun(self._runtime.at(now), 0)
+
+    def close(self) -> None:
+        """Close what this service opened; a host's engine is left alone."""
+        self._runtime.storage.close()
+
+    def _with(self, **changes: Any) -> CRMService:
+        other = object.__new__(type(self))
+        other._runtime = attrs.evolve(self._runtime, events=other._events(), **changes)
+        return other
+
+    def __enter__(self) -> CRMService:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"CRMService({self._runtime.storage!r}, tenant={self.tenant!r})"
+
+
+def _opened(storage: str | Engine | Storage) -> Storage:
+    """The storage behind what the host gave; SQLAlchemy is imported only where it is used."""
+    if isinstance(storage, str):
+        from crmkit.adapters.sql import SqlStorage
+
+        return SqlStorage.open(storage)
+    if hasattr(storage, "raw_connection"):
+        from crmkit.adapters.sql import SqlStorage
+
+        return SqlStorage(storage)
+    if all(hasattr(storage, name) for name in ("read", "write", "using", "secret", "close")):
+        return storage  # type: ignore[return-value]
+    raise InvalidInput("expected a URL, a SQLAlchemy Engine or a Storage", field="storage")
+
+
+def _tenant(name: str) -> str:
+    checked = text(name, field="tenant", limit=100)
+    if checked is None:
+        raise InvalidInput("expected some text", field="tenant")
+    return checked
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
