@@ -11,7 +11,7 @@ import attrs
 from crmkit.customers.normalise import Given, Identifier
 from crmkit.errors import AlreadyTaken
 from crmkit.model import Customer, Identity, Metrics, Preferences, ProfileChange, Tag
-from crmkit.model.catalogue import as_document
+from crmkit.model.catalogue import as_document, evolved
 from crmkit.model.time import iso
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
@@ -55,7 +55,7 @@ def change(
     differing = {f: v for f, v in fields.items() if getattr(customer, f) != v}
     if not differing:
         return customer
-    changed = attrs.evolve(customer, **differing, updated_at=max(at, customer.updated_at))
+    changed = evolved(customer, **differing, updated_at=max(at, customer.updated_at))
     uow.put(changed)
     record_change(uow, runtime, customer.id, differing, at)
     return changed

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from crmkit.customers import contacts, normalise, records
 from crmkit.customers.normalise import Given, Identifier
 from crmkit.customers.profile import Profile, ProfileSources
 from crmkit.errors import InvalidInput
-from crmkit.model import Customer, Metrics, Note, Page, Tag
+from crmkit.model import Customer, Metrics, Note, Page, Preferences, Tag
+from crmkit.model.catalogue import evolved
 from crmkit.model.document import canonical, text
 from crmkit.model.page import checked_limit, paged, position
 from crmkit.model.time import from_micros, to_micros
@@ -50,14 +51,18 @@ class Customers:
         now = self._rt.at(at)
         if "consent" in changes:
             raise InvalidInput("use crm.gdpr.consents.give and .withdraw", field="consent")
-        given = normalise.given(changes, self._rt.settings, clear=True, today=self._today())
+        data = dict(changes)
+        if "phone" in data and "country" not in data:
+            # A number in national form is read as dialled where the customer lives.
+            data["country"] = self.get(customer_id).country
+        given = normalise.given(data, self._rt.settings, clear=True, today=self._today())
         call = Call.of(self._rt, "customers.update", key, _content(customer_id, given))
 
         def work(uow: UnitOfWork) -> Customer:
             customer = self._rt.customer(uow, customer_id, lock=True)
             if call and call.claim(uow, self._rt, customer_id=customer.id, result_id=customer.id):
                 return customer
-            fields = _merged(customer, given.fields)
+            fields = _merged(customer, given, changes)
             self._relink(uow, customer, given, fields)
             changed = records.change(uow, self._rt, customer, fields, now)
             if given.tags:
@@ -154,9 +159,7 @@ class Customers:
 
         return self._rt.write(work)
 
-    def notes(
-        self, customer_id: str, *, limit: int = 100, after: str | None = None
-    ) -> Page[Note]:
+    def notes(self, customer_id: str, *, limit: int = 100, after: str | None = None) -> Page[Note]:
         """A customer's notes, the latest first."""
         limit, start = checked_limit(limit), position(after, (int, str))
         with self._rt.read() as uow:
@@ -180,15 +183,11 @@ class Customers:
         }
         old = [i for i in _identifiers(customer) if i.kind in touched]
         kept = [i for i in old if i in given.identifiers]
-        uow.lock(
-            self._rt.fingerprint(i.kind, i.value) for i in given.identifiers if i not in kept
-        )
+        uow.lock(self._rt.fingerprint(i.kind, i.value) for i in given.identifiers if i not in kept)
         records.release(uow, self._rt, customer.id, [i for i in old if i not in kept])
-        records.claim(
-            uow, self._rt, customer.id, [i for i in given.identifiers if i not in kept]
-        )
+        records.claim(uow, self._rt, customer.id, [i for i in given.identifiers if i not in kept])
 
-    def _today(self) -> Any:
+    def _today(self) -> date:
         return self._rt.now().astimezone(self._rt.settings.zone).date()
 
 
@@ -206,14 +205,16 @@ def _identifiers(customer: Customer) -> list[Identifier]:
     return found
 
 
-def _merged(customer: Customer, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The new values of an update: mappings change by key."""
+def _merged(customer: Customer, given: Given, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The new values of an update: mappings and preferences change by key, None empties."""
     out: dict[str, Any] = {}
-    for field, value in fields.items():
+    for field, value in given.fields.items():
         now = getattr(customer, field)
-        if isinstance(value, Mapping) and isinstance(now, Mapping):
+        if isinstance(value, Mapping) and changes.get(field) is not None:
             united = {**now, **value}
             out[field] = {k: v for k, v in united.items() if v is not None}
+        elif isinstance(value, Preferences) and changes.get(field) is not None:
+            out[field] = evolved(now, **given.preferences)
         else:
             out[field] = value
     return out
