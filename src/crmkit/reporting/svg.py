@@ -1,0 +1,342 @@
+"""Charts as SVG text: no script, readable in light and dark, inlined or as a file of their own.
+
+A chart never shows its title; the page's heading, or the file's name, does. The
+title and a description are in the markup for screen readers. Hovering a column or
+bar shows its exact value.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from decimal import Decimal, localcontext
+from itertools import pairwise
+from typing import Final
+
+import attrs
+
+from crmkit.reporting.style import CHART_STYLE, TEXT_SIZE
+from crmkit.reporting.text import (
+    ARITHMETIC,
+    Number,
+    abbreviate,
+    escape,
+    format_number,
+    one_line,
+    shorten,
+    text_width,
+    to_decimal,
+)
+
+_COLUMN_SIZE: Final = (960, 320)
+_BAR_WIDTH: Final = 320
+_BAR_PITCH: Final = 48
+_GAP: Final = 5.0
+_BOLD: Final = 1.1  # how much wider bold digits are
+_MARGIN: Final = 2.0
+_TICKS_WANTED: Final = 4
+
+
+class Svg(str):
+    """Markup made by this module; a page takes no other, so nothing gets in unescaped."""
+
+    __slots__ = ()
+
+
+@attrs.frozen
+class Point:
+    """One labelled value.
+
+    Raises:
+        ValueError: the value is NaN, infinite or beyond 1e1000.
+    """
+
+    label: str
+    value: Number
+
+    def __attrs_post_init__(self) -> None:
+        to_decimal(self.value)
+
+    @property
+    def exact(self) -> Decimal:
+        """The value as a Decimal."""
+        return to_decimal(self.value)
+
+
+@attrs.frozen
+class _Plot:
+    """The rectangle columns are drawn in, and the values at its lower and upper edge."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    low: Decimal
+    high: Decimal
+
+    def y(self, value: Decimal) -> float:
+        share = (value - self.low) / (self.high - self.low)
+        return self.bottom - float(share) * (self.bottom - self.top)
+
+
+def column_chart(
+    title: str, points: Sequence[Point], *, unit: str = "", description: str = ""
+) -> Svg:
+    """Draw one column a point, in the order given, such as revenue by month.
+
+    Columns below zero hang from the zero line in another colour. Labels that would
+    touch are left out at a regular step that keeps the last one.
+
+    Args:
+        title: Name for screen readers.
+        points: The columns from left to right; may be empty.
+        unit: What the numbers count, such as ``"RON"``.
+        description: Text for screen readers; made from the points when empty.
+    """
+    points = tuple(points)
+    width, height = _COLUMN_SIZE if points else (_COLUMN_SIZE[0], 140)
+    with localcontext(ARITHMETIC):
+        body = _columns_body(points, unit) if points else _no_data(width, height)
+        text = description or _describe(points, unit)
+    return _wrap(title, text, points, (width, height), body)
+
+
+def bar_chart(title: str, points: Sequence[Point], *, unit: str = "", description: str = "") -> Svg:
+    """Draw one horizontal bar a point with its value and share, such as customers by tier.
+
+    The longest bar fills the width. Shares are left out when a value is negative or
+    all are zero, because they would mean nothing.
+
+    Args:
+        title: Name for screen readers.
+        points: The bars from top to bottom; may be empty.
+        unit: Written after each value, such as ``"RON"``.
+        description: Text for screen readers; made from the points when empty.
+    """
+    points = tuple(points)
+    height = _BAR_PITCH * max(len(points), 2) - 12
+    with localcontext(ARITHMETIC):
+        body = _bars_body(points, unit) if points else _no_data(_BAR_WIDTH, height)
+        text = description or _describe(points, unit)
+    return _wrap(title, text, points, (_BAR_WIDTH, height), body)
+
+
+def _columns_body(points: tuple[Point, ...], unit: str) -> str:
+    values = [point.exact for point in points]
+    ticks = _ticks(values)
+    width, height = _COLUMN_SIZE
+    plot = _Plot(
+        left=max(text_width(abbreviate(tick), TEXT_SIZE) for tick in ticks) + 10,
+        top=48 if unit else 26,
+        right=width - _MARGIN,
+        bottom=height - (52 if ticks[0] < 0 else 34),
+        low=ticks[0],
+        high=ticks[-1],
+    )
+    caption = shorten(unit, TEXT_SIZE, width / 2)
+    return "".join(
+        (
+            _text(_MARGIN, 14, caption, "muted") if caption else "",
+            *_grid(plot, ticks),
+            *_columns(plot, points, unit),
+            *_column_values(plot, values),
+            *_column_labels(plot, [point.label for point in points]),
+        )
+    )
+
+
+def _grid(plot: _Plot, ticks: Sequence[Decimal]) -> Iterator[str]:
+    for tick in ticks:
+        y = plot.y(tick)
+        kind = "line" if tick else "axis"
+        yield f'<path class="{kind}" d="M{_n(plot.left)} {_n(y)}H{_n(plot.right)}"/>'
+        yield _text(plot.left - 10, y + 4.5, abbreviate(tick), "muted end")
+
+
+def _columns(plot: _Plot, points: Sequence[Point], unit: str) -> Iterator[str]:
+    slot = (plot.right - plot.left) / len(points)
+    wide = min(slot * 0.64, 72.0)
+    base = plot.y(Decimal(0))
+    for place, point in enumerate(points):
+        tip = f"<title>{escape(_spoken(point, unit))}</title>"
+        left = plot.left + slot * (place + 0.5) - wide / 2
+        start = f"M{_n(plot.left + slot * place)} {_n(plot.top)}"
+        whole = f"{start}h{_n(slot)}V{_n(plot.bottom)}h{_n(-slot)}z"
+        yield f'<g>{tip}<path class="hit" d="{whole}"/>'
+        yield f"{_column(left, wide, base, plot.y(point.exact))}</g>"
+
+
+def _column(left: float, wide: float, base: float, end: float) -> str:
+    """Return a column from `base` to `end` with the far corners rounded; nothing for a zero."""
+    if end == base:
+        return ""
+    up = end < base
+    tall = max(abs(end - base), 1.0)
+    bend = min(4.0, wide / 2, tall)
+    turn = -bend if up else bend
+    straight = (bend - tall) if up else (tall - bend)
+    return (
+        f'<path class="{"accent" if up else "below"}" d="M{_n(left)} {_n(base)}v{_n(straight)}'
+        f"q0 {_n(turn)} {_n(bend)} {_n(turn)}h{_n(wide - 2 * bend)}"
+        f'q{_n(bend)} 0 {_n(bend)} {_n(-turn)}V{_n(base)}z"/>'
+    )
+
+
+def _column_values(plot: _Plot, values: Sequence[Decimal]) -> Iterator[str]:
+    """Write each value at its column's end, if there is room for all of them."""
+    slot = (plot.right - plot.left) / len(values)
+    texts = [abbreviate(value) for value in values]
+    if max(text_width(text, TEXT_SIZE) for text in texts) * _BOLD > slot - _GAP / 2:
+        return
+    for place, (value, text) in enumerate(zip(values, texts, strict=True)):
+        y = plot.y(value) + (17 if value < 0 else -7)
+        yield _text(plot.left + slot * (place + 0.5), y, text, "value middle")
+
+
+def _column_labels(plot: _Plot, labels: Sequence[str]) -> Iterator[str]:
+    """Write the labels under the columns at the smallest regular step at which none touch."""
+    slot = (plot.right - plot.left) / len(labels)
+    texts = [shorten(label, TEXT_SIZE, min(max(slot - _GAP, 110), 240)) for label in labels]
+    last = len(labels) - 1
+    placed: list[tuple[float, float, str]] = []
+    for step in range(1, len(labels) + 1):
+        placed = [
+            _kept_inside(plot.left + slot * (place + 0.5), texts[place])
+            for place in range(last % step, len(labels), step)
+        ]
+        if all(b[0] - b[1] - a[0] - a[1] >= _GAP for a, b in pairwise(placed)):
+            break
+    for centre, _, text in placed:
+        yield _text(centre, _COLUMN_SIZE[1] - 10, text, "muted middle")
+
+
+def _kept_inside(centre: float, text: str) -> tuple[float, float, str]:
+    """Return (centre, half width, text), the centre moved so that the text stays in the picture."""
+    half = text_width(text, TEXT_SIZE) / 2
+    return max(half, min(centre, _COLUMN_SIZE[0] - half)), half, text
+
+
+def _bars_body(points: tuple[Point, ...], unit: str) -> str:
+    values = [point.exact for point in points]
+    low, high = min(*values, Decimal(0)), max(*values, Decimal(0))
+    span = (high - low) or Decimal(1)
+    zero = float(-low / span) * _BAR_WIDTH
+    shares = _shares(values)
+    share_room = max((text_width(share, TEXT_SIZE) + 6 for share in shares), default=0.0)
+    rows = []
+    for place, (point, value) in enumerate(zip(points, values, strict=True)):
+        share = shares[place] if shares else ""
+        long = float(abs(value) / span) * _BAR_WIDTH
+        rows.append(
+            f'<g transform="translate(0 {place * _BAR_PITCH})">'
+            f"<title>{escape(_spoken(point, unit, share))}</title>"
+            f'<path class="hit" d="M0 0h{_BAR_WIDTH}v{_BAR_PITCH}H0z"/>'
+            f"{_bar_texts(point.label, value, unit, share, share_room)}"
+            f"{_bar(zero, long, value)}</g>"
+        )
+    return "".join(rows)
+
+
+def _bar_texts(label: str, value: Decimal, unit: str, share: str, share_room: float) -> str:
+    amount = format_number(value)
+    if text_width(amount, TEXT_SIZE) > _BAR_WIDTH / 4:
+        amount = abbreviate(value)
+    if unit:
+        amount += "\N{NO-BREAK SPACE}" + shorten(unit, TEXT_SIZE, _BAR_WIDTH / 5)
+    room = _BAR_WIDTH - share_room - text_width(amount, TEXT_SIZE) * _BOLD - 3 * _GAP
+    return (
+        _text(0, 14, shorten(label, TEXT_SIZE, room), "ink")
+        + _text(_BAR_WIDTH - share_room, 14, amount, "value end")
+        + (_text(_BAR_WIDTH, 14, share, "muted end") if share else "")
+    )
+
+
+def _bar(zero: float, long: float, value: Decimal) -> str:
+    """Return the bar and the thin line it stands on, so that a row of zero is a row too."""
+    rail = f'<path class="line" d="M0 28H{_BAR_WIDTH}"/>'
+    if not value:
+        return rail
+    long = max(long, 2.0)
+    left = zero - long if value < 0 else zero
+    kind = "below" if value < 0 else "accent"
+    return (
+        f'{rail}<rect class="{kind}" x="{_n(left)}" y="23" width="{_n(long)}" height="10" rx="2"/>'
+    )
+
+
+def _shares(values: Sequence[Decimal]) -> list[str]:
+    total = sum(values, Decimal(0))
+    if not total or min(values) < 0:
+        return []
+    percents = [100 * value / total for value in values]
+    return ["<0.1%" if 0 < percent < Decimal("0.05") else f"{percent:.1f}%" for percent in percents]
+
+
+def _ticks(values: Sequence[Decimal]) -> list[Decimal]:
+    """Return round numbers, evenly apart, that enclose all values; zero is one of them."""
+    low, high = min(*values, Decimal(0)), max(*values, Decimal(0))
+    if low == high:
+        return [Decimal(0), Decimal(1)]
+    rough = (high - low) / _TICKS_WANTED
+    unit = Decimal(1).scaleb(rough.adjusted())
+    steps = [unit * factor for factor in (1, 2, Decimal("2.5"), 5, 10)]
+    if all(value == value.to_integral_value() for value in values):
+        steps = [step for step in steps if step == step.to_integral_value()] or [Decimal(1)]
+    step = next(step for step in steps if step >= rough)
+    first = int((low / step).to_integral_value("ROUND_FLOOR"))
+    last = int((high / step).to_integral_value("ROUND_CEILING"))
+    return [step * count for count in range(first, last + 1)]
+
+
+def _describe(points: Sequence[Point], unit: str) -> str:
+    """Return what a reader would say the chart shows, for those who do not see it."""
+    if not points:
+        return "No data yet."
+    if len(points) <= 6:
+        return "; ".join(_spoken(point, unit) for point in points) + "."
+    least = min(points, key=lambda point: point.exact)
+    most = max(points, key=lambda point: point.exact)
+    return (
+        f"{len(points)} values from {one_line(points[0].label)} to {one_line(points[-1].label)}. "
+        f"Highest: {_spoken(most, unit)}. Lowest: {_spoken(least, unit)}."
+    )
+
+
+def _spoken(point: Point, unit: str, share: str = "") -> str:
+    amount = f"{format_number(point.value)} {one_line(unit)}".strip()
+    return f"{one_line(point.label)}: {amount}" + (f" ({share})" if share else "")
+
+
+def _no_data(width: float, height: float) -> str:
+    return _text(width / 2, height / 2 + 4, "No data yet", "muted middle")
+
+
+def _wrap(
+    title: str, description: str, points: Sequence[Point], size: tuple[int, int], body: str
+) -> Svg:
+    width, height = size
+    name = _identifier(title, points)
+    return Svg(
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="crm-chart" role="img" '
+        f'aria-labelledby="{name}-title {name}-desc" viewBox="0 0 {width} {height}" width="100%">'
+        f'<title id="{name}-title">{escape(one_line(title))}</title>'
+        f'<desc id="{name}-desc">{escape(one_line(description, at_most=2_000))}</desc>'
+        f"<style>{CHART_STYLE}</style>"
+        f'<rect class="surface" width="{width}" height="{height}"/>{body}</svg>'
+    )
+
+
+def _identifier(title: str, points: Sequence[Point]) -> str:
+    """Return an id from the title; the digest parts charts of one title on one page."""
+    slug = re.sub(r"[^a-z0-9]+", "-", title.lower()[:40]).strip("-")
+    digest = hashlib.sha256(repr((title, points)).encode(errors="replace")).hexdigest()[:10]
+    return "-".join(part for part in ("chart", slug, digest) if part)
+
+
+def _text(x: float, y: float, text: str, kind: str) -> str:
+    return f'<text class="{kind}" x="{_n(x)}" y="{_n(y)}">{escape(text)}</text>'
+
+
+def _n(number: float) -> str:
+    return f"{number:.2f}".rstrip("0").rstrip(".")
