@@ -211,16 +211,12 @@ class CRMService:
 
 def _opened(storage: str | Engine | Storage) -> Storage:
     """The storage behind what the host gave; SQLAlchemy is imported only where it is used."""
-    if isinstance(storage, str):
+    if isinstance(storage, Storage):
+        return storage
+    if isinstance(storage, str) or hasattr(storage, "raw_connection"):
         from crmkit.adapters.sql import SqlStorage
 
-        return SqlStorage.open(storage)
-    if hasattr(storage, "raw_connection"):
-        from crmkit.adapters.sql import SqlStorage
-
-        return SqlStorage(storage)
-    if all(hasattr(storage, name) for name in ("read", "write", "using", "secret", "close")):
-        return storage  # type: ignore[return-value]
+        return SqlStorage.open(storage) if isinstance(storage, str) else SqlStorage(storage)
     raise InvalidInput("expected a URL, a SQLAlchemy Engine or a Storage", field="storage")
 
 

@@ -15,8 +15,9 @@ from crmkit.model.money import to_minor
 REFERENCES = ("reference", "booking_id", "order_id", "ticket_id")
 ITEMS = ("item", "game", "event")
 STATUSES = frozenset(
-    ["requested", "pending", "approved", "confirmed", "completed"]
-    + ["cancelled", "canceled", "no_show", "no-show", "noshow"]
+    (
+        "requested pending approved confirmed completed cancelled canceled no_show no-show noshow"
+    ).split()
 )
 
 
@@ -65,9 +66,7 @@ def _amount(kind: Kind, given: Mapping[str, Any], settings: Settings) -> int | N
         )
     currency = given.get("currency")
     if currency not in (None, "", settings.currency):
-        raise InvalidInput(
-            f"this tenant counts in {settings.currency}", field="payload.currency"
-        )
+        raise InvalidInput(f"this tenant counts in {settings.currency}", field="payload.currency")
     return amount
 
 

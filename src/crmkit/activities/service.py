@@ -46,7 +46,7 @@ class Activities:
         With `key`, the same call again returns the first activity. Raises `InvalidInput`
         naming the path, `NotFound`, `Erased` and `IdempotencyConflict`.
         """
-        spec = self._kinds.get(kind) if isinstance(kind, str) else None
+        spec = self._kinds.get(str(kind))
         if spec is None:
             raise InvalidInput(unknown("activity kind", kind, self._kinds), field="kind")
         read = payloads.read(spec, payload, self._rt.settings)
@@ -99,7 +99,7 @@ class Activities:
         return earlier
 
     def _folded(self, uow: UnitOfWork, customer_id: str) -> Metrics:
-        facts = uow.stream(Activity, customer_id=customer_id)
+        facts = uow.stream(Activity, customer_id=customer_id, order=("occurred_at", "id"))
         return fold(self._rt.tenant, customer_id, facts, self._kinds)
 
     def timeline(

@@ -17,6 +17,7 @@ import attrs
 
 from crmkit.config import Kind
 from crmkit.model import Activity, Metrics
+from crmkit.model.catalogue import evolved
 
 COMPLETED = frozenset({"completed"})
 CANCELLED = frozenset({"cancelled", "canceled"})
@@ -139,7 +140,7 @@ def advance(metrics: Metrics, before: Effect, after: Effect) -> Metrics | None:
             now_first, now_last = getattr(metrics, first), getattr(metrics, last)
             changed[first] = new[0] if now_first is None else min(now_first, new[0])
             changed[last] = new[1] if now_last is None else max(now_last, new[1])
-    return attrs.evolve(metrics, **changed) if changed else metrics
+    return evolved(metrics, **changed) if changed else metrics
 
 
 def stories(facts: Iterable[Activity]) -> Iterable[Sequence[Activity]]:

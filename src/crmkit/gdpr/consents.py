@@ -121,9 +121,7 @@ class Consents:
         def work(uow: UnitOfWork) -> Consent:
             customer = self._rt.customer(uow, customer_id, lock=True)
             fact = self._fact(customer.id, meant, channel, granted, source, moment)
-            seen = call and call.claim(
-                uow, self._rt, customer_id=customer.id, result_id=fact.id
-            )
+            seen = call and call.claim(uow, self._rt, customer_id=customer.id, result_id=fact.id)
             if seen and seen.result_id:
                 return uow.get(Consent, seen.result_id) or fact
             uow.add(fact)

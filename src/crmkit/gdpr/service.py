@@ -29,14 +29,13 @@ class Privacy:
         with self._rt.read() as uow:
             erased = self._erasure(uow, customer_id)
             for entry in owned():
-                rows = uow.find(entry.record, **{entry.owner or "": customer_id})
+                theirs: dict[str, Any] = {entry.owner or "": customer_id}
+                rows: list[object] = uow.find(entry.record, **theirs)
                 if rows:
                     records[entry.table] = tuple(exported(entry, row) for row in rows)
             if not records and erased is None:
                 raise self._rt.missing(uow, customer_id)
-        return Export(
-            customer_id, self._rt.now(), erased.erased_at if erased else None, records
-        )
+        return Export(customer_id, self._rt.now(), erased.erased_at if erased else None, records)
 
     def erase(self, customer_id: str) -> ErasureReceipt:
         """Erase a customer (GDPR Art. 17) in one transaction.
@@ -57,7 +56,7 @@ class Privacy:
         deleted: dict[str, int] = {}
         anonymised: dict[str, int] = {}
         for entry in owned():
-            theirs = {entry.owner or "": customer_id}
+            theirs: dict[str, Any] = {entry.owner or "": customer_id}
             if entry.erase is OnErase.ANONYMISE:
                 anonymised[entry.table] = uow.change(entry.record, blanks(entry), **theirs)
             else:

@@ -136,28 +136,25 @@ class Identities:
         if not given.identifiers:
             return _Match(None, None, (), (), unlinked=False)
         prints = {self._rt.fingerprint(i.kind, i.value): i.kind for i in given.identifiers}
-        linked = uow.find(
-            Identity,
-            kind=tuple(dict.fromkeys(prints.values())),
-            fingerprint=tuple(prints),
-        )
         owners: dict[str, list[str]] = {p: [] for p in prints}
-        for row in linked:
-            owners[row.fingerprint].append(row.customer_id)
+        customers: dict[str, Customer] = {}
+        for row, customer in uow.linked(tuple(dict.fromkeys(prints.values())), tuple(prints)):
+            owners[row.fingerprint].append(customer.id)
+            customers[customer.id] = customer
         evidence: list[Evidence] = []
         chosen: Customer | None = None
         matched_by = None
         for fingerprint, kind in prints.items():
             for owner in () if chosen else owners[fingerprint]:
-                customer = uow.get(Customer, owner)
-                against = customer and kind in records.SHARED_KINDS and conflict(
-                    customer, given.fields
+                against = (
+                    conflict(customers[owner], given.fields)
+                    if kind in records.SHARED_KINDS
+                    else None
                 )
-                if customer is None or against:
-                    evidence.extend([against] if against else [])
-                    continue
-                chosen, matched_by = customer, kind
-                break
+                if against is None:
+                    chosen, matched_by = customers[owner], kind
+                    break
+                evidence.append(against)
             if chosen and chosen.id in owners[fingerprint]:
                 evidence.append(Evidence(kind, "equal"))
         others = dict.fromkeys(o for found in owners.values() for o in found)

@@ -56,11 +56,9 @@ class Insights:
     def __init__(self, runtime: Runtime) -> None:
         self._rt = runtime
 
-    def lifetime_value(
-        self, customer_id: str, *, horizon_days: int | None = None
-    ) -> LifetimeValue:
+    def lifetime_value(self, customer_id: str, *, horizon_days: int | None = None) -> LifetimeValue:
         """The customer's value; the horizon is that of the settings unless given."""
-        days = self._rt.settings.lifetime_horizon_days if horizon_days is None else horizon_days
+        days: object = horizon_days or self._rt.settings.lifetime_horizon_days
         if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= 3_650:
             raise InvalidInput("expected 1 to 3650 days", field="horizon_days")
         with self._rt.read() as uow:

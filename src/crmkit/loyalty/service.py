@@ -83,8 +83,7 @@ class Loyalty:
         Added points count for the tier; taking points never lowers it. Raises
         `InsufficientPoints` if the balance does not cover them.
         """
-        if isinstance(delta, bool) or not isinstance(delta, int) or not 0 < abs(delta) <= _LARGEST:
-            raise InvalidInput("expected a whole number other than zero", field="delta")
+        _check_delta(delta)
         why = text(reason, field="reason", limit=500)
         if why is None:
             raise InvalidInput("expected some text", field="reason")
@@ -99,16 +98,12 @@ class Loyalty:
             occurred_at=self._rt.at(at),
             recorded_at=self._rt.now(),
         )
-        call = Call.of(
-            self._rt, "loyalty.update_points", key, canonical([customer_id, delta, why])
-        )
+        call = Call.of(self._rt, "loyalty.update_points", key, canonical([customer_id, delta, why]))
 
         def work(uow: UnitOfWork) -> Account:
             if uow.get(Metrics, customer_id, lock=True) is None:
                 raise self._rt.missing(uow, customer_id)
-            seen = call and call.claim(
-                uow, self._rt, customer_id=customer_id, result_id=entry.id
-            )
+            seen = call and call.claim(uow, self._rt, customer_id=customer_id, result_id=entry.id)
             if seen:
                 account = uow.get(PointsAccount, customer_id)
             else:
@@ -179,3 +174,8 @@ class Loyalty:
             raise InsufficientPoints("the balance does not cover these points")
         uow.add(entry)
         return moved
+
+
+def _check_delta(delta: object) -> None:
+    if isinstance(delta, bool) or not isinstance(delta, int) or not 0 < abs(delta) <= _LARGEST:
+        raise InvalidInput("expected a whole number other than zero", field="delta")

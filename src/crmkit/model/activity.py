@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from crmkit.model.catalogue import Data, Index, OnErase, OnMerge, Origin, assigned, fold, record, stored
+from crmkit.model.catalogue import (
+    Data,
+    Index,
+    OnErase,
+    OnMerge,
+    Origin,
+    assigned,
+    fold,
+    record,
+    stored,
+)
 from crmkit.model.money import Money
 
 
@@ -76,11 +86,11 @@ class Metrics:
     reviews: int = fold(default=0)
     referrals: int = fold(default=0)
     spend_minor: int = fold(default=0)
-    first_booking_at: datetime | None = fold()
-    last_booking_at: datetime | None = fold()
-    first_order_at: datetime | None = fold()
-    last_order_at: datetime | None = fold()
-    first_visit_at: datetime | None = fold()
-    last_visit_at: datetime | None = fold()
-    first_activity_at: datetime | None = fold()
-    last_activity_at: datetime | None = fold()
+    first_booking_at: datetime | None = fold(default=None)
+    last_booking_at: datetime | None = fold(default=None)
+    first_order_at: datetime | None = fold(default=None)
+    last_order_at: datetime | None = fold(default=None)
+    first_visit_at: datetime | None = fold(default=None)
+    last_visit_at: datetime | None = fold(default=None)
+    first_activity_at: datetime | None = fold(default=None)
+    last_activity_at: datetime | None = fold(default=None)

@@ -248,6 +248,12 @@ def _base_type(hint: Any) -> tuple[type, bool]:
     return base, optional
 
 
+def evolved(record: T, **changes: Any) -> T:
+    """A copy of a record with other values in some fields."""
+    copy: T = attrs.evolve(record, **changes)  # type: ignore[misc]
+    return copy
+
+
 def as_document(value: Any) -> dict[str, Any]:
     """A nested value as a JSON object, without what is empty."""
     out: dict[str, Any] = {}
@@ -263,9 +269,5 @@ def from_document(cls: type[T], document: Mapping[str, Any]) -> T:
     """The nested value that `as_document` wrote; keys it does not know are left out."""
     names = {a.name for a in attrs.fields(cls)}  # type: ignore[arg-type]
     return cls(
-        **{
-            k: tuple(v) if isinstance(v, list) else v
-            for k, v in document.items()
-            if k in names
-        }
+        **{k: tuple(v) if isinstance(v, list) else v for k, v in document.items() if k in names}
     )

@@ -68,9 +68,7 @@ class Customer:
     """
 
     tenant: str = assigned()
-    id: str = stored(
-        Data.TECHNICAL, Origin.ASSIGNED, erase=OnErase.DELETE, merge=OnMerge.KEEP
-    )
+    id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, erase=OnErase.DELETE, merge=OnMerge.KEEP)
     created_at: datetime = stored(
         Data.TECHNICAL, Origin.ASSIGNED, erase=OnErase.DELETE, merge=OnMerge.EARLIEST
     )
@@ -151,8 +149,7 @@ class ProfileChange:
     recorded_at: datetime = assigned()
 
 
-@record("crm_tags", key=("customer_id", "fingerprint"), owner="customer_id",
-        indexes=(Index(("tenant", "fingerprint")),))  # fmt: skip
+@record("crm_tags", key=("customer_id", "fingerprint"), owner="customer_id")
 class Tag:
     """A label on a customer; the key holds its keyed hash, for staff write anything into labels."""
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from crmkit.model.catalogue import Data, Index, OnErase, OnMerge, Origin, assigned, fold, record, stored
+from crmkit.model.catalogue import (
+    Data,
+    Index,
+    OnErase,
+    OnMerge,
+    Origin,
+    assigned,
+    fold,
+    record,
+    stored,
+)
 
 
 @record(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+from decimal import Context, Decimal, InvalidOperation
 from typing import Final
 
 import attrs
@@ -11,11 +11,11 @@ from crmkit.errors import InvalidInput
 
 # ISO 4217 currencies whose minor unit is not the hundredth.
 _DIGITS: Final = {
-    **dict.fromkeys(
-        "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split(), 0
-    ),
+    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF".split(), 0),
     **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
 }
+_LONGEST = 40  # digits of an amount as it is given
+_EXACT: Final = Context(prec=_LONGEST + 10)
 _LARGEST_MINOR: Final = 10**15  # sums of thousands of such amounts still fit 64 bits
 
 
@@ -30,24 +30,12 @@ def to_minor(value: object, currency: str, *, field: str) -> int:
     Raises `InvalidInput` for what is no number, is not finite, or is finer than
     the currency's minor unit.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, str, Decimal, float)):
-        raise InvalidInput("expected an amount such as 150 or '150.00'", field=field)
-    if isinstance(value, str) and len(value) > 40:
-        raise InvalidInput("expected an amount such as 150 or '150.00'", field=field)
-    if isinstance(value, int):
-        if abs(value) > _LARGEST_MINOR:
-            raise InvalidInput("amount out of range", field=field)
-        amount = Decimal(value)
-    else:
-        try:
-            amount = Decimal(str(value).strip())
-        except InvalidOperation as error:
-            raise InvalidInput("expected an amount such as 150 or '150.00'", field=field) from error
+    amount = _number(value, field)
     if not amount.is_finite():
         raise InvalidInput("expected a finite amount", field=field)
-    if abs(amount) > _LARGEST_MINOR:
+    if len(amount.as_tuple().digits) > _LONGEST or abs(amount) > _LARGEST_MINOR:
         raise InvalidInput("amount out of range", field=field)
-    minor = amount.scaleb(digits(currency))
+    minor = _EXACT.multiply(amount, 10 ** digits(currency))
     if minor != minor.to_integral_value():
         raise InvalidInput(
             f"{currency} has {digits(currency)} decimal places, the amount has more", field=field
@@ -55,6 +43,19 @@ def to_minor(value: object, currency: str, *, field: str) -> int:
     if abs(minor) > _LARGEST_MINOR:
         raise InvalidInput("amount out of range", field=field)
     return int(minor)
+
+
+def _number(value: object, field: str) -> Decimal:
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) <= _LARGEST_MINOR:
+        return Decimal(value)
+    if isinstance(value, Decimal):
+        return value
+    if isinstance(value, float) or (isinstance(value, str) and len(value) <= _LONGEST):
+        try:
+            return Decimal(str(value).strip())
+        except InvalidOperation:
+            pass
+    raise InvalidInput("expected an amount such as 150 or '150.00'", field=field)
 
 
 @attrs.frozen(order=False)

@@ -31,7 +31,7 @@ class Page(Generic[T]):
         return len(self.items)
 
 
-def checked_limit(limit: int) -> int:
+def checked_limit(limit: object) -> int:
     """A page size between 1 and 1,000; raises `InvalidInput`."""
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
         raise InvalidInput(f"expected a whole number from 1 to {MAX_LIMIT}", field="limit")

@@ -51,7 +51,5 @@ class Erasure:
     """The trace of an erased customer: a keyed hash of the id, and when."""
 
     tenant: str = assigned()
-    subject: str = stored(
-        Data.FINGERPRINT, Origin.ASSIGNED, erase=OnErase.KEEP, merge=OnMerge.KEEP
-    )
+    subject: str = stored(Data.FINGERPRINT, Origin.ASSIGNED, erase=OnErase.KEEP, merge=OnMerge.KEEP)
     erased_at: datetime = assigned()

@@ -86,7 +86,7 @@ def iso(value: datetime) -> str:
 
 
 _DURATION = re.compile(r"(\d{1,5})\s*(h|d|w|mo|y)", re.ASCII)
-_UNITS = {"h": "hours", "d": "days", "w": "weeks", "mo": "months", "y": "years"}
+_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
 
 
 @attrs.frozen
@@ -113,7 +113,8 @@ class Duration:
     def before(self, at: datetime, zone: ZoneInfo) -> datetime:
         """The instant this long before `at`; calendar units count on the local calendar."""
         if self.unit in ("mo", "y"):
-            local = at.astimezone(zone) - relativedelta(**{_UNITS[self.unit]: self.count})
+            months = self.count * (12 if self.unit == "y" else 1)
+            local = at.astimezone(zone) - relativedelta(months=months)
             return local.astimezone(UTC)
         try:
             return at - timedelta(**{_UNITS[self.unit]: self.count})

@@ -20,7 +20,7 @@ class Call:
     content: str
 
     @classmethod
-    def of(cls, runtime: Runtime, operation: str, key: str | None, content: str) -> Call | None:
+    def of(cls, runtime: Runtime, operation: str, key: object, content: str) -> Call | None:
         """The call, or None without a key. `content` is the canonical text of what is asked."""
         if key is None:
             return None

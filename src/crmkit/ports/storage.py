@@ -11,13 +11,12 @@ import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
-import attrs
-
-if TYPE_CHECKING:
-    from crmkit.config import Settings
-    from crmkit.model.rule import Rule
+from crmkit.config import Settings
+from crmkit.model import Customer, Identity, entry_of
+from crmkit.model.catalogue import evolved
+from crmkit.model.rule import Rule
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -82,25 +81,36 @@ class UnitOfWork(abc.ABC):
         for record in records:
             self.add(record)
 
-    def stream(self, kind: type[R], /, **equal: Any) -> Iterator[R]:
-        """All such records in the order of their key, a page in memory at a time."""
-        key = _key_after_tenant(kind)
+    def stream(self, kind: type[R], /, *, order: Sequence[str] = (), **equal: Any) -> Iterator[R]:
+        """All such records in order, a page in memory at a time.
+
+        `order` as in `find`; it must tell any two records apart.
+        """
+        fields = tuple(order) or _key_after_tenant(kind)
         after: tuple[Any, ...] | None = None
         while True:
-            page = self.find(kind, order=key, after=after, limit=STREAM_PAGE, **equal)
+            page = self.find(kind, order=fields, after=after, limit=STREAM_PAGE, **equal)
             yield from page
             if len(page) < STREAM_PAGE:
                 return
-            after = tuple(getattr(page[-1], f) for f in key)
+            after = tuple(getattr(page[-1], f) for f in fields)
+
+    def linked(
+        self, kinds: Sequence[str], fingerprints: Sequence[str]
+    ) -> list[tuple[Identity, Customer]]:
+        """The identities with any of these fingerprints, each with its customer."""
+        rows = self.find(Identity, kind=tuple(kinds), fingerprint=tuple(fingerprints))
+        customers = {c: self.get(Customer, c) for c in {r.customer_id for r in rows}}
+        return [(r, c) for r in rows if (c := customers[r.customer_id]) is not None]
 
     def change(self, kind: type, values: Mapping[str, Any], /, **equal: Any) -> int:
         """Set fields of all records whose fields equal these; returns how many."""
-        found = self.find(kind, **equal)
+        found: list[object] = self.find(kind, **equal)
         for record in found:
-            self.put(attrs.evolve(record, **values))
+            self.put(evolved(record, **values))
         return len(found)
 
-    def lock(self, names: Iterable[str]) -> None:
+    def lock(self, names: Iterable[str]) -> None:  # noqa: B027 - doing nothing is the fallback
         """Wait until no other unit of work holds one of these names, and hold them to the end.
 
         Nothing to do where only one unit of work writes at a time.
@@ -117,7 +127,7 @@ class UnitOfWork(abc.ABC):
         kind = type(record)
         key = [getattr(record, f) for f in _key_after_tenant(kind)]
         now = self.get(kind, *key, lock=True) or record
-        changed = attrs.evolve(now, **{f: getattr(now, f) + n for f, n in by.items()})  # type: ignore[misc]
+        changed = evolved(now, **{f: getattr(now, f) + n for f, n in by.items()})
         if any(getattr(changed, f) < low for f, low in (floor or {}).items()):
             return None
         self.put(changed)
@@ -125,8 +135,6 @@ class UnitOfWork(abc.ABC):
 
 
 def _key_after_tenant(kind: type) -> tuple[str, ...]:
-    from crmkit.model.catalogue import entry_of
-
     return entry_of(kind).key[1:]
 
 
@@ -150,6 +158,7 @@ class RulePushdown(Protocol):
         ...
 
 
+@runtime_checkable
 class Storage(Protocol):
     """Runs units of work."""
 

@@ -6,7 +6,7 @@ import secrets
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 from crmkit.errors import StorageError
@@ -47,8 +47,7 @@ class _Table:
         if owner in equal and not isinstance(equal[owner], tuple):
             candidates = [self.rows[k] for k in self.by_owner.get((tenant, equal[owner]), ())]
         elif set(equal) >= set(self.entry.key[1:]) and not any(
-            isinstance(equal[f], tuple) for f in self.entry.key
-            if f != "tenant"
+            isinstance(equal[f], tuple) for f in self.entry.key if f != "tenant"
         ):
             found = self.rows.get((tenant, *(equal[f] for f in self.entry.key[1:])))
             candidates = [] if found is None else [found]
@@ -178,9 +177,7 @@ class MemoryStorage(Storage):
             result, _ = self._run(tenant, work)
             return result
 
-    def _run(
-        self, tenant: str, work: Callable[[UnitOfWork], T]
-    ) -> tuple[T, MemoryUnitOfWork]:
+    def _run(self, tenant: str, work: Callable[[UnitOfWork], T]) -> tuple[T, MemoryUnitOfWork]:
         uow = MemoryUnitOfWork(self._tables, tenant, writable=True)
         try:
             return work(uow), uow
@@ -221,9 +218,15 @@ class _Block(Storage):
     def __init__(self, parent: MemoryStorage) -> None:
         self._parent = parent
         self._done: list[MemoryUnitOfWork] = []
-        self.read = parent.read  # type: ignore[method-assign]
-        self.secret = parent.secret  # type: ignore[method-assign]
-        self.using = parent.using  # type: ignore[method-assign]
+
+    def read(self, tenant: str) -> AbstractContextManager[UnitOfWork]:
+        return self._parent.read(tenant)
+
+    def secret(self) -> bytes:
+        return self._parent.secret()
+
+    def using(self, lent: Any) -> AbstractContextManager[Storage]:
+        return self._parent.using(lent)
 
     def write(self, tenant: str, work: Callable[[UnitOfWork], T]) -> T:
         result, uow = self._parent._run(tenant, work)

@@ -7,13 +7,21 @@ from collections.abc import Callable, Sequence
 from datetime import date, datetime
 from functools import cache
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import attrs
 
 from crmkit.model import Column, Entry, entry_of
 from crmkit.model.catalogue import as_document, from_document
 from crmkit.model.time import from_micros, to_micros
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def remembered(function: F) -> F:
+    """`functools.cache` that keeps the function's signature; type checkers lose it."""
+    return cast(F, cache(function))
+
 
 _encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -96,7 +104,7 @@ class Codec:
         return encode(value) if encode and value is not None else value
 
 
-@cache
+@remembered
 def codec(kind: type) -> Codec:
     """The codec of a record class."""
     return Codec(entry_of(kind))

@@ -7,7 +7,6 @@ execution costs several times what SQLite needs for the statement.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import attrs
@@ -15,17 +14,19 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.engine import Dialect
+from sqlalchemy.sql import operators
 
+from crmkit.adapters.sql.codec import remembered
 from crmkit.adapters.sql.tables import table
-from crmkit.model import entry_of
+from crmkit.model import Customer, Identity, entry_of
 
 
-@cache
+@remembered
 def dialect(name: str) -> Dialect:
     """A dialect whose placeholders are positional; such text suits every driver we name."""
     if name == "sqlite":
         return sqlite.dialect(paramstyle="qmark")
-    return psycopg.dialect(paramstyle="format")
+    return psycopg.dialect(paramstyle="format")  # type: ignore[no-untyped-call]
 
 
 @attrs.frozen
@@ -43,9 +44,7 @@ class Statement:
 
 def rendered(statement: Any, name: str) -> tuple[str, tuple[Any, ...]]:
     """Text and values of a statement that is built for one use."""
-    compiled = statement.compile(
-        dialect=dialect(name), compile_kwargs={"render_postcompile": True}
-    )
+    compiled = statement.compile(dialect=dialect(name), compile_kwargs={"render_postcompile": True})
     params = compiled.construct_params(escape_names=False)
     return str(compiled), tuple(params[p] for p in compiled.positiontup or ())
 
@@ -62,20 +61,20 @@ def _insert(name: str, kind: type) -> Any:
     return build(t).values({c.name: sa.bindparam(c.name) for c in t.c})
 
 
-@cache
+@remembered
 def add(name: str, kind: type) -> Statement:
     """Insert; values are the columns in order."""
     return _compiled(_insert(name, kind), name)
 
 
-@cache
+@remembered
 def add_if_absent(name: str, kind: type) -> Statement:
     """Insert unless the key is there."""
     return _compiled(_insert(name, kind).on_conflict_do_nothing(
         index_elements=list(entry_of(kind).key)), name)  # fmt: skip
 
 
-@cache
+@remembered
 def put(name: str, kind: type) -> Statement:
     """Insert, or replace the row with the same key."""
     insert, entry = _insert(name, kind), entry_of(kind)
@@ -84,7 +83,7 @@ def put(name: str, kind: type) -> Statement:
     return _compiled(upsert, name)
 
 
-@cache
+@remembered
 def increase(name: str, kind: type, fields: tuple[str, ...]) -> Statement:
     """Insert, or add the inserted values to these fields of the row with the same key."""
     insert, entry, t = _insert(name, kind), entry_of(kind), table(kind)
@@ -93,7 +92,7 @@ def increase(name: str, kind: type, fields: tuple[str, ...]) -> Statement:
     return _compiled(upsert.returning(*t.c), name)
 
 
-@cache
+@remembered
 def take(name: str, kind: type, fields: tuple[str, ...], floored: tuple[str, ...]) -> Statement:
     """Add to fields of a row unless one would fall below its floor."""
     entry, t = entry_of(kind), table(kind)
@@ -104,7 +103,7 @@ def take(name: str, kind: type, fields: tuple[str, ...], floored: tuple[str, ...
     return _compiled(update.returning(*t.c), name)
 
 
-@cache
+@remembered
 def get(name: str, kind: type, *, lock: bool) -> Statement:
     """Select by key."""
     t = table(kind)
@@ -131,7 +130,24 @@ def _where(t: sa.Table, shape: Shape) -> list[Any]:
     return conditions
 
 
-@cache
+def _indexed(kind: type, shape: Shape, order: Sequence[str]) -> bool:
+    """Whether an index holds the filtered rows together and in this order."""
+    entry = entry_of(kind)
+    led = {"tenant", *(f for f, _ in shape)}
+    for fields in (entry.key, *(i.fields for i in entry.indexes)):
+        n = len(led)
+        if set(fields[:n]) == led and fields[n : n + len(order)] == tuple(order):
+            return True
+    return False
+
+
+def _plus(column: Any) -> Any:
+    # SQLite would rather walk a whole tenant in the key's order than sort the few rows
+    # that the filter leaves; unary plus keeps that index out of its reach.
+    return sa.sql.expression.UnaryExpression(column, operator=operators.custom_op("+"))
+
+
+@remembered
 def find(
     name: str,
     kind: type,
@@ -144,17 +160,31 @@ def find(
     """Select by equality, in order, from a position on."""
     t = table(kind)
     query = sa.select(t).where(*_where(t, shape))
+    columns: list[Any] = [t.c[f] for f in order]
+    if name == "sqlite" and shape and not _indexed(kind, shape, order):
+        columns = [_plus(c) for c in columns]
     if after:
-        place = sa.tuple_(*(t.c[f] for f in order))
+        place = sa.tuple_(*columns)
         edge = sa.tuple_(*(sa.bindparam(f"after_{f}") for f in order))
         query = query.where(place < edge if descending else place > edge)
-    query = query.order_by(*(t.c[f].desc() if descending else t.c[f] for f in order))
+    query = query.order_by(*(c.desc() if descending else c for c in columns))
     if limit:
         query = query.limit(sa.bindparam("limit"))
     return _compiled(query, name)
 
 
-@cache
+@remembered
+def linked(name: str, kinds: int, fingerprints: int) -> Statement:
+    """Identities with their customers: the columns of both, one after the other."""
+    i, c = table(Identity), table(Customer)
+    query = sa.select(*i.c, *c.c).select_from(
+        i.join(c, sa.and_(c.c.tenant == i.c.tenant, c.c.id == i.c.customer_id))
+    )
+    where = _where(i, (("kind", kinds), ("fingerprint", fingerprints)))
+    return _compiled(query.where(*where), name)
+
+
+@remembered
 def change(name: str, kind: type, fields: tuple[str, ...], shape: Shape) -> Statement:
     """Set fields of the rows a filter fits."""
     t = table(kind)
@@ -162,14 +192,14 @@ def change(name: str, kind: type, fields: tuple[str, ...], shape: Shape) -> Stat
     return _compiled(update.values({f: sa.bindparam(f"set_{f}") for f in fields}), name)
 
 
-@cache
+@remembered
 def count(name: str, kind: type, shape: Shape) -> Statement:
     """Count by equality."""
     t = table(kind)
     return _compiled(sa.select(sa.func.count()).select_from(t).where(*_where(t, shape)), name)
 
 
-@cache
+@remembered
 def remove(name: str, kind: type, shape: Shape) -> Statement:
     """Delete by equality."""
     t = table(kind)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -21,6 +23,7 @@ from crmkit.ports.storage import Storage, UnitOfWork
 T = TypeVar("T")
 
 ATTEMPTS = 8
+IDLE_CONNECTIONS = 4
 _SERIALIZATION = frozenset({"40001", "40P01"})  # serialization failure, deadlock
 _UNIQUE = "23505"  # a race for a unique value was lost; the next try finds the winner's row
 
@@ -50,9 +53,11 @@ class SqlStorage(Storage):
         self.dialect = engine.dialect.name
         if self.dialect not in ("sqlite", "postgresql"):
             raise InvalidInput("expected an engine for sqlite or postgresql", field="storage")
-        self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error  # type: ignore[attr-defined]
+        self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
         # Threads of one process queue here, which is fair; SQLite's own waiting is not.
         self._writer = threading.Lock() if self.dialect == "sqlite" else None
+        self._idle: deque[tuple[int, Any]] = deque()
+        self._inherited: list[Any] = []
         self._checked = False
         self._secret: bytes | None = None
         if owned and self.dialect == "sqlite":
@@ -68,6 +73,8 @@ class SqlStorage(Storage):
 
     def close(self) -> None:
         """Close the connections of an engine that was opened from a URL."""
+        while self._idle:
+            self._idle.pop()[1].close()
         if self._owned:
             self._engine.dispose()
 
@@ -107,7 +114,7 @@ class SqlStorage(Storage):
         yield LentStorage(self, _connection(lent))
 
     def _learn(self, cursor: Any) -> None:
-        """Once: is the schema ours, and what is the database's key?"""
+        """Once: check that the schema is ours, and read the database's key."""
         if self._checked:
             return
         schema.check(schema.version(cursor, self.dialect))
@@ -143,20 +150,49 @@ class SqlStorage(Storage):
 
     @contextmanager
     def _connected(self, *, writing: bool) -> Iterator[Any]:
-        connection = self._engine.raw_connection()
+        connection = self._checked_out()
+        raw: Any = connection.dbapi_connection
+        # Statements of a reading unit of work on PostgreSQL see what is committed when
+        # each begins, inside a transaction or not; without one there is less to send.
+        alone = not writing and self.dialect == "postgresql"
+        healthy = False
         try:
-            cursor = connection.cursor()
+            if alone:
+                raw.autocommit = True
+            cursor = raw.cursor()
             if self.dialect == "sqlite":
-                self._begin_sqlite(connection.dbapi_connection, cursor, writing=writing)
+                self._begin_sqlite(raw, cursor, writing=writing)
             yield cursor
-            connection.commit()
+            raw.commit()
+            healthy = True
         except self._driver_error as error:
-            connection.rollback()
             raise _converted(error) from error
-        except BaseException:
-            connection.rollback()
-            raise
         finally:
+            if not healthy:
+                connection.rollback()
+            if alone:
+                raw.autocommit = False
+            self._give_back(connection, healthy=healthy)
+
+    def _checked_out(self) -> Any:
+        """A connection; a forked process never uses its parent's."""
+        while self._idle:
+            try:
+                pid, connection = self._idle.pop()
+            except IndexError:  # another thread was quicker
+                break
+            if pid == os.getpid():
+                return connection
+            # Closing it here would end the parent's session with the server.
+            self._inherited.append(connection)
+        return self._engine.raw_connection()
+
+    def _give_back(self, connection: Any, *, healthy: bool) -> None:
+        # Going through the pool costs as much as two statements; an engine of our own
+        # need not. A host's pool gets its connections back at once.
+        if healthy and self._owned and len(self._idle) < IDLE_CONNECTIONS:
+            self._idle.append((os.getpid(), connection))
+        else:
             connection.close()
 
     def _begin_sqlite(self, connection: Any, cursor: Any, *, writing: bool) -> None:

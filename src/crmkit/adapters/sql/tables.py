@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
 
+from crmkit.adapters.sql.codec import remembered
 from crmkit.model import Entry, catalogue
 
 METADATA = sa.MetaData()
@@ -34,7 +34,7 @@ SECRETS = sa.Table(
 """Keys that belong to the database, such as the one behind its keyed hashes."""
 
 
-@cache
+@remembered
 def table(record: type) -> sa.Table:
     """The table of a record class; a column's name is its field's name."""
     for entry in catalogue():
@@ -53,8 +53,9 @@ def _make(entry: Entry) -> sa.Table:
         METADATA,
         *columns,
         sa.PrimaryKeyConstraint(*entry.key),
-        # Narrow rows live in their key's own tree: one page to write instead of two.
-        sqlite_with_rowid=any(c.type not in _TYPES for c in entry.columns),
+        # Rows that are only ever found by their key live in the key's own tree: one page
+        # to write instead of two. With a second index SQLite would prefer to walk the key.
+        sqlite_with_rowid=bool(entry.indexes) or any(c.type not in _TYPES for c in entry.columns),
     )
     for index in entry.indexes:
         present = made.c[index.where_present].is_not(None) if index.where_present else None

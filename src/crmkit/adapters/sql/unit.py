@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-from crmkit.adapters.sql import statements
+from crmkit.adapters.sql import rules, statements
 from crmkit.adapters.sql.codec import Codec, codec
+from crmkit.config import Settings
 from crmkit.errors import StorageError
+from crmkit.model import Customer, Identity
+from crmkit.model.rule import Rule
 from crmkit.ports.storage import UnitOfWork
-
-if TYPE_CHECKING:
-    from crmkit.config import Settings
-    from crmkit.model.rule import Rule
 
 R = TypeVar("R")
 
@@ -82,7 +81,9 @@ class SqlUnitOfWork(UnitOfWork):
     def _filter(
         self, kind: type, equal: Mapping[str, Any]
     ) -> tuple[statements.Shape, dict[str, Any]]:
-        coder, shape, values = codec(kind), [], {"tenant": self.tenant}
+        coder = codec(kind)
+        shape: list[tuple[str, int | None]] = []
+        values: dict[str, Any] = {"tenant": self.tenant}
         for field, wanted in equal.items():
             choices = wanted if isinstance(wanted, tuple) else (wanted,)
             if choices == (None,):
@@ -99,6 +100,22 @@ class SqlUnitOfWork(UnitOfWork):
         statement = statements.remove(self._dialect, kind, shape)
         self._write(statement.sql, statement.values(values))
         return int(self._cursor.rowcount)
+
+    def linked(
+        self, kinds: Sequence[str], fingerprints: Sequence[str]
+    ) -> list[tuple[Identity, Customer]]:
+        """See `UnitOfWork.linked`."""
+        statement = statements.linked(self._dialect, len(kinds), len(fingerprints))
+        values = {"tenant": self.tenant}
+        values |= {f"kind_{n}": kind for n, kind in enumerate(kinds)}
+        values |= {f"fingerprint_{n}": print_ for n, print_ in enumerate(fingerprints)}
+        self._cursor.execute(statement.sql, statement.values(values))
+        identities, customers = codec(Identity), codec(Customer)
+        edge = len(identities.names)
+        return [
+            (identities.decode(row[:edge]), customers.decode(row[edge:]))
+            for row in self._cursor.fetchall()
+        ]
 
     def change(self, kind: type, values: Mapping[str, Any], /, **equal: Any) -> int:
         """See `UnitOfWork.change`."""
@@ -170,9 +187,7 @@ class SqlUnitOfWork(UnitOfWork):
         statement = statements.take(self._dialect, kind, fields, tuple(sorted(floor)))
         values: dict[str, Any] = {f"by_{f}": n for f, n in by.items()}
         values |= {f"low_{f}": n for f, n in floor.items()}
-        values |= {
-            f"k_{k}": v for k, v in zip(coder.entry.key, coder.key(record), strict=True)
-        }
+        values |= {f"k_{k}": v for k, v in zip(coder.entry.key, coder.key(record), strict=True)}
         self._write(statement.sql, statement.values(values))
         changed = self._cursor.fetchone()
         return None if changed is None else coder.decode(changed)
@@ -187,8 +202,6 @@ class SqlUnitOfWork(UnitOfWork):
         limit: int | None = None,
     ) -> list[str]:
         """See `RulePushdown.matching`."""
-        from crmkit.adapters.sql import rules
-
         query = rules.matching(rule, settings, at, self.tenant, dialect=self._dialect)
         found = query.subquery()
         picked = statements.page_of_ids(found, after, limit)
@@ -198,8 +211,6 @@ class SqlUnitOfWork(UnitOfWork):
 
     def count_matching(self, rule: Rule, settings: Settings, at: datetime) -> int:
         """See `RulePushdown.count_matching`."""
-        from crmkit.adapters.sql import rules
-
         query = rules.matching(rule, settings, at, self.tenant, dialect=self._dialect)
         sql, values = statements.rendered(statements.counted(query), self._dialect)
         self._cursor.execute(sql, values)

@@ -41,9 +41,23 @@ def _create() -> None:
         sa.Column("payload", _JSON, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
-    op.create_index("ix_crm_activities_customer_id_occurred_at_id", "crm_activities", ["tenant", "customer_id", "occurred_at", "id"])
-    op.create_index("ix_crm_activities_customer_id_reference", "crm_activities", ["tenant", "customer_id", "reference"], sqlite_where=sa.text("reference IS NOT NULL"), postgresql_where=sa.text("reference IS NOT NULL"))
-    op.create_index("ix_crm_activities_kind_occurred_at_customer_id_item_venue", "crm_activities", ["tenant", "kind", "occurred_at", "customer_id", "item", "venue"])
+    op.create_index(
+        "ix_crm_activities_customer_id_occurred_at_id",
+        "crm_activities",
+        ["tenant", "customer_id", "occurred_at", "id"],
+    )
+    op.create_index(
+        "ix_crm_activities_customer_id_reference",
+        "crm_activities",
+        ["tenant", "customer_id", "reference"],
+        sqlite_where=sa.text("reference IS NOT NULL"),
+        postgresql_where=sa.text("reference IS NOT NULL"),
+    )
+    op.create_index(
+        "ix_crm_activities_kind_occurred_at_customer_id_item_venue",
+        "crm_activities",
+        ["tenant", "kind", "occurred_at", "customer_id", "item", "venue"],
+    )
     op.create_table(
         "crm_consents",
         sa.Column("tenant", _TEXT, nullable=False),
@@ -56,9 +70,12 @@ def _create() -> None:
         sa.Column("occurred_at", sa.BigInteger(), nullable=False),
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "id"),
-        sqlite_with_rowid=False,
     )
-    op.create_index("ix_crm_consents_customer_id_occurred_at", "crm_consents", ["tenant", "customer_id", "occurred_at"])
+    op.create_index(
+        "ix_crm_consents_customer_id_occurred_at",
+        "crm_consents",
+        ["tenant", "customer_id", "occurred_at"],
+    )
     op.create_table(
         "crm_customers",
         sa.Column("tenant", _TEXT, nullable=False),
@@ -118,9 +135,14 @@ def _create() -> None:
         sa.Column("result_id", _TEXT, nullable=True),
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "fingerprint"),
-        sqlite_with_rowid=False,
     )
-    op.create_index("ix_crm_idempotency_customer_id", "crm_idempotency", ["tenant", "customer_id"], sqlite_where=sa.text("customer_id IS NOT NULL"), postgresql_where=sa.text("customer_id IS NOT NULL"))
+    op.create_index(
+        "ix_crm_idempotency_customer_id",
+        "crm_idempotency",
+        ["tenant", "customer_id"],
+        sqlite_where=sa.text("customer_id IS NOT NULL"),
+        postgresql_where=sa.text("customer_id IS NOT NULL"),
+    )
     op.create_table(
         "crm_identities",
         sa.Column("tenant", _TEXT, nullable=False),
@@ -129,7 +151,6 @@ def _create() -> None:
         sa.Column("slot", _TEXT, nullable=False),
         sa.Column("customer_id", _TEXT, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "kind", "fingerprint", "slot"),
-        sqlite_with_rowid=False,
     )
     op.create_index("ix_crm_identities_customer_id", "crm_identities", ["tenant", "customer_id"])
     op.create_table(
@@ -154,9 +175,12 @@ def _create() -> None:
         sa.Column("occurred_at", sa.BigInteger(), nullable=False),
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "id"),
-        sqlite_with_rowid=False,
     )
-    op.create_index("ix_crm_loyalty_entries_customer_id_occurred_at", "crm_loyalty_entries", ["tenant", "customer_id", "occurred_at"])
+    op.create_index(
+        "ix_crm_loyalty_entries_customer_id_occurred_at",
+        "crm_loyalty_entries",
+        ["tenant", "customer_id", "occurred_at"],
+    )
     op.create_table(
         "crm_metrics",
         sa.Column("tenant", _TEXT, nullable=False),
@@ -195,9 +219,12 @@ def _create() -> None:
         sa.Column("occurred_at", sa.BigInteger(), nullable=False),
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "id"),
-        sqlite_with_rowid=False,
     )
-    op.create_index("ix_crm_notes_customer_id_occurred_at", "crm_notes", ["tenant", "customer_id", "occurred_at"])
+    op.create_index(
+        "ix_crm_notes_customer_id_occurred_at",
+        "crm_notes",
+        ["tenant", "customer_id", "occurred_at"],
+    )
     op.create_table(
         "crm_profile_changes",
         sa.Column("tenant", _TEXT, nullable=False),
@@ -208,7 +235,11 @@ def _create() -> None:
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
-    op.create_index("ix_crm_profile_changes_customer_id_occurred_at", "crm_profile_changes", ["tenant", "customer_id", "occurred_at"])
+    op.create_index(
+        "ix_crm_profile_changes_customer_id_occurred_at",
+        "crm_profile_changes",
+        ["tenant", "customer_id", "occurred_at"],
+    )
     op.create_table(
         "crm_secrets",
         sa.Column("name", _TEXT, nullable=False),
@@ -222,9 +253,10 @@ def _create() -> None:
         sa.Column("customer_id", _TEXT, nullable=False),
         sa.Column("added_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "segment_id", "customer_id"),
-        sqlite_with_rowid=False,
     )
-    op.create_index("ix_crm_segment_customers_customer_id", "crm_segment_customers", ["tenant", "customer_id"])
+    op.create_index(
+        "ix_crm_segment_customers_customer_id", "crm_segment_customers", ["tenant", "customer_id"]
+    )
     op.create_table(
         "crm_segments",
         sa.Column("tenant", _TEXT, nullable=False),
@@ -247,4 +279,3 @@ def _create() -> None:
         sa.PrimaryKeyConstraint("tenant", "customer_id", "fingerprint"),
         sqlite_with_rowid=False,
     )
-    op.create_index("ix_crm_tags_fingerprint", "crm_tags", ["tenant", "fingerprint"])
