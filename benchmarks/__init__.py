@@ -1,0 +1,1 @@
+"""Benchmarks: crmkit against the same work written by hand, in the same run."""

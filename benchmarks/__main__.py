@@ -1,0 +1,36 @@
+"""Run all benchmarks: ``python -m benchmarks``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.front_door import postgresql_comparisons, sqlite_comparisons
+
+
+def import_cpu_ms() -> float:
+    """CPU milliseconds of ``import crmkit`` in a fresh process, the least of five."""
+    code = "import time; t = time.process_time(); import crmkit; print(time.process_time() - t)"
+    runs = []
+    for _ in range(5):
+        run = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True
+        )
+        runs.append(float(run.stdout))
+    return min(runs) * 1000
+
+
+def main() -> None:
+    """Print every figure."""
+    print(f"import crmkit: {import_cpu_ms():.0f} ms CPU")
+    with tempfile.TemporaryDirectory() as folder:
+        for comparison in sqlite_comparisons(Path(folder)):
+            print(comparison.line(), flush=True)
+    for comparison in postgresql_comparisons():
+        print(comparison.line(), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""The same rows as crmkit writes, by hand through the DB-API: what a host would do without it."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from typing import Any
+
+TENANT = "bench"
+
+
+class ByHand:
+    """Raw SQL on one connection of the driver; `mark` is its placeholder."""
+
+    def __init__(self, connection: Any, *, sqlite: bool) -> None:
+        self.connection = connection
+        self.cursor = connection.cursor()
+        self.sqlite = sqlite
+
+    def _run(self, sql: str, values: tuple[Any, ...] = ()) -> None:
+        self.cursor.execute(sql if self.sqlite else sql.replace("?", "%s"), values)
+
+    def _begin(self) -> None:
+        if self.sqlite:
+            self._run("BEGIN IMMEDIATE")
+
+    def track(self, customer_id: str, booking_id: str, amount_minor: int) -> None:
+        """One completed booking: key, activity, metrics, points entry, account."""
+        now, activity = time.time_ns() // 1000, str(uuid.uuid4())
+        payload = json.dumps({"booking_id": booking_id, "status": "completed", "party_size": 4})
+        self._begin()
+        self._run(
+            "INSERT INTO crm_idempotency (tenant, fingerprint, customer_id, content, result_id,"
+            " recorded_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (TENANT, booking_id, customer_id, "content", activity, now),
+        )
+        self._run(
+            "INSERT INTO crm_activities (tenant, id, customer_id, kind, occurred_at, recorded_at,"
+            " amount_minor, currency, reference, item, venue, payload)"
+            " VALUES (?, ?, ?, 'booking', ?, ?, ?, 'EUR', ?, 'Escape', 'Old Mill', ?)",
+            (TENANT, activity, customer_id, now, now, amount_minor, booking_id, payload),
+        )
+        self._run(
+            "UPDATE crm_metrics SET activities = activities + 1, bookings = bookings + 1,"
+            " completed_bookings = completed_bookings + 1, orders = orders + 1,"
+            " spend_minor = spend_minor + ?,"
+            " first_booking_at = coalesce(first_booking_at, ?), last_booking_at = ?,"
+            " first_order_at = coalesce(first_order_at, ?), last_order_at = ?,"
+            " first_activity_at = coalesce(first_activity_at, ?), last_activity_at = ?"
+            " WHERE tenant = ? AND customer_id = ?",
+            (amount_minor, now, now, now, now, now, now, TENANT, customer_id),
+        )
+        self._run(
+            "INSERT INTO crm_loyalty_entries (tenant, id, customer_id, kind, points, qualifying,"
+            " source, reason, occurred_at, recorded_at)"
+            " VALUES (?, ?, ?, 'earn', 100, 100, ?, NULL, ?, ?)",
+            (TENANT, str(uuid.uuid4()), customer_id, booking_id, now, now),
+        )
+        self._run(
+            "INSERT INTO crm_loyalty_accounts (tenant, customer_id, balance, qualifying)"
+            " VALUES (?, ?, 100, 100) ON CONFLICT (tenant, customer_id) DO UPDATE SET"
+            " balance = crm_loyalty_accounts.balance + 100,"
+            " qualifying = crm_loyalty_accounts.qualifying + 100",
+            (TENANT, customer_id),
+        )
+        self.connection.commit()
+
+    def find_or_create(self, email: str) -> dict[str, Any]:
+        """Select by e-mail, insert if there is nobody, in a transaction."""
+        self._begin()
+        self._run(
+            "SELECT c.* FROM crm_identities i JOIN crm_customers c"
+            " ON c.tenant = i.tenant AND c.id = i.customer_id"
+            " WHERE i.tenant = ? AND i.kind = 'email' AND i.fingerprint = ?",
+            (TENANT, email.strip().lower()),
+        )
+        row = self.cursor.fetchone()
+        if row is None:
+            raise AssertionError("the benchmark measures hits")
+        names = [d[0] for d in self.cursor.description]
+        self.connection.commit()
+        return dict(zip(names, row, strict=True))
