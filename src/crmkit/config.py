@@ -26,7 +26,8 @@ class Kind:
     `counts` names the counters of `Metrics` that rise by one and `dates` the pairs of
     first and last dates (``booking``, ``order``, ``visit``) that it moves. With `spends`
     its amount adds to the spend; with `paid_is_order` it counts as an order where it
-    carries an amount. `role` is what it does to the other facts with its reference:
+    carries an amount. With `once`, saying it again with the same reference (another
+    status, another amount) restates it: it counts once, as last said. `role` is what it does to the other facts with its reference:
     ``happens`` (nothing), ``completes``, ``cancels`` or ``refunds`` them.
     """
 
@@ -36,15 +37,35 @@ class Kind:
     spends: bool = False
     paid_is_order: bool = False
     needs_amount: bool = False
+    once: bool = False
     role: Literal["happens", "completes", "cancels", "refunds"] = "happens"
 
 
 DEFAULT_KINDS = (
-    Kind(name="purchase", counts=("orders",), dates=("order",), spends=True, needs_amount=True),
-    Kind(name="order", counts=("orders",), dates=("order",), spends=True, needs_amount=True),
-    Kind(name="ticket", counts=("orders",), dates=("order",), spends=True),
     Kind(
-        name="booking", counts=("bookings",), dates=("booking",), spends=True, paid_is_order=True
+        name="purchase",
+        counts=("orders",),
+        dates=("order",),
+        spends=True,
+        needs_amount=True,
+        once=True,
+    ),
+    Kind(
+        name="order",
+        counts=("orders",),
+        dates=("order",),
+        spends=True,
+        needs_amount=True,
+        once=True,
+    ),
+    Kind(name="ticket", counts=("orders",), dates=("order",), spends=True, once=True),
+    Kind(
+        name="booking",
+        counts=("bookings",),
+        dates=("booking",),
+        spends=True,
+        paid_is_order=True,
+        once=True,
     ),
     Kind(name="completion", role="completes"),
     Kind(name="cancellation", counts=("cancellations",), role="cancels"),

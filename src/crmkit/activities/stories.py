@@ -1,6 +1,7 @@
 """What a story of facts does to a customer's metrics; pure.
 
 A story is all facts of one customer that share a reference: booked, completed, refunded.
+A booking, order, purchase or ticket counts once in its story, as it was last said.
 A fact without a reference is a story of its own. What a story is worth depends on the
 set of its facts, never on the order in which they came; so metrics are sums, firsts and
 lasts over stories, and any order and any repetition of the same facts gives the same.
@@ -18,6 +19,7 @@ import attrs
 from crmkit.config import Kind
 from crmkit.model import Activity, Metrics
 from crmkit.model.catalogue import evolved
+from crmkit.model.document import canonical
 
 COMPLETED = frozenset({"completed"})
 CANCELLED = frozenset({"cancelled", "canceled"})
@@ -65,12 +67,13 @@ def effect(story: Sequence[Activity], kinds: Kinds) -> Effect:
     if not story:
         return NOTHING
     off, completed = is_off(story, kinds), is_completed(story, kinds)
-    counts: Counter[str] = Counter()
+    counts: Counter[str] = Counter(activities=len(story))
     spans: dict[str, Span] = {}
     for fact in story:
-        kind = kinds[fact.kind]
-        counts["activities"] += 1
         _extend(spans, "activity", fact.occurred_at)
+    said = _said_last(story, kinds)
+    for fact in said:
+        kind = kinds[fact.kind]
         if kind.role in ("completes", "cancels") or (off and kind.role == "happens"):
             continue
         counts.update(kind.counts)
@@ -81,9 +84,36 @@ def effect(story: Sequence[Activity], kinds: Kinds) -> Effect:
         if completed and "bookings" in kind.counts:
             counts["completed_bookings"] += 1
         for family in families:
-            _extend(spans, family, fact.occurred_at)
+            _extend(spans, family, _first_said(fact, story, kinds))
     _count_off(story, kinds, counts)
-    return Effect(dict(counts), 0 if off else _spend(story, kinds), spans)
+    return Effect(dict(counts), 0 if off else _spend(said, kinds), spans)
+
+
+def _said_last(story: Sequence[Activity], kinds: Kinds) -> Sequence[Activity]:
+    """The facts that count: of a kind that is said once, only what was said last."""
+    if len(story) == 1:
+        return story
+    last: dict[str, Activity] = {}
+    many: list[Activity] = []
+    for fact in story:
+        if not kinds[fact.kind].once:
+            many.append(fact)
+        elif fact.kind not in last or _later(fact) > _later(last[fact.kind]):
+            last[fact.kind] = fact
+    return [*last.values(), *many]
+
+
+def _later(fact: Activity) -> tuple[datetime, int, str]:
+    # At the same instant the content decides, so that the order of arrival never does.
+    amount = -1 if fact.amount_minor is None else fact.amount_minor
+    return fact.occurred_at, amount, canonical(fact.payload)
+
+
+def _first_said(fact: Activity, story: Sequence[Activity], kinds: Kinds) -> datetime:
+    """When it happened: for what was said again, when it was first said."""
+    if len(story) == 1 or not kinds[fact.kind].once:
+        return fact.occurred_at
+    return min(f.occurred_at for f in story if f.kind == fact.kind)
 
 
 def _count_off(story: Sequence[Activity], kinds: Kinds, counts: Counter[str]) -> None:
@@ -133,11 +163,15 @@ def advance(metrics: Metrics, before: Effect, after: Effect) -> Metrics | None:
         changed["spend_minor"] = metrics.spend_minor + after.spend_minor - before.spend_minor
     for family in {**before.spans, **after.spans}:
         old, new = before.spans.get(family), after.spans.get(family)
-        if old and (new is None or new[0] > old[0] or new[1] < old[1]):
+        if new == old:
+            continue
+        first, last = f"first_{family}_at", f"last_{family}_at"
+        now_first, now_last = getattr(metrics, first), getattr(metrics, last)
+        if old and old[0] == now_first and (new is None or new[0] > old[0]):
             return None
-        if new and new != old:
-            first, last = f"first_{family}_at", f"last_{family}_at"
-            now_first, now_last = getattr(metrics, first), getattr(metrics, last)
+        if old and old[1] == now_last and (new is None or new[1] < old[1]):
+            return None
+        if new:
             changed[first] = new[0] if now_first is None else min(now_first, new[0])
             changed[last] = new[1] if now_last is None else max(now_last, new[1])
     return evolved(metrics, **changed) if changed else metrics

@@ -63,22 +63,19 @@ class Identities:
         if not given.fields:
             raise InvalidInput("nothing to tell a customer by", field="customer")
         call = Call.of(self._rt, "identity.resolve", key, _content(given)) if key else None
-        if call is None:
+        if call is None or dry_run:
             with self._rt.read() as uow:
                 match = self._match(uow, given)
             if dry_run or _complete(match, given):
                 return self._resolution(match, given, moment)
-
         return self._rt.write(lambda uow: self._resolve(uow, given, moment, call))
 
     def _resolve(
         self, uow: UnitOfWork, given: Given, at: datetime, call: Call | None
     ) -> Resolution:
+        prints = [self._rt.fingerprint(i.kind, i.value) for i in given.identifiers]
+        uow.lock([*prints, call.fingerprint] if call else prints)
         seen = call.earlier(uow) if call else None
-        if seen is None and (given.identifiers or call):
-            prints = [self._rt.fingerprint(i.kind, i.value) for i in given.identifiers]
-            uow.lock([*prints, call.fingerprint] if call else prints)
-            seen = call.earlier(uow) if call else None
         if seen is not None and seen.customer_id:
             customer = uow.get(Customer, seen.customer_id)
             if customer is None:
