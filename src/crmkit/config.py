@@ -27,8 +27,9 @@ class Kind:
     first and last dates (``booking``, ``order``, ``visit``) that it moves. With `spends`
     its amount adds to the spend; with `paid_is_order` it counts as an order where it
     carries an amount. With `once`, saying it again with the same reference (another
-    status, another amount) restates it: it counts once, as last said. `role` is what it does to the other facts with its reference:
-    ``happens`` (nothing), ``completes``, ``cancels`` or ``refunds`` them.
+    status, another amount) restates it: it counts once, as last said. `role` is what it
+    does to the other facts with its reference: ``happens`` (nothing), ``completes``,
+    ``cancels`` or ``refunds`` them.
     """
 
     name: str

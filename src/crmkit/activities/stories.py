@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from fractions import Fraction
 from typing import Any
 
 import attrs
@@ -129,19 +130,35 @@ def _count_off(story: Sequence[Activity], kinds: Kinds, counts: Counter[str]) ->
     counts.update(said)
 
 
-def _spend(story: Sequence[Activity], kinds: Kinds) -> int:
-    """What was paid less what was given back; a story never gives back more than it took."""
-    paid = [f.amount_minor or 0 for f in story if kinds[f.kind].spends]
-    refunds = [f for f in story if kinds[f.kind].role == "refunds"]
-    if not refunds:
-        return sum(paid)
-    if not paid:
+def _spend(said: Sequence[Activity], kinds: Kinds) -> int:
+    """What was paid less what was given back."""
+    paid, kept = _settled(said, kinds)
+    if paid is None:
         # Nothing known that could be given back; without a reference the refund speaks
         # of money taken before crmkit was there.
-        return 0 if refunds[0].reference else -sum(f.amount_minor or 0 for f in refunds)
-    if any(f.amount_minor is None for f in refunds):
-        return 0  # a refund without an amount gives everything back
-    return max(0, sum(paid) - sum(f.amount_minor or 0 for f in refunds))
+        refunds = [f for f in said if kinds[f.kind].role == "refunds" and not f.reference]
+        return -sum(f.amount_minor or 0 for f in refunds)
+    return kept
+
+
+def kept_share(story: Sequence[Activity], kinds: Kinds) -> Fraction:
+    """The share of what was paid that was not given back; all of it where nothing was paid."""
+    paid, kept = _settled(_said_last(story, kinds), kinds)
+    return Fraction(kept, paid) if paid else Fraction(1)
+
+
+def _settled(said: Sequence[Activity], kinds: Kinds) -> tuple[int | None, int]:
+    """What was paid (None if nobody spoke of paying), and what was kept of it.
+
+    A story never gives back more than it took; a refund without an amount is a full one.
+    """
+    amounts = [f.amount_minor or 0 for f in said if kinds[f.kind].spends]
+    if not amounts:
+        return None, 0
+    paid = sum(amounts)
+    refunds = [f.amount_minor for f in said if kinds[f.kind].role == "refunds"]
+    back = sum(paid if amount is None else amount for amount in refunds)
+    return paid, max(0, paid - back)
 
 
 def _extend(spans: dict[str, Span], family: str, moment: datetime) -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import floor
 
-from crmkit.activities.stories import Kinds, is_completed, is_off
+from crmkit.activities.stories import Kinds, is_completed, is_off, kept_share
 from crmkit.config import EarnRule
 from crmkit.model import Activity
 
 
 def earned(story: Sequence[Activity], rules: Sequence[EarnRule], kinds: Kinds) -> int:
-    """The points of a story: for each kind in it, once, what the best rule gives."""
+    """The points of a story: for each kind in it, once, what the best rule gives.
+
+    Where part of the money was given back, that part of the points is not earned.
+    """
     if is_off(story, kinds):
         return 0
     best: dict[str, int] = {}
@@ -19,7 +23,7 @@ def earned(story: Sequence[Activity], rules: Sequence[EarnRule], kinds: Kinds) -
         for rule in rules:
             if _fits(rule, fact, completed=completed):
                 best[fact.kind] = max(best.get(fact.kind, 0), rule.points)
-    return sum(best.values())
+    return floor(sum(best.values()) * kept_share(story, kinds)) if best else 0
 
 
 def _fits(rule: EarnRule, fact: Activity, *, completed: bool) -> bool:
