@@ -60,13 +60,27 @@ _GMAIL: Final = frozenset({"gmail.com", "googlemail.com"})
 _ALIKE: Final = frozenset("LATIN CYRILLIC GREEK ARMENIAN CHEROKEE COPTIC LISU".split())
 
 
-def email(value: object, *, field: str = "email") -> Contact | None:
-    """A checked address; no mail server is asked. None when the text is empty."""
+# Addresses whose normal form is plain to see, and cannot be another's by accident.
+_PLAIN = re.compile(
+    r"[a-z0-9_%+-]+(?:\.[a-z0-9_%+-]+)*@(?!xn--)[a-z0-9-]+(?:\.(?!xn--)[a-z0-9-]+)+",
+    re.IGNORECASE | re.ASCII,
+)
+
+
+def email(value: object, *, field: str = "email", check: bool = True) -> Contact | None:
+    """A checked address; no mail server is asked. None when the text is empty.
+
+    Without `check` a plain address is only read: enough to look for it among those that
+    are stored, each of which was checked when it came.
+    """
     typed = text(value, field=field, limit=320)
     if typed is None:
         return None
     if _is_nothing(typed) or _is_placeholder(typed):
         return Contact(typed)
+    if not check and _PLAIN.fullmatch(typed):
+        local, _, domain = typed.rpartition("@")
+        return Contact(typed, f"{local}@{domain.lower()}", canonical_email(typed))
     # Imported late: `import crmkit` should not pay for it.
     from email_validator import EmailNotValidError, validate_email
 

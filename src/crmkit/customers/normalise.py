@@ -78,15 +78,17 @@ def given(
     *,
     clear: bool = False,
     today: date | None = None,
+    check_email: bool = True,
 ) -> Given:
     """Check and normalise all that a host gives about one person.
 
     None and empty text count as missing, unless `clear`: then they empty the field.
+    Without `check_email` the address is good for looking it up, not for storing it.
     Raises `InvalidInput` naming the first field that cannot be used.
     """
     if not isinstance(data, Mapping):
         raise InvalidInput("expected a mapping of field names to values")
-    draft = _Draft(data, settings, clear, today)
+    draft = _Draft(data, settings, clear, today, check_email)
     for key, value in data.items():
         write = _FIELDS.get(key)
         if write is None:
@@ -115,17 +117,23 @@ class _Draft:
     """What `given` has understood so far; the writers of the fields add to it."""
 
     __slots__ = (
-        "clear", "consents", "data", "fields", "identifying",
+        "check_email", "clear", "consents", "data", "fields", "identifying",
         "preferences", "settings", "tags", "today",
     )  # fmt: skip
 
     def __init__(
-        self, data: Mapping[str, Any], settings: Settings, clear: bool, today: date | None
+        self,
+        data: Mapping[str, Any],
+        settings: Settings,
+        clear: bool,
+        today: date | None,
+        check_email: bool,
     ) -> None:
         self.data = data
         self.settings = settings
         self.clear = clear
         self.today = today
+        self.check_email = check_email
         self.fields: dict[str, Any] = {}
         self.preferences: dict[str, Any] = {}
         self.identifying: dict[str, str] = {}
@@ -403,7 +411,7 @@ def _location(draft: _Draft, value: Any, key: str) -> None:
 def _preferences(draft: _Draft, value: Any, key: str) -> None:
     if isinstance(value, Preferences):
         value = as_document(value)
-    inner = _Draft(draft.data, draft.settings, draft.clear, draft.today)
+    inner = _Draft(draft.data, draft.settings, draft.clear, draft.today, draft.check_email)
     for name, item in _items({} if value is None else value, key):
         write = _PREFERENCES.get(name)
         if write is None:
@@ -496,7 +504,7 @@ _FIELDS: Final[dict[str, _Writer]] = {
     "acquisition_source": _scalar("source", _text()),
     "acquisition_channel": _scalar("source", _text()),
     "user_id": _user_id,
-    "email": _contact(lambda _, value: contacts.email(value)),
+    "email": _contact(lambda draft, value: contacts.email(value, check=draft.check_email)),
     "phone": _contact(_phone),
     "instagram": _contact(lambda _, value: contacts.instagram(value)),
     "birth_date": _birth_date,

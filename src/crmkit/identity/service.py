@@ -56,19 +56,29 @@ class Identities:
         Raises `InvalidInput` naming the field, `IdempotencyConflict`, and `Erased` where
         `key` stands for somebody who was erased.
         """
-        now = self._rt.now()
         moment = self._rt.at(at)
-        zone = self._rt.settings.zone
-        given = normalise.given(data, self._rt.settings, today=now.astimezone(zone).date())
-        if not given.fields:
-            raise InvalidInput("nothing to tell a customer by", field="customer")
-        call = Call.of(self._rt, "identity.resolve", key, _content(given)) if key else None
-        if call is None or dry_run:
+        if key is None and not dry_run:
+            # Most guests are known and bring nothing new: then there is nothing to check
+            # for storing, and nothing to write.
+            given = self._given(data, check_email=False)
             with self._rt.read() as uow:
                 match = self._match(uow, given)
-            if dry_run or _complete(match, given):
+            if _complete(match, given):
                 return self._resolution(match, given, moment)
+        given = self._given(data)
+        if dry_run:
+            with self._rt.read() as uow:
+                return self._resolution(self._match(uow, given), given, moment)
+        call = Call.of(self._rt, "identity.resolve", key, _content(given)) if key else None
         return self._rt.write(lambda uow: self._resolve(uow, given, moment, call))
+
+    def _given(self, data: Mapping[str, Any], *, check_email: bool = True) -> Given:
+        settings = self._rt.settings
+        today = self._rt.now().astimezone(settings.zone).date()
+        given = normalise.given(data, settings, today=today, check_email=check_email)
+        if not given.fields:
+            raise InvalidInput("nothing to tell a customer by", field="customer")
+        return given
 
     def _resolve(
         self, uow: UnitOfWork, given: Given, at: datetime, call: Call | None
