@@ -78,9 +78,7 @@ class Segments:
         with self._rt.read() as uow:
             return tuple(sorted(uow.find(Segment), key=lambda s: s.name))
 
-    def members(
-        self, name: str, *, at: datetime | str | None = None
-    ) -> Iterator[Customer]:
+    def members(self, name: str, *, at: datetime | str | None = None) -> Iterator[Customer]:
         """The customers in the segment at that instant, in the order of their ids."""
         moment = self._rt.at(at)
         with self._rt.read() as uow:
@@ -97,9 +95,7 @@ class Segments:
                 return able.count_matching(rule, self._rt.settings, moment)
             return sum(1 for _ in self._ids(uow, rule, moment))
 
-    def is_member(
-        self, customer_id: str, name: str, *, at: datetime | str | None = None
-    ) -> bool:
+    def is_member(self, customer_id: str, name: str, *, at: datetime | str | None = None) -> bool:
         """Whether the customer is in the segment at that instant."""
         moment = self._rt.at(at)
         with self._rt.read() as uow:
@@ -150,9 +146,7 @@ class Segments:
             return ()
         (subject,) = subjects(uow, [self._rt.customer(uow, customer_id)])
         settings = self._rt.settings
-        return tuple(
-            s.name for s in segments if compiled(self._rule(s), settings)(subject, at)
-        )
+        return tuple(s.name for s in segments if compiled(self._rule(s), settings)(subject, at))
 
     def _segment(self, uow: UnitOfWork, name: str) -> Segment:
         called = text(name, field="name", limit=100) or ""
