@@ -14,11 +14,13 @@ from crmkit.model.money import to_minor
 
 REFERENCES = ("reference", "booking_id", "order_id", "ticket_id")
 ITEMS = ("item", "game", "event")
-STATUSES = frozenset(
-    (
-        "requested pending approved confirmed completed cancelled canceled no_show no-show noshow"
-    ).split()
-)
+STATUSES = {
+    **{s: s for s in "requested pending approved confirmed completed cancelled no_show".split()},
+    "canceled": "cancelled",
+    "no-show": "no_show",
+    "noshow": "no_show",
+}
+"""The statuses that are understood, each with its name."""
 
 
 @attrs.frozen(repr=False)
@@ -27,6 +29,7 @@ class Payload:
 
     amount_minor: int | None
     currency: str | None
+    status: str | None
     reference: str | None
     item: str | None
     venue: str | None
@@ -39,13 +42,12 @@ def read(kind: Kind, given: Mapping[str, Any] | None, settings: Settings) -> Pay
         given = {}
     checked = document(given, field="payload")
     amount = _amount(kind, given, settings)
-    if "status" in checked:
-        _check_status(checked["status"])
     if "party_size" in checked:
         _check_party(checked["party_size"])
     return Payload(
         amount_minor=amount,
         currency=None if amount is None else settings.currency,
+        status=_status(checked.get("status")),
         reference=_first(checked, REFERENCES),
         item=_first(checked, ITEMS),
         venue=_first(checked, ("venue",)),
@@ -70,11 +72,13 @@ def _amount(kind: Kind, given: Mapping[str, Any], settings: Settings) -> int | N
     return amount
 
 
-def _check_status(value: object) -> None:
+def _status(value: object) -> str | None:
     if value in (None, ""):
-        return
-    if not isinstance(value, str) or value.lower() not in STATUSES:
+        return None
+    name = STATUSES.get(value.lower()) if isinstance(value, str) else None
+    if name is None:
         raise InvalidInput(unknown("status", value, STATUSES), field="payload.status")
+    return name
 
 
 def _check_party(value: object) -> None:

@@ -50,16 +50,18 @@ class Activities:
         if spec is None:
             raise InvalidInput(unknown("activity kind", kind, self._kinds), field="kind")
         read = payloads.read(spec, payload, self._rt.settings)
-        now = self._rt.now()
+        now, identifier = self._rt.now(), self._rt.new_id()
         fact = Activity(
             tenant=self._rt.tenant,
-            id=self._rt.new_id(),
+            id=identifier,
             customer_id=checked_id(customer_id),
             kind=spec.name,
             occurred_at=now if at is None else self._rt.at(at),
             recorded_at=now,
             amount_minor=read.amount_minor,
             currency=read.currency,
+            story=self._story(customer_id, read.reference) or identifier,
+            status=read.status,
             reference=read.reference,
             item=read.item,
             venue=read.venue,
@@ -73,6 +75,11 @@ class Activities:
             )
         return self._rt.write(lambda uow: self._record(uow, fact, call))
 
+    def _story(self, customer_id: str, reference: str | None) -> str | None:
+        if reference is None:
+            return None
+        return self._rt.fingerprint("story", f"{customer_id}:{reference}")
+
     def _record(self, uow: UnitOfWork, fact: Activity, call: Call | None) -> Activity:
         customer_id = fact.customer_id or ""
         metrics = uow.get(Metrics, customer_id, lock=True)
@@ -84,7 +91,7 @@ class Activities:
                 return self._replayed(uow, seen.result_id or "", customer_id)
         story: Sequence[Activity] = ()
         if fact.reference:
-            story = uow.find(Activity, customer_id=customer_id, reference=fact.reference)
+            story = uow.find(Activity, story=fact.story, order=("id",))
         uow.add(fact)
         before = effect(story, self._kinds) if story else NOTHING
         advanced = advance(metrics, before, effect([*story, fact], self._kinds))
@@ -114,6 +121,8 @@ class Activities:
         limit, start = checked_limit(limit), position(after, (int, str))
         equal: dict[str, Any] = {"customer_id": checked_id(customer_id)}
         if kinds is not None:
+            if isinstance(kinds, str):
+                raise InvalidInput("expected a list of kinds", field="kinds")
             for kind in kinds:
                 if kind not in self._kinds:
                     raise InvalidInput(unknown("activity kind", kind, self._kinds), field="kinds")

@@ -22,10 +22,6 @@ from crmkit.model import Activity, Metrics
 from crmkit.model.catalogue import evolved
 from crmkit.model.document import canonical
 
-COMPLETED = frozenset({"completed"})
-CANCELLED = frozenset({"cancelled", "canceled"})
-NO_SHOW = frozenset({"no_show", "no-show", "noshow"})
-
 Span = tuple[datetime, datetime]
 Kinds = Mapping[str, Kind]
 
@@ -42,24 +38,17 @@ class Effect:
 NOTHING = Effect()
 
 
-def status(fact: Activity) -> str | None:
-    """The status in a fact's payload, in lower case."""
-    value = fact.payload.get("status")
-    return value.lower() if isinstance(value, str) else None
-
-
 def is_off(story: Sequence[Activity], kinds: Kinds) -> bool:
     """Whether the story was cancelled or nobody came."""
     return any(
-        kinds[f.kind].role == "cancels" or status(f) in CANCELLED or status(f) in NO_SHOW
-        for f in story
+        kinds[f.kind].role == "cancels" or f.status in ("cancelled", "no_show") for f in story
     )
 
 
 def is_completed(story: Sequence[Activity], kinds: Kinds) -> bool:
     """Whether what was booked took place."""
     return not is_off(story, kinds) and any(
-        kinds[f.kind].role == "completes" or status(f) in COMPLETED for f in story
+        kinds[f.kind].role == "completes" or f.status == "completed" for f in story
     )
 
 
@@ -123,9 +112,9 @@ def _count_off(story: Sequence[Activity], kinds: Kinds, counts: Counter[str]) ->
     for fact in story:
         if kinds[fact.kind].role == "cancels":
             said.update(kinds[fact.kind].counts)
-        if status(fact) in CANCELLED:
+        if fact.status == "cancelled":
             said.add("cancellations")
-        if status(fact) in NO_SHOW:
+        if fact.status == "no_show":
             said.add("no_shows")
     counts.update(said)
 
@@ -136,7 +125,7 @@ def _spend(said: Sequence[Activity], kinds: Kinds) -> int:
     if paid is None:
         # Nothing known that could be given back; without a reference the refund speaks
         # of money taken before crmkit was there.
-        refunds = [f for f in said if kinds[f.kind].role == "refunds" and not f.reference]
+        refunds = [f for f in said if kinds[f.kind].role == "refunds" and f.story == f.id]
         return -sum(f.amount_minor or 0 for f in refunds)
     return kept
 
@@ -195,11 +184,10 @@ def advance(metrics: Metrics, before: Effect, after: Effect) -> Metrics | None:
 
 
 def stories(facts: Iterable[Activity]) -> Iterable[Sequence[Activity]]:
-    """The facts of one customer, story by story."""
+    """The facts, story by story."""
     grouped: dict[str, list[Activity]] = defaultdict(list)
     for fact in facts:
-        # An id never equals a reference by accident: references are marked.
-        grouped[f"r:{fact.reference}" if fact.reference else fact.id].append(fact)
+        grouped[fact.story].append(fact)
     return grouped.values()
 
 

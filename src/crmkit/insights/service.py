@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import groupby
 
 import attrs
 
-from crmkit.activities.stories import effect, stories
+from crmkit.activities.stories import effect
 from crmkit.errors import InvalidInput
 from crmkit.insights.bands import (
     FREQUENCY_BANDS,
@@ -21,8 +22,6 @@ from crmkit.insights.bands import (
 from crmkit.model import Activity, Metrics, Money
 from crmkit.ports.runtime import Runtime, checked_id
 from crmkit.ports.storage import UnitOfWork
-
-_CUSTOMERS_AT_ONCE = 200
 
 
 @attrs.frozen
@@ -58,7 +57,9 @@ class Insights:
 
     def lifetime_value(self, customer_id: str, *, horizon_days: int | None = None) -> LifetimeValue:
         """The customer's value; the horizon is that of the settings unless given."""
-        days: object = horizon_days or self._rt.settings.lifetime_horizon_days
+        days: object = (
+            self._rt.settings.lifetime_horizon_days if horizon_days is None else horizon_days
+        )
         if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= 3_650:
             raise InvalidInput("expected 1 to 3650 days", field="horizon_days")
         with self._rt.read() as uow:
@@ -93,28 +94,18 @@ class Insights:
         )
 
     def revenue_by_month(self) -> dict[str, Money]:
-        """Net revenue by month of the first payment, ``YYYY-MM`` in the tenant's zone."""
+        """Net revenue by month of the first payment, ``YYYY-MM`` in the tenant's zone.
+
+        What erased customers had paid stays in it, linked to nobody.
+        """
         zone, kinds = self._rt.settings.zone, self._rt.settings.kinds_by_name
         months: Counter[str] = Counter()
-        after: tuple[str, ...] | None = None
-        while True:
-            with self._rt.read() as uow:
-                page = uow.find(Metrics, after=after, limit=_CUSTOMERS_AT_ONCE)
-                facts = uow.find(Activity, customer_id=tuple(m.customer_id for m in page))
-            for story in _all_stories(facts):
-                spent = effect(story, kinds).spend_minor
+        with self._rt.read() as uow:
+            facts = uow.stream(Activity, order=("story", "id"))
+            for _, story in groupby(facts, key=lambda fact: fact.story):
+                told = list(story)
+                spent = effect(told, kinds).spend_minor
                 if spent:
-                    when = min(f.occurred_at for f in story if f.amount_minor is not None)
+                    when = min(f.occurred_at for f in told if f.amount_minor is not None)
                     months[when.astimezone(zone).strftime("%Y-%m")] += spent
-            if len(page) < _CUSTOMERS_AT_ONCE:
-                break
-            after = (page[-1].customer_id,)
         return {m: Money(months[m], self._rt.settings.currency) for m in sorted(months)}
-
-
-def _all_stories(facts: list[Activity]) -> list[list[Activity]]:
-    """Stories of several customers."""
-    by_customer: dict[str | None, list[Activity]] = {}
-    for fact in facts:
-        by_customer.setdefault(fact.customer_id, []).append(fact)
-    return [list(s) for own in by_customer.values() for s in stories(own)]

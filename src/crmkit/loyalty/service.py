@@ -143,10 +143,9 @@ class Loyalty:
         """Post the difference between what the story is worth now and what it has earned."""
         fact, rules = event.activity, self._rt.settings.earn_rules
         worth = earned([*event.story, fact], rules, self._kinds)
-        source = f"ref:{fact.reference}" if fact.reference else f"id:{fact.id}"
         given = 0
         if event.story:
-            entries = uow.find(PointsEntry, customer_id=fact.customer_id, source=source)
+            entries = uow.find(PointsEntry, customer_id=fact.customer_id, story=fact.story)
             given = sum(e.points for e in entries)
         if worth == given:
             return
@@ -157,7 +156,7 @@ class Loyalty:
             kind="earn" if worth > given else "reverse",
             points=worth - given,
             qualifying=worth - given,
-            source=source,
+            story=fact.story,
             occurred_at=fact.occurred_at,
             recorded_at=fact.recorded_at,
         )

@@ -32,7 +32,7 @@ def _kept(data: Data, *, default: Any = None) -> Any:
     reason="amounts and dates belong to the business's books; they name nobody",
     indexes=(
         Index(("tenant", "customer_id", "occurred_at", "id")),
-        Index(("tenant", "customer_id", "reference"), where_present="reference"),
+        Index(("tenant", "story", "id")),
         Index(("tenant", "kind", "occurred_at", "customer_id", "item", "venue")),
     ),
 )
@@ -40,7 +40,9 @@ class Activity:
     """A fact about a customer: something happened at a moment.
 
     `reference` is the host's id of the booking, order or ticket; facts of one customer
-    with one reference tell one story (booked, completed, refunded …).
+    with one reference tell one story (booked, completed, refunded …). `story` is the keyed
+    hash of both, so that the story still holds together when its person is erased; a fact
+    without a reference is a story of its own and bears its own id.
     """
 
     tenant: str = assigned()
@@ -51,6 +53,8 @@ class Activity:
     recorded_at: datetime = assigned()
     amount_minor: int | None = _kept(Data.BEHAVIOUR)
     currency: str | None = _kept(Data.TECHNICAL)
+    story: str = stored(Data.FINGERPRINT, Origin.ASSIGNED, erase=OnErase.KEEP)
+    status: str | None = _kept(Data.TECHNICAL)
     reference: str | None = stored(Data.LINK, Origin.OBSERVED, default=None)
     item: str | None = _kept(Data.BEHAVIOUR)
     venue: str | None = _kept(Data.BEHAVIOUR)

@@ -28,8 +28,8 @@ from crmkit.model.catalogue import (
 class PointsEntry:
     """A fact: points were earned, reversed or adjusted. Never changed, never removed.
 
-    `qualifying` is what the entry adds to the points that decide the tier. `source` is
-    the story the points belong to: an activity's reference, or its id.
+    `qualifying` is what the entry adds to the points that decide the tier. `story` is
+    that of the activities the points belong to.
     """
 
     tenant: str = assigned()
@@ -38,7 +38,7 @@ class PointsEntry:
     kind: str = assigned()
     points: int = stored(Data.BEHAVIOUR, Origin.OBSERVED, erase=OnErase.KEEP)
     qualifying: int = stored(Data.BEHAVIOUR, Origin.OBSERVED, erase=OnErase.KEEP)
-    source: str | None = stored(Data.LINK, Origin.OBSERVED, default=None)
+    story: str | None = stored(Data.FINGERPRINT, Origin.ASSIGNED, erase=OnErase.KEEP, default=None)
     reason: str | None = stored(Data.FREE_TEXT, Origin.OBSERVED, default=None)
     occurred_at: datetime = assigned()
     recorded_at: datetime = assigned()

@@ -35,6 +35,8 @@ def _create() -> None:
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
         sa.Column("amount_minor", sa.BigInteger(), nullable=True),
         sa.Column("currency", _TEXT, nullable=True),
+        sa.Column("story", _TEXT, nullable=False),
+        sa.Column("status", _TEXT, nullable=True),
         sa.Column("reference", _TEXT, nullable=True),
         sa.Column("item", _TEXT, nullable=True),
         sa.Column("venue", _TEXT, nullable=True),
@@ -47,17 +49,11 @@ def _create() -> None:
         ["tenant", "customer_id", "occurred_at", "id"],
     )
     op.create_index(
-        "ix_crm_activities_customer_id_reference",
-        "crm_activities",
-        ["tenant", "customer_id", "reference"],
-        sqlite_where=sa.text("reference IS NOT NULL"),
-        postgresql_where=sa.text("reference IS NOT NULL"),
-    )
-    op.create_index(
         "ix_crm_activities_kind_occurred_at_customer_id_item_venue",
         "crm_activities",
         ["tenant", "kind", "occurred_at", "customer_id", "item", "venue"],
     )
+    op.create_index("ix_crm_activities_story_id", "crm_activities", ["tenant", "story", "id"])
     op.create_table(
         "crm_consents",
         sa.Column("tenant", _TEXT, nullable=False),
@@ -170,7 +166,7 @@ def _create() -> None:
         sa.Column("kind", _TEXT, nullable=False),
         sa.Column("points", sa.BigInteger(), nullable=False),
         sa.Column("qualifying", sa.BigInteger(), nullable=False),
-        sa.Column("source", _TEXT, nullable=True),
+        sa.Column("story", _TEXT, nullable=True),
         sa.Column("reason", _TEXT, nullable=True),
         sa.Column("occurred_at", sa.BigInteger(), nullable=False),
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
