@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import attrs
 
-from crmkit.errors import InvalidInput
+from crmkit.errors import InvalidInput, shown, unknown
 
 
 @attrs.frozen
@@ -166,9 +166,61 @@ def _check_tiers(_: object, __: object, value: tuple[Tier, ...]) -> None:
         raise InvalidInput("tier names are unique", field="tiers")
 
 
+class _Kinds(dict[str, Kind]):
+    def __missing__(self, name: str) -> Kind:
+        raise InvalidInput(
+            f"there are activities of kind {shown(name)}, which the settings no longer name",
+            field="kinds",
+        )
+
+
+COUNTERS = frozenset(
+    (
+        "bookings orders visits events_attended cancellations no_shows refunds reviews referrals"
+    ).split()
+)
+"""The counters of `Metrics` that a kind may raise."""
+
+DATES = frozenset({"booking", "order", "visit"})
+"""The pairs of first and last dates in `Metrics` that a kind may move."""
+
+
 def _check_kinds(_: object, __: object, value: tuple[Kind, ...]) -> None:
     if len({kind.name for kind in value}) != len(value):
         raise InvalidInput("names of kinds are unique", field="kinds")
+    for kind in value:
+        for name in kind.counts:
+            if name not in COUNTERS:
+                raise InvalidInput(unknown("counter", name, COUNTERS), field="kinds")
+        for name in kind.dates:
+            if name not in DATES:
+                raise InvalidInput(unknown("date", name, DATES), field="kinds")
+
+
+def _check_earn_rules(settings: Settings, __: object, value: tuple[EarnRule, ...]) -> None:
+    if len({rule.name for rule in value}) != len(value):
+        raise InvalidInput("names of earn rules are unique", field="earn_rules")
+    known = {kind.name for kind in settings.kinds}
+    for rule in value:
+        if rule.kind not in known:
+            raise InvalidInput(unknown("activity kind", rule.kind, known), field="earn_rules")
+        if rule.points < 0:
+            raise InvalidInput("expected zero points or more", field="earn_rules")
+
+
+def _check_lifecycle(_: object, __: object, value: Lifecycle) -> None:
+    if value.new_days <= 0 or not 0 < value.active_days < value.churned_days:
+        raise InvalidInput("expected days that rise: active, churned", field="lifecycle")
+
+
+def _check_bands(_: object, __: object, value: SpendingBands) -> None:
+    if not 0 < value.medium < value.high < value.vip:
+        raise InvalidInput("expected amounts that rise: medium, high, vip", field="spending_bands")
+
+
+def _check_horizon(_: object, __: object, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 3_650:
+        raise InvalidInput("expected 1 to 3650 days", field="lifetime_horizon_days")
 
 
 @attrs.frozen(kw_only=True)
@@ -185,13 +237,15 @@ class Settings:
     tiers: tuple[Tier, ...] = attrs.field(
         default=DEFAULT_TIERS, converter=tuple, validator=_check_tiers
     )
-    earn_rules: tuple[EarnRule, ...] = attrs.field(default=DEFAULT_EARN_RULES, converter=tuple)
     kinds: tuple[Kind, ...] = attrs.field(
         default=DEFAULT_KINDS, converter=tuple, validator=_check_kinds
     )
-    lifecycle: Lifecycle = attrs.field(factory=Lifecycle)
-    spending_bands: SpendingBands = attrs.field(factory=SpendingBands)
-    lifetime_horizon_days: int = 365
+    earn_rules: tuple[EarnRule, ...] = attrs.field(
+        default=DEFAULT_EARN_RULES, converter=tuple, validator=_check_earn_rules
+    )
+    lifecycle: Lifecycle = attrs.field(factory=Lifecycle, validator=_check_lifecycle)
+    spending_bands: SpendingBands = attrs.field(factory=SpendingBands, validator=_check_bands)
+    lifetime_horizon_days: int = attrs.field(default=365, validator=_check_horizon)
 
     @property
     def zone(self) -> ZoneInfo:
@@ -201,7 +255,7 @@ class Settings:
     @property
     def kinds_by_name(self) -> Mapping[str, Kind]:
         """The kinds of activity, by their names."""
-        return {kind.name: kind for kind in self.kinds}
+        return _Kinds({kind.name: kind for kind in self.kinds})
 
     def tier(self, qualifying: int) -> str:
         """The tier that so many qualifying points give."""
