@@ -23,12 +23,15 @@ class StoredKey:
 
     def __init__(self, secret: Callable[[], bytes]) -> None:
         self._secret = secret
-        self._base: hashlib.blake2b | None = None
+        self._known: bytes | None = None
+        self._base = hashlib.blake2b()
 
     def fingerprint(self, tenant: str, purpose: str, value: str) -> str:
         """See `Keys.fingerprint`."""
-        if self._base is None:
-            self._base = hashlib.blake2b(key=self._secret(), digest_size=20)
+        secret = self._secret()
+        if secret is not self._known:
+            self._base = hashlib.blake2b(key=secret, digest_size=20)
+            self._known = secret
         state = self._base.copy()
         # Length prefixes keep ("a", "bc") and ("ab", "c") apart.
         state.update(f"{len(tenant)}:{tenant}{len(purpose)}:{purpose}{value}".encode())

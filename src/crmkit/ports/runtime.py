@@ -10,7 +10,7 @@ from typing import TypeVar
 import attrs
 
 from crmkit.config import Settings
-from crmkit.errors import Erased, NotFound
+from crmkit.errors import Erased, InvalidInput, NotFound
 from crmkit.model import Customer, Erasure
 from crmkit.model.time import instant
 from crmkit.ports.events import Events
@@ -34,7 +34,10 @@ class Runtime:
 
     def now(self) -> datetime:
         """The clock's instant, in UTC."""
-        return self.clock().astimezone(UTC)
+        moment = self.clock()
+        if moment.tzinfo is None:
+            raise InvalidInput("expected a clock whose times have a zone", field="clock")
+        return moment.astimezone(UTC)
 
     def at(self, at: datetime | str | None) -> datetime:
         """The instant asked for, or now; raises `InvalidInput`."""

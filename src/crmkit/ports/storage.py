@@ -66,8 +66,9 @@ class UnitOfWork(abc.ABC):
     ) -> list[R]:
         """The records whose fields equal these, a tuple meaning any of its values.
 
-        `order` names fields (the key, if empty); `after` is the position in that order
-        behind which to begin; both run backwards when `descending`.
+        `order` names fields that are never empty (the key, if none are named); `after` is
+        the position in that order behind which to begin; both run backwards when
+        `descending`.
         """
 
     @abc.abstractmethod
@@ -104,7 +105,7 @@ class UnitOfWork(abc.ABC):
         return [(r, c) for r in rows if (c := customers[r.customer_id]) is not None]
 
     def change(self, kind: type, values: Mapping[str, Any], /, **equal: Any) -> int:
-        """Set fields of all records whose fields equal these; returns how many."""
+        """Set fields of all records whose fields equal these, never the key; returns how many."""
         found: list[object] = self.find(kind, **equal)
         for record in found:
             self.put(evolved(record, **values))
@@ -121,8 +122,8 @@ class UnitOfWork(abc.ABC):
     ) -> Any | None:
         """Add to integer fields in one step; returns the record as it is then.
 
-        `record` is stored, as it is, where its key is not there yet. If a field would
-        fall below its `floor`, nothing changes and None is returned.
+        Where there is no record with its key yet, `record` is taken as what was there. If a
+        field would fall below its `floor`, nothing changes and None is returned.
         """
         kind = type(record)
         key = [getattr(record, f) for f in _key_after_tenant(kind)]
@@ -179,7 +180,10 @@ class Storage(Protocol):
         ...
 
     def secret(self) -> bytes:
-        """The random key of this database, made with its schema."""
+        """The random key of this database, made with its schema.
+
+        Asked for each keyed hash: an adapter remembers it.
+        """
         ...
 
     def close(self) -> None:

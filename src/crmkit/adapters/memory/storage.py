@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from copy import deepcopy
 from typing import Any, TypeVar
 
 from crmkit.errors import StorageError
 from crmkit.model import Entry, entry_of
+from crmkit.model.catalogue import evolved
 from crmkit.ports.storage import Storage, UnitOfWork
 
 R = TypeVar("R")
@@ -23,11 +25,17 @@ class _Table:
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
+        self.documents = [c.name for c in entry.columns if c.type is dict]
         self.rows: dict[Key, Any] = {}
         self.by_owner: dict[tuple[str, str | None], dict[Key, None]] = defaultdict(dict)
 
     def key_of(self, record: object) -> Key:
         return tuple(getattr(record, f) for f in self.entry.key)
+
+    def copied(self, record: R) -> R:
+        """The record with documents of its own: who changes those does not change what is here."""
+        given = {f: deepcopy(v) for f in self.documents if (v := getattr(record, f))}
+        return evolved(record, **given) if given else record
 
     def set(self, key: Key, record: Any | None) -> Any | None:
         """Store or drop (None) the record of a key; returns what was there."""
@@ -108,17 +116,19 @@ class MemoryUnitOfWork(UnitOfWork):
         key = table.key_of(record)
         if key in table.rows:
             return False
-        self._set(table, key, record)
+        self._set(table, key, table.copied(record))
         return True
 
     def put(self, record: object) -> None:
         """See `UnitOfWork.put`."""
         table = self._table(type(record))
-        self._set(table, table.key_of(record), record)
+        self._set(table, table.key_of(record), table.copied(record))
 
     def get(self, kind: type[R], *key: str, lock: bool = False) -> R | None:  # noqa: ARG002 - one writer at a time: every record is locked
         """See `UnitOfWork.get`."""
-        return self._table(kind).rows.get((self.tenant, *key))
+        table = self._table(kind)
+        found: R | None = table.rows.get((self.tenant, *key))
+        return None if found is None else table.copied(found)
 
     def remove(self, kind: type, /, **equal: Any) -> int:
         """See `UnitOfWork.remove`."""
@@ -150,7 +160,7 @@ class MemoryUnitOfWork(UnitOfWork):
         if after is not None:
             edge = tuple(after)
             found = [r for r in found if (place(r) < edge if descending else place(r) > edge)]
-        return found[:limit]
+        return [table.copied(r) for r in found[:limit]]
 
     def count(self, kind: type, /, **equal: Any) -> int:
         """See `UnitOfWork.count`."""
@@ -163,7 +173,7 @@ class MemoryStorage(Storage):
     def __init__(self) -> None:
         self._tables: dict[type, _Table] = {}
         self._lock = threading.RLock()
-        self._secret = secrets.token_bytes(32)
+        self._secret = os.urandom(32)
 
     @contextmanager
     def read(self, tenant: str) -> Iterator[UnitOfWork]:

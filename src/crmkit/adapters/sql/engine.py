@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from crmkit.errors import InvalidInput, MissingExtra
+from crmkit.errors import InvalidInput, MissingExtra, StorageError
 
 BUSY_TIMEOUT_MS = 30_000
 _SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
@@ -77,6 +79,21 @@ def _sqlite(url: URL) -> Engine:
     return engine
 
 
+@contextmanager
+def opened(url: str) -> Iterator[Engine]:
+    """An engine while the block lasts; what the database refuses becomes a `StorageError`."""
+    engine = open_engine(url)
+    driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
+    try:
+        yield engine
+    except (SQLAlchemyError, driver_error) as error:
+        # The first line says what is wrong; further ones may repeat values.
+        reason = str(getattr(error, "orig", None) or error).strip().partition("\n")[0]
+        raise StorageError(f"the database cannot be used: {reason}") from error
+    finally:
+        engine.dispose()
+
+
 def begin_lent(connection: sa.Connection) -> None:
     """Make sure that a connection the host lends is inside a transaction, in the driver too.
 
@@ -86,5 +103,11 @@ def begin_lent(connection: sa.Connection) -> None:
     if not connection.in_transaction():
         connection.begin()
     raw: Any = connection.connection.dbapi_connection
-    if connection.dialect.name == "sqlite" and not raw.in_transaction:
+    local = connection.dialect.name == "sqlite"
+    # In SQLite's driver no isolation level means the same; SQLAlchemy's recipe for it
+    # sends its own BEGIN.
+    by_itself = local and raw.isolation_level is None and not raw.in_transaction
+    if by_itself or getattr(raw, "autocommit", False) is True:
+        raise InvalidInput("the lent connection commits by itself; lend one that does not")
+    if local and not raw.in_transaction:
         raw.cursor().execute("BEGIN IMMEDIATE")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
+import threading
 from typing import Any
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.schema import CreateIndex, CreateTable
 
+from crmkit.adapters.sql.engine import begin_lent, open_engine
 from crmkit.adapters.sql.statements import dialect as dialect_named
 from crmkit.adapters.sql.tables import SECRETS, all_tables
 from crmkit.errors import MissingExtra, SchemaOutdated
@@ -16,6 +18,8 @@ HEAD = "0001"
 """The newest migration."""
 
 VERSION_TABLE = "crm_schema_version"
+
+_ALEMBIC = threading.Lock()  # it runs migrations through a global of its own
 
 
 def version(cursor: Any, dialect: str) -> str | None:
@@ -65,20 +69,17 @@ def create(cursor: Any, dialect: str) -> None:
     )
 
 
+_one_at_a_time = threading.Lock()
+"""Alembic keeps its state in module globals: two threads must not run it together."""
+
+
 def migrate(target: str | Engine | Connection) -> None:
     """Bring a database's crmkit schema to this version.
 
     `target` is a URL, an Engine, or a Connection that the host lends: then the changes
-    are part of the host's transaction, which is left open. Needs the extra
-    ``crmkit[migrations]``.
+    are part of the host's transaction, which is left open. Many may call at once; one
+    does the work. Upgrading an older schema needs the extra ``crmkit[migrations]``.
     """
-    try:
-        from alembic import command
-        from alembic.config import Config
-    except ImportError as error:
-        raise MissingExtra("migrations need Alembic: pip install 'crmkit[migrations]'") from error
-    from crmkit.adapters.sql.engine import begin_lent, open_engine
-
     if isinstance(target, str):
         engine = open_engine(target)
         try:
@@ -91,8 +92,30 @@ def migrate(target: str | Engine | Connection) -> None:
             migrate(connection)
         return
     begin_lent(target)
+    cursor, dialect = target.connection.cursor(), target.dialect.name
+    if dialect == "postgresql":
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtext(%s))", (VERSION_TABLE,))
+    found = version(cursor, dialect)
+    if found is None:
+        create(cursor, dialect)
+    elif found < HEAD:
+        upgrade(target)
+    else:
+        check(found)
+
+
+def upgrade(connection: Connection) -> None:
+    """Run the migrations that a database lacks, inside the connection's transaction."""
+    try:
+        from alembic import command
+        from alembic.config import Config
+    except ImportError as error:
+        raise MissingExtra(
+            "upgrading an older schema needs Alembic: pip install 'crmkit[migrations]'"
+        ) from error
     config = Config()
     config.set_main_option("script_location", "crmkit.adapters.sql:migrations")
     config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = target
-    command.upgrade(config, "head")
+    config.attributes["connection"] = connection
+    with _one_at_a_time:
+        command.upgrade(config, "head")

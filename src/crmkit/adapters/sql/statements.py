@@ -85,9 +85,9 @@ def put(name: str, kind: type) -> Statement:
 
 @remembered
 def increase(name: str, kind: type, fields: tuple[str, ...]) -> Statement:
-    """Insert, or add the inserted values to these fields of the row with the same key."""
+    """Insert, or add to these fields of the row with the same key."""
     insert, entry, t = _insert(name, kind), entry_of(kind), table(kind)
-    added = {f: t.c[f] + insert.excluded[f] for f in fields}
+    added = {f: t.c[f] + sa.bindparam(f"by_{f}") for f in fields}
     upsert = insert.on_conflict_do_update(index_elements=list(entry.key), set_=added)
     return _compiled(upsert.returning(*t.c), name)
 
@@ -113,27 +113,28 @@ def get(name: str, kind: type, *, lock: bool) -> Statement:
     return _compiled(query, name)
 
 
-Shape = tuple[tuple[str, int | None], ...]
-"""What a filter looks like: each field with None for "is empty", 1 for "equals", n for "in"."""
+Shape = tuple[tuple[str, int, bool], ...]
+"""What a filter looks like: each field, how many values fit it, and whether being empty does."""
 
 
 def _where(t: sa.Table, shape: Shape) -> list[Any]:
     conditions: list[Any] = [t.c.tenant == sa.bindparam("tenant")]
-    for field, count in shape:
-        if count is None:
-            conditions.append(t.c[field].is_(None))
-        elif count == 1:
-            conditions.append(t.c[field] == sa.bindparam(f"{field}_0"))
-        else:
-            choices = [t.c[field] == sa.bindparam(f"{field}_{i}") for i in range(count)]
-            conditions.append(sa.or_(sa.false(), *choices))
+    for field, count, empty in shape:
+        column = t.c[field]
+        fits: list[Any] = []
+        if count:
+            choices: list[Any] = [sa.bindparam(f"{field}_{i}") for i in range(count)]
+            fits.append(column == choices[0] if count == 1 else column.in_(choices))
+        if empty:
+            fits.append(column.is_(None))
+        conditions.append(sa.or_(*fits) if fits else sa.false())
     return conditions
 
 
 def _indexed(kind: type, shape: Shape, order: Sequence[str]) -> bool:
     """Whether an index holds the filtered rows together and in this order."""
     entry = entry_of(kind)
-    led = {"tenant", *(f for f, _ in shape)}
+    led = {"tenant", *(f for f, *_ in shape)}
     for fields in (entry.key, *(i.fields for i in entry.indexes)):
         n = len(led)
         if set(fields[:n]) == led and fields[n : n + len(order)] == tuple(order):
@@ -180,7 +181,7 @@ def linked(name: str, kinds: int, fingerprints: int) -> Statement:
     query = sa.select(*i.c, *c.c).select_from(
         i.join(c, sa.and_(c.c.tenant == i.c.tenant, c.c.id == i.c.customer_id))
     )
-    where = _where(i, (("kind", kinds), ("fingerprint", fingerprints)))
+    where = _where(i, (("kind", kinds, False), ("fingerprint", fingerprints, False)))
     return _compiled(query.where(*where), name)
 
 

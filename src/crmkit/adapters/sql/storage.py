@@ -8,10 +8,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from crmkit.adapters.sql import schema
@@ -73,8 +74,9 @@ class SqlStorage(Storage):
 
     def close(self) -> None:
         """Close the connections of an engine that was opened from a URL."""
-        while self._idle:
-            self._idle.pop()[1].close()
+        with suppress(IndexError):  # when none is left
+            while True:
+                self._idle.pop()[1].close()
         if self._owned:
             self._engine.dispose()
 
@@ -111,7 +113,7 @@ class SqlStorage(Storage):
     @contextmanager
     def using(self, lent: Any) -> Iterator[Storage]:
         """See `Storage.using`; takes a SQLAlchemy Session or Connection."""
-        yield LentStorage(self, _connection(lent))
+        yield LentStorage(self, lent)
 
     def _learn(self, cursor: Any) -> None:
         """Once: check that the schema is ours, and read the database's key."""
@@ -122,6 +124,9 @@ class SqlStorage(Storage):
         row = cursor.fetchone()
         self._secret = bytes.fromhex(row[0]) if row else None
         self._checked = True
+
+    def _forget(self, _: Connection) -> None:
+        self._checked, self._secret = False, None
 
     def _create_if_empty(self) -> None:
         with self._transaction(writing=False) as cursor:
@@ -154,11 +159,11 @@ class SqlStorage(Storage):
         raw: Any = connection.dbapi_connection
         # Statements of a reading unit of work on PostgreSQL see what is committed when
         # each begins, inside a transaction or not; without one there is less to send.
-        alone = not writing and self.dialect == "postgresql"
+        found = raw.autocommit if self.dialect == "postgresql" else not writing
         healthy = False
         try:
-            if alone:
-                raw.autocommit = True
+            if found == writing:
+                raw.autocommit = not writing
             cursor = raw.cursor()
             if self.dialect == "sqlite":
                 self._begin_sqlite(raw, cursor, writing=writing)
@@ -168,11 +173,16 @@ class SqlStorage(Storage):
         except self._driver_error as error:
             raise _converted(error) from error
         finally:
-            if not healthy:
-                connection.rollback()
-            if alone:
-                raw.autocommit = False
-            self._give_back(connection, healthy=healthy)
+            try:
+                if not healthy:
+                    connection.rollback()
+                if found == writing:
+                    raw.autocommit = found
+            except self._driver_error:
+                connection.invalidate()
+                self.close()  # the server is gone, and so are the other connections
+            else:
+                self._give_back(connection, healthy=healthy)
 
     def _checked_out(self) -> Any:
         """A connection; a forked process never uses its parent's."""
@@ -185,7 +195,12 @@ class SqlStorage(Storage):
                 return connection
             # Closing it here would end the parent's session with the server.
             self._inherited.append(connection)
-        return self._engine.raw_connection()
+        try:
+            return self._engine.raw_connection()
+        except self._driver_error as error:
+            raise _converted(error) from error
+        except PoolTimeout as error:
+            raise StorageBusy("no connection became free in time") from error
 
     def _give_back(self, connection: Any, *, healthy: bool) -> None:
         # Going through the pool costs as much as two statements; an engine of our own
@@ -219,36 +234,49 @@ def _connection(lent: Any) -> Connection:
 class LentStorage(Storage):
     """Storage inside the host's transaction: savepoints, never a commit."""
 
-    def __init__(self, parent: SqlStorage, connection: Connection) -> None:
-        if connection.dialect.name != parent.dialect:
-            raise InvalidInput("the lent connection is to another kind of database", field="using")
+    def __init__(self, parent: SqlStorage, lent: Any) -> None:
         self._parent = parent
-        self._connection = connection
+        self._lent = lent
+        self._known: Connection | None = None
         self.dialect = parent.dialect
         self._driver_error = parent._driver_error
         self._depth = 0
-        self._begin()
+        self._joined()
 
-    def _begin(self) -> None:
-        raw: Any = self._connection.connection.dbapi_connection
-        if getattr(raw, "autocommit", False) is True:
-            raise InvalidInput("the lent connection commits by itself", field="using")
+    def _joined(self) -> Any:
+        """A cursor inside the transaction the host is in now.
+
+        That may be another than before: the host may have committed, or set a savepoint.
+        """
+        connection = _connection(self._lent)
+        if connection.dialect.name != self.dialect:
+            raise InvalidInput("the lent connection is to another kind of database", field="using")
         try:
-            begin_lent(self._connection)
-            if self.dialect == "sqlite":
-                raw.cursor().execute("PRAGMA secure_delete = ON")
+            begin_lent(connection)
+            cursor = connection.connection.cursor()
+            if connection is not self._known:
+                self._meet(connection, cursor)
         except self._driver_error as error:
             raise _converted(error) from error
+        return cursor
+
+    def _meet(self, connection: Connection, cursor: Any) -> None:
+        self._known = connection
+        if self.dialect == "sqlite":
+            cursor.execute("PRAGMA secure_delete = ON")
+        if not self._parent._checked:
+            self._parent._learn(cursor)
+            # The schema may have been made in this very transaction, and leave with it.
+            event.listen(connection, "rollback", self._parent._forget, once=True)
 
     @contextmanager
     def _savepoint(self, tenant: str, *, writable: bool) -> Iterator[UnitOfWork]:
-        cursor = self._connection.connection.cursor()
+        cursor = self._joined()
         self._depth += 1
         name = f"crmkit_{self._depth}"
         try:
             cursor.execute(f"SAVEPOINT {name}")
             try:
-                self._parent._learn(cursor)
                 yield SqlUnitOfWork(cursor, self.dialect, tenant, writable=writable)
             except BaseException:
                 cursor.execute(f"ROLLBACK TO SAVEPOINT {name}")
@@ -286,9 +314,6 @@ class LentStorage(Storage):
 
     def secret(self) -> bytes:
         """See `Storage.secret`."""
-        if self._parent._secret is None:
-            with self.read("") as _:
-                pass
         return self._parent.secret()
 
     def close(self) -> None:

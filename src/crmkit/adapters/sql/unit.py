@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from hashlib import blake2b
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -12,12 +13,18 @@ from crmkit.adapters.sql.codec import Codec, codec
 from crmkit.config import Settings
 from crmkit.errors import StorageError
 from crmkit.model import Customer, Identity
+from crmkit.model.catalogue import evolved
 from crmkit.model.rule import Rule
 from crmkit.ports.storage import UnitOfWork
 
 R = TypeVar("R")
 
 BATCH_ROWS = 500
+
+
+def _lock_key(tenant: str, name: str) -> int:
+    """PostgreSQL locks whole numbers of 64 bits."""
+    return int.from_bytes(blake2b(f"{tenant}:{name}".encode(), digest_size=8).digest(), signed=True)
 
 
 class SqlUnitOfWork(UnitOfWork):
@@ -82,15 +89,13 @@ class SqlUnitOfWork(UnitOfWork):
         self, kind: type, equal: Mapping[str, Any]
     ) -> tuple[statements.Shape, dict[str, Any]]:
         coder = codec(kind)
-        shape: list[tuple[str, int | None]] = []
+        shape: list[tuple[str, int, bool]] = []
         values: dict[str, Any] = {"tenant": self.tenant}
         for field, wanted in equal.items():
             choices = wanted if isinstance(wanted, tuple) else (wanted,)
-            if choices == (None,):
-                shape.append((field, None))
-                continue
-            shape.append((field, len(choices)))
-            for i, choice in enumerate(choices):
+            present = [c for c in choices if c is not None]
+            shape.append((field, len(present), len(present) < len(choices)))
+            for i, choice in enumerate(present):
                 values[f"{field}_{i}"] = coder.value(field, choice)
         return tuple(shape), values
 
@@ -164,7 +169,7 @@ class SqlUnitOfWork(UnitOfWork):
         if self._dialect != "postgresql":
             return
         # Sorted, so that two units of work never wait for each other crosswise.
-        keys = sorted({int(name[:15], 16) for name in names})
+        keys = sorted({_lock_key(self.tenant, name) for name in names})
         self._cursor.execute(
             "SELECT pg_advisory_xact_lock(k) FROM unnest(%s::bigint[]) WITH ORDINALITY AS t(k, n)"
             " ORDER BY n",
@@ -175,17 +180,20 @@ class SqlUnitOfWork(UnitOfWork):
         self, record: object, by: Mapping[str, int], *, floor: Mapping[str, int] | None = None
     ) -> Any | None:
         """See `UnitOfWork.increase`: a conditional UPDATE, never read-then-write."""
-        coder, row = self._row(record)
+        coder, _ = self._row(record)
         kind, fields = type(record), tuple(sorted(by))
-        if not floor:
-            for field in fields:
-                row[coder.names.index(field)] += by[field]
-            statement = statements.increase(self._dialect, kind, fields)
-            self._write(statement.sql, row)
-            return coder.decode(self._cursor.fetchone())
-        self.add_if_absent(record)
-        statement = statements.take(self._dialect, kind, fields, tuple(sorted(floor)))
+        first = evolved(record, **{f: getattr(record, f) + n for f, n in by.items()})
         values: dict[str, Any] = {f"by_{f}": n for f, n in by.items()}
+        if not floor:
+            statement = statements.increase(self._dialect, kind, fields)
+            values |= zip(coder.names, coder.encode(first), strict=True)
+            self._write(statement.sql, statement.values(values))
+            return coder.decode(self._cursor.fetchone())
+        allowed = all(getattr(first, f) >= low for f, low in floor.items())
+        if allowed and self.add_if_absent(first):
+            return first
+        statement = statements.take(self._dialect, kind, fields, tuple(sorted(floor)))
+        values = {f"by_{f}": 0 for f in floor} | values
         values |= {f"low_{f}": n for f, n in floor.items()}
         values |= {f"k_{k}": v for k, v in zip(coder.entry.key, coder.key(record), strict=True)}
         self._write(statement.sql, statement.values(values))
