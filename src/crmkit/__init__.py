@@ -18,16 +18,18 @@ from crmkit.errors import (
     StorageBusy,
     StorageError,
 )
-from crmkit.model import Money
+from crmkit.model import Activity, Customer, Metrics, Money, Page
 from crmkit.service import CRMService
 
 if TYPE_CHECKING:
     from crmkit.adapters.sql import SqlStorage, migrate
 
 __all__ = [
+    "Activity",
     "AlreadyTaken",
     "CRMError",
     "CRMService",
+    "Customer",
     "EarnRule",
     "Erased",
     "IdempotencyConflict",
@@ -36,9 +38,11 @@ __all__ = [
     "Kind",
     "Lifecycle",
     "MemoryStorage",
+    "Metrics",
     "MissingExtra",
     "Money",
     "NotFound",
+    "Page",
     "RuleError",
     "SchemaOutdated",
     "Settings",

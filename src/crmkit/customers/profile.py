@@ -18,7 +18,7 @@ from crmkit.ports.storage import UnitOfWork
 class ConsentState:
     """What a customer said about marketing, as it stands."""
 
-    granted: Mapping[tuple[str, str], bool]
+    granted: Mapping[tuple[str, str], bool] = attrs.field(repr=False)
     updated_at: datetime | None
 
     def given(self, purpose: str, channel: str) -> bool:
@@ -43,7 +43,7 @@ class Profile:
     metrics: Metrics
     lifetime_value: Money
     segments: tuple[str, ...]
-    tags: tuple[str, ...]
+    tags: tuple[str, ...] = attrs.field(repr=False)
     consent: ConsentState
 
     def to_dict(self) -> dict[str, Any]:

@@ -49,6 +49,8 @@ class Customers:
         None removes a key. Raises `InvalidInput` and `AlreadyTaken`.
         """
         now = self._rt.at(at)
+        if not isinstance(changes, Mapping):
+            raise InvalidInput("expected a mapping of field names to values", field="changes")
         if "consent" in changes:
             raise InvalidInput("use crm.gdpr.consents.give and .withdraw", field="consent")
         data = dict(changes)
@@ -56,7 +58,7 @@ class Customers:
             # A number in national form is read as dialled where the customer lives.
             data["country"] = self.get(customer_id).country
         given = normalise.given(data, self._rt.settings, clear=True, today=self._today())
-        call = Call.of(self._rt, "customers.update", key, _content(customer_id, given))
+        call = Call.of(self._rt, "customers.update", key, _content(checked_id(customer_id), given))
 
         def work(uow: UnitOfWork) -> Customer:
             customer = self._rt.customer(uow, customer_id, lock=True)

@@ -11,7 +11,7 @@ from crmkit.model import Consent
 from crmkit.model.document import canonical, text
 from crmkit.ports.events import ConsentStated
 from crmkit.ports.idempotency import Call
-from crmkit.ports.runtime import Runtime
+from crmkit.ports.runtime import Runtime, checked_id
 from crmkit.ports.storage import UnitOfWork
 
 CHANNELS = ("email", "sms", "push", "whatsapp", "phone")
@@ -114,7 +114,7 @@ class Consents:
             self._rt,
             "consents",
             key,
-            canonical([customer_id, meant, channel, granted, source]),
+            canonical([checked_id(customer_id), meant, channel, granted, source]),
         )
         moment = self._rt.at(at)
 

@@ -110,7 +110,7 @@ def _object(value: Mapping[Any, Any], depth: int, left: list[int]) -> dict[str, 
             if (
                 (kind is str and len(item) <= MAX_TEXT and _plain(item))
                 or (kind is int and -_INTEGERS < item < _INTEGERS)
-                or (kind is float and item - item == 0.0)
+                or (kind is float and item and -_INTEGERS < item < _INTEGERS)
                 or item is None
                 or kind is bool
             ):
@@ -178,7 +178,9 @@ def _scalar(item: object) -> Any:
     if isinstance(item, float):
         if item - item != 0.0:
             raise _Refused("expected a finite number")
-        return float(item)
+        if not -_INTEGERS < item < _INTEGERS:  # a database may give it back as a whole number
+            raise _Refused("number out of range; give it as text")
+        return float(item) + 0.0  # databases know no -0.0
     return _as_text(item)
 
 

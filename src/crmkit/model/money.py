@@ -33,6 +33,9 @@ def to_minor(value: object, currency: str, *, field: str) -> int:
     amount = _number(value, field)
     if not amount.is_finite():
         raise InvalidInput("expected a finite amount", field=field)
+    # The exponent first: arithmetic on a monstrous one overflows, or rounds to zero.
+    if amount and not -_LONGEST <= amount.adjusted() < _LONGEST:
+        raise InvalidInput("amount out of range", field=field)
     if len(amount.as_tuple().digits) > _LONGEST or abs(amount) > _LARGEST_MINOR:
         raise InvalidInput("amount out of range", field=field)
     minor = _EXACT.multiply(amount, 10 ** digits(currency))

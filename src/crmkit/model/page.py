@@ -54,9 +54,18 @@ def position(after: str | None, kinds: Sequence[type]) -> tuple[Any, ...] | None
         values = json.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))
         if not isinstance(values, list) or [type(v) for v in values] != list(kinds):
             raise ValueError
+        if not all(map(_possible, values)):
+            raise ValueError
     except (ValueError, TypeError, binascii.Error, RecursionError) as error:
         raise InvalidInput("not a cursor of this list", field="after") from error
     return tuple(values)
+
+
+def _possible(value: int | str) -> bool:
+    """Whether crmkit may have given it: microseconds up to the year 2200, or an id."""
+    if isinstance(value, int):
+        return abs(value) < 10**16
+    return value.isascii() and value.isprintable()
 
 
 def paged(items: Sequence[T], limit: int, where: Any) -> Page[T]:

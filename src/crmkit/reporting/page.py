@@ -147,17 +147,20 @@ class Chart:
 
 @attrs.frozen
 class Document:
-    """A document shown as it is, such as a JSON export."""
+    """A document shown as it is, such as a JSON export; a `folded` one opens with a click."""
 
     heading: str
     text: str
     note: str = ""
+    folded: bool = False
 
     def body(self) -> str:
         """Return the section's HTML below its heading."""
         name = escape(one_line(self.heading))
         # HTML drops one line break after <pre>: this one, so that the text keeps its own.
         text = f'<pre tabindex="0" role="region" aria-label="{name}">\n{escape(self.text)}</pre>'
+        if self.folded:
+            text = f"<details><summary>Show the document</summary>{text}</details>"
         return _note(self.note) + text
 
 
