@@ -11,7 +11,15 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.fixtures import clock, crm, crm_database, postgres_engine, storage  # noqa: F401
+from tests.fixtures import (  # noqa: F401
+    _postgres_engine,
+    _postgres_storage,
+    clock,
+    crm,
+    crm_database,
+    postgres_engine,
+    storage,
+)
 from tests.postgres import database, shared_postgres, shared_server_folder
 
 # No deadline: the first example on a storage also pays for its schema.

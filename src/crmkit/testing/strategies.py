@@ -1,0 +1,277 @@
+"""Hypothesis strategies for rules, customers and instants (needs `hypothesis`).
+
+Values come from small pools, so that rules meet the customers' values and their edges:
+instants at the very start of a window, amounts equal to the threshold, numbers as text,
+missing and empty values, letters beyond the first Unicode plane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final, TypeAlias
+
+from hypothesis import strategies as st
+
+from crmkit.config import Settings
+from crmkit.model import Customer, Metrics, PointsAccount, Preferences, entry_of
+from crmkit.model.time import Duration
+from crmkit.segmentation.evaluate import Subject
+from crmkit.segmentation.fields import FIELDS, Source, Type, find
+from crmkit.segmentation.rules import OPERATORS
+
+Document: TypeAlias = dict[str, Any]
+
+SETTINGS: Final = Settings(timezone="Europe/Bucharest")
+"""Settings for the generated rules: a zone with summer time, the default tiers."""
+
+INSTANTS: Final = (
+    datetime(2023, 2, 28, 12, tzinfo=UTC),
+    datetime(2024, 2, 29, 22, 30, tzinfo=UTC),  # 1 March where the tenant is
+    datetime(2025, 3, 30, 1, tzinfo=UTC),  # the hour in which its summer time begins
+)
+"""The instants at whose windows the generated moments lie."""
+
+DURATIONS: Final = ("1h", "90d", "1mo", "1y")
+"""The lengths of the generated windows."""
+
+_MICROSECOND: Final = timedelta(microseconds=1)
+_LETTERS: Final = "Aa1%_'\"\\$éİß\uffff\U0001f600"
+_WORDS: Final = (
+    "",
+    "Ana",
+    "ana",
+    "an",
+    "e\u0301",
+    "a\U0001f600b",
+    " a ",
+    "2.5",
+    "true",
+    "null",
+    "[]",
+)
+TEXTS: Final = tuple(sorted([*_LETTERS, *_WORDS]))
+"""Stored texts, and texts to compare them with."""
+_NUMBERS: Final = (-(2**53), -1, 0, 0.1, 1, 1.5, 2, 2.5, 3, 5, 1_000, 2_999.5, 3_000, 2**53)
+_AMOUNTS: Final = (-5, 0, "0.01", 33.33, "99.99", 100, 100.01, 150.0, 10**13)
+DAYS: Final = (
+    date(1990, 5, 17),
+    date(2004, 2, 28),
+    date(2004, 2, 29),
+    date(2004, 3, 1),
+    date(2005, 2, 28),
+    date(2005, 3, 1),
+    date(2024, 2, 29),
+    date(2024, 3, 1),
+    date(2030, 1, 1),
+)
+"""Stored dates, those around 29 February among them."""
+
+_AGES: Final = (-1, 0, 1, 18, 19, 19.5, 20, 33, 200, 10_000)
+_NAMES: Final = ("x", "y", 'a"b.c', "$x", "a.b", "[0]", "it's", "\\", "é", "\U0001f600", " ")
+_CONSENTS: Final = (("marketing", "email"), ("marketing", "sms"), ("third_party", "email"))
+_FIELD_NAMES: Final = (
+    *FIELDS,
+    *(f"custom.{name}" for name in _NAMES),
+    *(f"consent.{purpose}_{channel}" for purpose, channel in _CONSENTS),
+)
+
+
+def _moments() -> tuple[datetime, ...]:
+    starts = [Duration.parse(d).before(at, SETTINGS.zone) for at in INSTANTS for d in DURATIONS]
+    midnights = [
+        at.astimezone(SETTINGS.zone).replace(hour=0, minute=0).astimezone(UTC) for at in INSTANTS
+    ]
+    edges = [*INSTANTS, *starts, *midnights]
+    return tuple(sorted({e + n * _MICROSECOND for e in edges for n in (-1, 0, 1)}))
+
+
+MOMENTS: Final = _moments()
+"""Stored moments: each edge of each window, and a microsecond to either side."""
+
+
+def instants() -> st.SearchStrategy[datetime]:
+    """Instants to ask rules at."""
+    return st.sampled_from(INSTANTS)
+
+
+def values(name: str) -> Sequence[Any]:
+    """JSON values to compare a field with, ascending."""
+    field = find(name)
+    match field.type:
+        case Type.NUMBER:
+            return _AGES if field.source is Source.AGE else _NUMBERS
+        case Type.MONEY:
+            return _AMOUNTS
+        case Type.MOMENT:
+            zone = SETTINGS.zone
+            return [
+                m.date().isoformat() if not (m.hour or m.minute or m.microsecond) else m.isoformat()
+                for m in (moment.astimezone(zone) for moment in MOMENTS)
+            ]
+        case Type.DATE:
+            return [day.isoformat() for day in DAYS]
+        case Type.TIER:
+            return [tier.name for tier in SETTINGS.tiers]
+        case Type.FLAG:
+            return (False, True)
+    return TEXTS
+
+
+_LISTED: Final = frozenset({"in", "not_in", "contains_any", "contains_all"})
+_OF_TEXT: Final = frozenset({"contains", "contains_any", "contains_all", "starts_with"})
+
+
+@st.composite
+def _leaves(draw: st.DrawFn, names: Sequence[str]) -> Document:
+    field = find(draw(st.sampled_from(names)))
+    operator = draw(st.sampled_from(OPERATORS[field.type]))
+    pool = values(field.name)
+    if field.type is Type.JSON and operator not in _OF_TEXT:
+        pools = [TEXTS, _NUMBERS, (False, True)] if operator in "!=" else [TEXTS, _NUMBERS]
+        pool = draw(st.sampled_from(pools))
+    value: Any
+    if operator == "exists":
+        value = draw(st.booleans())
+    elif operator in ("within", "not_within"):
+        value = draw(st.sampled_from(DURATIONS))
+    elif operator == "between":
+        ends = draw(st.tuples(*[st.integers(0, len(pool) - 1)] * 2))
+        value = [pool[i] for i in sorted(ends)]
+    elif operator in _LISTED:
+        value = draw(st.lists(st.sampled_from(pool), min_size=1, max_size=3))
+    else:
+        value = draw(st.sampled_from(pool))
+    return {"field": field.name, "operator": operator, "value": value}
+
+
+def rules(*, fields: Sequence[str] | None = None) -> st.SearchStrategy[Document]:
+    """JSON rules that `parse` takes with `SETTINGS`, nested, over all fields or the named ones."""
+
+    def nested(inner: st.SearchStrategy[Document]) -> st.SearchStrategy[Document]:
+        several = st.lists(inner, min_size=1, max_size=4)
+        return st.one_of(
+            st.builds(_group, st.just("and"), several),
+            st.builds(_group, st.just("or"), several),
+            st.builds(_group, st.just("not"), st.lists(inner, min_size=1, max_size=1)),
+        )
+
+    return st.recursive(_leaves(fields or _FIELD_NAMES), nested, max_leaves=8)
+
+
+def _group(operator: str, conditions: list[Document]) -> Document:
+    return {"operator": operator, "conditions": conditions}
+
+
+_STORED: Final[Mapping[type, st.SearchStrategy[Any]]] = {
+    str: st.sampled_from(TEXTS),
+    int: st.sampled_from([-1, 0, 1, 2, 3, 5, 9_999, 10_000, 10_001]),
+    bool: st.booleans(),
+    datetime: st.sampled_from(MOMENTS),
+    date: st.sampled_from(DAYS),
+    tuple: st.lists(st.sampled_from(TEXTS), max_size=3).map(tuple),
+}
+JSON_SCALARS: Final = (None, True, False, -1, 0, 0.1, 1, 1.0, 2.5, 1e20, 2**53 + 1, *TEXTS)
+"""Stored custom values; numbers stand there as text too."""
+
+_JSON: Final = st.one_of(
+    st.sampled_from(JSON_SCALARS),
+    st.lists(st.sampled_from(JSON_SCALARS), max_size=3),
+    st.dictionaries(st.sampled_from(_NAMES), st.sampled_from(JSON_SCALARS), max_size=2),
+)
+
+
+def _drawn(source: Source, columns: Mapping[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
+    asked = {f.attribute for f in FIELDS.values() if f.source is source}
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            name: st.none() | _STORED[column.type] if column.optional else _STORED[column.type]
+            for name, column in columns.items()
+            if name in asked
+        },
+    )
+
+
+_CUSTOMER: Final = {c.name: c for c in entry_of(Customer).columns}
+_PREFERENCES: Final = {c.name: c for c in entry_of(Customer).column("preferences").nested}
+_METRICS: Final = {c.name: c for c in entry_of(Metrics).columns}
+
+
+@st.composite
+def customers(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> Customer:
+    """Customers with any of their fields missing, and custom fields of every JSON type."""
+    known = draw(_drawn(Source.CUSTOMER, _CUSTOMER))
+    born = draw(st.none() | _STORED[date])
+    moment = known.pop("created_at", INSTANTS[0]), known.pop("updated_at", INSTANTS[0])
+    known.pop("birth_date", None)
+    return Customer(
+        tenant=tenant,
+        id=id,
+        created_at=moment[0],
+        updated_at=moment[1],
+        birth_date=born,
+        preferences=Preferences(**draw(_drawn(Source.PREFERENCES, _PREFERENCES))),
+        custom=draw(st.dictionaries(st.sampled_from(_NAMES), _JSON, max_size=4)),
+        **known,
+    )
+
+
+@st.composite
+def subjects(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> Subject:
+    """Customers with metrics, points, tags and consents."""
+    counted = draw(_drawn(Source.METRICS, _METRICS))
+    orders = draw(st.sampled_from([0, 1, 2, 3, 20_000]))
+    each = draw(st.sampled_from([0, 3333, 10_000, 10_001]))
+    spend = draw(st.sampled_from([-500, 0, 1, 10**17, orders * each, orders * each + 1]))
+    counted |= {"orders": orders, "spend_minor": spend}
+    points = st.sampled_from([-1, 0, 1, 999, 1_000, 2_999, 3_000, 6_000, 2**53])
+    account = st.builds(
+        PointsAccount,
+        tenant=st.just(tenant),
+        customer_id=st.just(id),
+        balance=points,
+        qualifying=points,
+    )
+    return Subject(
+        customer=draw(customers(tenant=tenant, id=id)),
+        metrics=Metrics(tenant=tenant, customer_id=id, **counted),
+        account=draw(st.none() | account),
+        tags=draw(st.frozensets(st.sampled_from(TEXTS), max_size=3)),
+        consents=draw(st.dictionaries(st.sampled_from(_CONSENTS), st.booleans())),
+        memberships=draw(st.frozensets(st.sampled_from(["s1", "s2"]))),
+    )
+
+
+_REFERENCE_NAMES: Final = ("booking_id", "order_id", "ticket_id", "reference")
+_PAID: Final = (0, "0.01", 10, 33.33, "99.99", 100, 100.0)
+_STATUSES: Final = ("requested", "confirmed", "completed", "Cancelled", "canceled", "No_Show")
+
+
+@st.composite
+def activities(draw: st.DrawFn) -> Document:
+    """Arguments of `crm.activities.track` without the customer: kind, payload and moment.
+
+    Few references and few moments, so that facts meet in one story and at one instant.
+    """
+    kind = draw(st.sampled_from(SETTINGS.kinds))
+    payload: Document = {}
+    reference = draw(st.sampled_from((None, None, "r1", "r2", "r3")))
+    if reference is not None:
+        payload[draw(st.sampled_from(_REFERENCE_NAMES))] = reference
+    if kind.needs_amount or draw(st.booleans()):
+        payload["amount"] = draw(st.sampled_from(_PAID))
+    if draw(st.integers(0, 3)) == 0:
+        payload["status"] = draw(st.sampled_from(_STATUSES))
+    if draw(st.integers(0, 3)) == 0:
+        payload["type"] = draw(st.sampled_from(("party", "cafe")))
+    if draw(st.integers(0, 7)) == 0:
+        payload |= {"item": draw(st.sampled_from(_WORDS[1:])), "venue": "V"}
+    moment = draw(st.sampled_from(INSTANTS)) + draw(st.sampled_from((-1, 0, 0, 1))) * _MICROSECOND
+    return {"kind": kind.name, "payload": payload, "at": moment}
+
+
+def histories(*, max_size: int = 12) -> st.SearchStrategy[list[Document]]:
+    """What one customer did: some facts said twice, in no order of time."""
+    pool = st.lists(activities(), min_size=1, max_size=max_size)
+    return pool.flatmap(lambda facts: st.lists(st.sampled_from(facts), max_size=max_size)) | pool

@@ -1,0 +1,421 @@
+"""What is personal shows nowhere but in the rows that hold it, and goes with its person."""
+
+from __future__ import annotations
+
+import logging
+import re
+import sqlite3
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from crmkit import CRMError, CRMService, Erased, MemoryStorage, Settings, SqlStorage, StorageError
+from crmkit.model import Customer, Identity, PointsEntry, catalogue
+from crmkit.ports.storage import Storage
+from crmkit.testing import FrozenClock
+from tests.fixtures import sqlite_url
+from tests.populate import MARK, OTHERS, canary, is_filled, populate, profile, rows
+
+_CANARY = re.compile(f"{MARK}[a-z ]+{MARK}", re.IGNORECASE)
+
+
+def canaries(text: str | bytes) -> set[str]:
+    """The canaries in a text."""
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    found = {match.lower() for match in _CANARY.findall(text)}
+    return found | {word for word in OTHERS if word in text.lower()}
+
+
+@pytest.fixture
+def person(crm: CRMService) -> str:
+    return populate(crm)
+
+
+def test_every_field_is_filled(crm: CRMService, person: str, storage: Storage) -> None:
+    """A field or record that is added to the catalogue must get its canary here."""
+    assert all(is_filled(crm.customers.get(person)).values())
+    stored = rows(storage, crm.tenant)
+    assert [t for t, found in stored.items() if not found] == ["crm_erasures"]
+    assert len(canaries(str(stored))) > 40
+
+
+# --- repr, errors, logs ---
+
+
+def _answers(crm: CRMService, person: str) -> Iterator[object]:
+    yield crm
+    yield crm.settings
+    yield crm.customers.get(person)
+    yield crm.customers.list()
+    yield crm.customers.profile(person)
+    yield crm.customers.notes(person)
+    yield crm.identity.resolve(profile())
+    yield crm.identity.resolve({"phone": "0722987654", "country": "RO"}, dry_run=True)
+    yield crm.activities.timeline(person)
+    yield crm.activities.metrics(person)
+    yield crm.loyalty.account(person)
+    yield crm.loyalty.history(person)
+    yield crm.gdpr.consents.state(person)
+    yield crm.gdpr.consents.history(person)
+    yield crm.gdpr.export(person)
+    yield crm.get_lifetime_value(person)
+    yield crm.insights.bands()
+    yield list(crm.segments.members("by rule"))
+    yield crm.segments.list()
+    yield crm.gdpr.erase(person)
+
+
+def test_no_answer_shows_what_is_personal(crm: CRMService, person: str) -> None:
+    """Records, pages, profiles and exports may be printed and logged."""
+    for answer in _answers(crm, person):
+        assert canaries(repr(answer)) == set(), type(answer)
+        assert canaries(str(answer)) == set(), type(answer)
+
+
+def test_no_stored_record_shows_what_is_personal(
+    crm: CRMService, person: str, storage: Storage
+) -> None:
+    assert person
+    with storage.read(crm.tenant) as uow:
+        for entry in catalogue():
+            for record in uow.stream(entry.record):
+                assert canaries(repr(record)) == set(), entry.table
+
+
+_WRONG = canary("wrong")
+_RULE = {"field": "email", "operator": "=", "value": _WRONG}
+HOSTILE: dict[str, Callable[[CRMService, str], object]] = {
+    "an e-mail": lambda crm, _: crm.find_or_create({"email": _WRONG}),
+    "a phone": lambda crm, _: crm.find_or_create({"phone": _WRONG}),
+    "a birth date": lambda crm, _: crm.find_or_create({"birth_date": _WRONG}),
+    "a handle": lambda crm, _: crm.find_or_create({"instagram": f"{_WRONG} !"}),
+    "a gender": lambda crm, _: crm.find_or_create({"gender": _WRONG}),
+    "a country": lambda crm, _: crm.find_or_create({"country": _WRONG}),
+    "a language": lambda crm, _: crm.find_or_create({"language": _WRONG}),
+    "a zone": lambda crm, _: crm.find_or_create({"timezone": _WRONG}),
+    "a photo": lambda crm, _: crm.find_or_create({"photo_url": _WRONG}),
+    "a location": lambda crm, _: crm.find_or_create({"location": (_WRONG, 1)}),
+    "a long name": lambda crm, _: crm.find_or_create({"name": _WRONG * 100}),
+    "a broken name": lambda crm, _: crm.find_or_create({"name": f"{_WRONG}\0"}),
+    "a score": lambda crm, _: crm.find_or_create({"preferences": {"conversion_score": _WRONG}}),
+    "a channel": lambda crm, _: crm.find_or_create({"communication": [_WRONG]}),
+    "a consent's time": lambda crm, _: crm.find_or_create(
+        {"name": "a", "consent": {"marketing_email": True, "source": "x", "at": _WRONG}}
+    ),
+    "a moment of the past": lambda crm, _: crm.find_or_create({"account_created_at": _WRONG}),
+    "a custom value": lambda crm, _: crm.find_or_create({"custom": {"a": {_WRONG}}}),
+    "a custom key": lambda crm, _: crm.find_or_create({"custom": {f"{_WRONG}\0": 1}}),
+    "an amount": lambda crm, p: crm.track_activity(p, "purchase", {"amount": _WRONG}),
+    "a currency": lambda crm, p: crm.track_activity(
+        p, "purchase", {"amount": 1, "currency": _WRONG}
+    ),
+    "a party": lambda crm, p: crm.track_activity(p, "booking", {"party_size": _WRONG}),
+    "a reference": lambda crm, p: crm.track_activity(p, "visit", {"reference": _WRONG * 50}),
+    "a moment": lambda crm, p: crm.track_activity(p, "visit", at=_WRONG),
+    "a payload": lambda crm, p: crm.track_activity(p, "visit", _WRONG),  # type: ignore[arg-type]
+    "another's e-mail": lambda crm, p: crm.customers.update(
+        crm.find_or_create({"name": "x"}).id, {"email": crm.customers.get(p).email}
+    ),
+    "another's account": lambda crm, p: crm.customers.update(
+        crm.find_or_create({"name": "x"}).id, {"user_id": crm.customers.get(p).user_id}
+    ),
+    "another's number": lambda crm, p: crm.customers.update(
+        crm.find_or_create({"name": "x"}).id, {"external_ids": crm.customers.get(p).external_ids}
+    ),
+    "a used key": lambda crm, p: crm.track_activity(p, "visit", key=canary("key")),
+    "a used key of a note": lambda crm, p: crm.customers.add_note(p, "x", key=canary("key of note")),
+    "a broken key": lambda crm, p: crm.track_activity(p, "visit", key=f"{_WRONG}\ud800"),
+    "a long key": lambda crm, p: crm.track_activity(p, "visit", key=_WRONG * 100),
+    "an id": lambda crm, _: crm.customers.get(_WRONG),
+    "a cursor": lambda crm, _: crm.customers.list(after=_WRONG),
+    "a limit": lambda crm, _: crm.customers.list(limit=_WRONG),  # type: ignore[arg-type]
+    "a note": lambda crm, p: crm.customers.add_note(p, f"{_WRONG}\0"),
+    "an author": lambda crm, p: crm.customers.add_note(p, "a", author=_WRONG * 50),
+    "a kind of note": lambda crm, p: crm.customers.add_note(p, "a", kind=_WRONG),
+    "a tag": lambda crm, p: crm.customers.tag(p, _WRONG * 50),
+    "points": lambda crm, p: crm.loyalty.update_points(p, _WRONG, reason="x"),  # type: ignore[arg-type]
+    "a reason": lambda crm, p: crm.loyalty.update_points(p, 1, reason=_WRONG * 100),
+    "too many points": lambda crm, p: crm.loyalty.update_points(p, -(10**9), reason=_WRONG),
+    "a source": lambda crm, p: crm.gdpr.consents.give(p, "email", source=_WRONG * 50),
+    "a channel of consent": lambda crm, p: crm.gdpr.consents.give(p, _WRONG, source="x"),
+    "a rule's value": lambda crm, _: crm.segments.create("s", _RULE | {"value": {"a": _WRONG}}),
+    "a rule's list": lambda crm, _: crm.segments.create("s", _RULE | {"operator": "in"}),
+    "a rule's number": lambda crm, _: crm.segments.create("s", _RULE | {"field": "total_spend"}),
+    "a rule's date": lambda crm, _: crm.segments.create("s", _RULE | {"field": "birth_date"}),
+    "a rule's moment": lambda crm, _: crm.segments.create("s", _RULE | {"field": "last_purchase"}),
+    "a rule's length": lambda crm, _: crm.segments.create(
+        "s", _RULE | {"field": "last_purchase", "operator": "within"}
+    ),
+    "a rule's flag": lambda crm, _: crm.segments.create("s", _RULE | {"operator": "exists"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", HOSTILE)
+def test_no_error_shows_what_is_personal(wrong: str, clock: FrozenClock) -> None:
+    """Neither its text, nor the text of the errors behind it, which logs print too."""
+    crm = CRMService(MemoryStorage(), clock=clock, settings=Settings(region="RO"))
+    person = populate(crm)
+    with pytest.raises(CRMError) as caught:
+        HOSTILE[wrong](crm, person)
+    assert canaries(repr(caught.value)) == set()
+    assert canaries(str(vars(caught.value))) == set()
+    assert canaries("".join(traceback.format_exception_only(caught.value))) == set()
+    behind: BaseException | None = caught.value
+    while behind is not None:
+        assert canaries(str(behind)) == set(), type(behind)
+        behind = behind.__cause__ or (None if behind.__suppress_context__ else behind.__context__)
+
+
+def test_no_log_shows_what_is_personal(storage: Storage, caplog: pytest.LogCaptureFixture) -> None:
+    """At the level DEBUG, SQLAlchemy's loggers included."""
+    for name in ("sqlalchemy.engine", "sqlalchemy.pool", "psycopg"):
+        caplog.set_level(logging.DEBUG, logger=name)
+    caplog.set_level(logging.DEBUG)
+    crm = CRMService(storage, settings=Settings(region="RO"))
+    person = populate(crm)
+    for call in HOSTILE.values():
+        with pytest.raises(CRMError):
+            call(crm, person)
+    list(_answers(crm, person))
+    assert canaries(caplog.text) == set()
+
+
+@pytest.mark.parametrize("storage", ["sqlite", "postgresql"], indirect=True)
+def test_a_violated_key_names_no_value(crm: CRMService, person: str, storage: Storage) -> None:
+    """The driver's own error, which the server writes into its log, holds hashes alone."""
+    with storage.read(crm.tenant) as uow:
+        records: list[object] = [uow.find(e.record)[0] for e in catalogue() if uow.count(e.record)]
+    assert len(records) > 10
+    assert person
+    for record in records:
+        with pytest.raises(StorageError) as caught:
+            storage.write(crm.tenant, lambda uow, r=record: uow.add(r))
+        assert caught.value.__cause__ is not None
+        assert canaries(f"{caught.value} {caught.value.__cause__}") == set(), type(record)
+
+
+# --- indexes ---
+
+
+class Pages:
+    """The b-trees of an SQLite file (https://sqlite.org/fileformat2.html), to search in."""
+
+    def __init__(self, file: bytes) -> None:
+        self.file = file
+        self.size = int.from_bytes(file[16:18]) if file[16:18] != b"\0\1" else 65_536
+        self.usable = self.size - file[20]
+
+    def page(self, number: int) -> bytes:
+        return self.file[(number - 1) * self.size : number * self.size]
+
+    def is_index(self, root: int) -> bool:
+        """Whether the tree is an index, or a table that lives in its key's index."""
+        return self.page(root)[0] in (0x02, 0x0A)
+
+    def tree(self, number: int) -> bytes:
+        """All pages of an index's tree, overflow pages included."""
+        page = self.page(number)
+        interior = page[0] == 0x02
+        out = [page]
+        pointers = 12 if interior else 8
+        for n in range(int.from_bytes(page[3:5])):
+            at = int.from_bytes(page[pointers + 2 * n : pointers + 2 * n + 2])
+            if interior:
+                out.append(self.tree(int.from_bytes(page[at : at + 4])))
+                at += 4
+            out.append(self.overflow(page, at))
+        if interior:
+            out.append(self.tree(int.from_bytes(page[8:12])))
+        return b"".join(out)
+
+    def overflow(self, page: bytes, at: int) -> bytes:
+        """What of a cell is on other pages."""
+        length = 0
+        while page[at] & 0x80:
+            length, at = length << 7 | page[at] & 0x7F, at + 1
+        length, at = length << 7 | page[at], at + 1
+        most = (self.usable - 12) * 64 // 255 - 23
+        if length <= most:
+            return b""
+        least = (self.usable - 12) * 32 // 255 - 23
+        local = least + (length - least) % (self.usable - 4)
+        at += local if local <= most else least
+        following, out = int.from_bytes(page[at : at + 4]), b""
+        while following:
+            out += self.page(following)
+            following = int.from_bytes(self.page(following)[:4])
+        return out
+
+
+def trees(path: Path) -> dict[str, bytes]:
+    """The bytes of every index's tree in an SQLite file, by the index's or table's name."""
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    roots = connection.execute("SELECT name, rootpage FROM sqlite_master WHERE rootpage").fetchall()
+    connection.close()
+    pages = Pages(path.read_bytes())
+    return {name: pages.tree(root) for name, root in roots if pages.is_index(root)}
+
+
+def test_no_index_of_sqlite_holds_what_is_personal(tmp_path: Path) -> None:
+    """Searched byte by byte; the one exception is the host's own id of a booking."""
+    storage = SqlStorage.open(sqlite_url(tmp_path))
+    person = populate(CRMService(storage, settings=Settings(region="RO")))
+    storage.close()
+    found = {name: canaries(tree) for name, tree in trees(tmp_path / "crm.db").items()}
+    assert len(found) > 15
+    hits = {name: hit for name, hit in found.items() if hit}
+    tags = {canary("tag"), canary("first tag")}
+    assert hits == {
+        # Not unique, so no error prints it: what belongs to one booking is found by it.
+        "ix_crm_activities_customer_id_reference": {canary("booking")},
+        # Not an index but a table, which lives in the tree of its key (a hash of the tag).
+        "crm_tags": tags,
+    }
+    assert person
+
+
+def test_the_search_finds_what_a_naive_schema_leaks(tmp_path: Path) -> None:
+    """A unique e-mail column: the canary is in its index, on overflow and inner pages too."""
+    connection = sqlite3.connect(tmp_path / "naive.db")
+    connection.execute("CREATE TABLE people (email TEXT UNIQUE, about TEXT)")
+    connection.execute("CREATE INDEX ix ON people (about)")
+    rows = [(f"{n:05}{canary('email')}", f"{n:05}{'x' * 9_000}") for n in range(500)]
+    rows[250] = (rows[250][0], f"{rows[250][1]}{canary('about')}")
+    connection.executemany("INSERT INTO people VALUES (?, ?)", rows)
+    connection.commit()
+    connection.close()
+    found = trees(tmp_path / "naive.db")
+    assert canaries(found["sqlite_autoindex_people_1"]) == {canary("email")}
+    assert canaries(found["ix"]) == {canary("about")}
+    assert found["sqlite_autoindex_people_1"].count(canary("email").encode()) >= 500
+
+
+_INDEXED = sa.text("""
+    SELECT t.relname, i.indisunique, a.attname
+    FROM pg_index i JOIN pg_class t ON t.oid = i.indrelid
+    JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = ANY (i.indkey)
+    WHERE t.relname LIKE 'crm\\_%'
+""")
+
+
+def test_no_unique_index_of_postgresql_is_personal(postgres_engine: sa.Engine) -> None:
+    """What the server prints when a key is violated is classified as not personal."""
+    columns = {e.table: {c.name: c for c in e.columns} for e in catalogue()}
+    personal = set()
+    with postgres_engine.connect() as connection:
+        found = connection.execute(_INDEXED).all()
+    assert len(found) > 30
+    for table, unique, column in found:
+        if table in columns and columns[table][column].personal:
+            assert not unique, f"{table}.{column}"
+            personal.add(f"{table}.{column}")
+    assert personal == {f"crm_activities.{name}" for name in ("reference", "item", "venue")}
+
+
+# --- erasure ---
+
+
+def _books(crm: CRMService, storage: Storage) -> Counter[tuple[Any, ...]]:
+    """What the business's books need: amounts, points and their dates."""
+    stored = rows(storage, crm.tenant)
+    return Counter(
+        (table, row["kind"], row["occurred_at"], *(row.get(f) for f in amounts))
+        for table, amounts in (
+            ("crm_activities", ("amount_minor", "currency", "item", "venue")),
+            ("crm_loyalty_entries", ("points", "qualifying")),
+        )
+        for row in stored[table]
+    )
+
+
+def test_erased_is_erased(crm: CRMService, storage: Storage, person: str) -> None:
+    """No record of any table holds the id or a canary; amounts, points and dates survive."""
+    other = crm.find_or_create({"email": "other@mail.com"}).id
+    before = _books(crm, storage)
+    crm.gdpr.erase(person)
+    stored = rows(storage, crm.tenant)
+    for table, found in stored.items():
+        assert canaries(str(found)) == set(), table
+        assert person not in str(found), table
+    assert _books(crm, storage) == before
+    assert len(stored["crm_customers"]) == len(stored["crm_metrics"]) == 1
+    assert crm.customers.get(other).email == "other@mail.com"
+    with pytest.raises(Erased):
+        crm.customers.get(person)
+    assert crm.gdpr.export(person).is_empty
+
+
+def test_sums_survive_erasure(crm: CRMService, storage: Storage, person: str) -> None:
+    def sums() -> tuple[int, int]:
+        stored = rows(storage, crm.tenant)
+        return (
+            sum(row["amount_minor"] or 0 for row in stored["crm_activities"]),
+            sum(row["points"] for row in stored["crm_loyalty_entries"]),
+        )
+
+    before = sums()
+    crm.gdpr.erase(person)
+    assert sums() == before != (0, 0)
+
+
+@pytest.mark.parametrize(
+    "key", ["key of resolve", "key", "key of update", "key of note", "key of points", "key of yes"]
+)
+def test_a_replayed_key_does_not_revive(crm: CRMService, person: str, key: str) -> None:
+    """A host's queue that delivers an old message again gets `Erased`, and nothing comes back."""
+    crm.gdpr.erase(person)
+    used = canary(key)
+    calls: dict[str, Callable[[], object]] = {
+        "key of resolve": lambda: crm.find_or_create(profile(), key=used),
+        "key": lambda: crm.track_activity(person, "visit", key=used),
+        "key of update": lambda: crm.customers.update(person, {"city": "x"}, key=used),
+        "key of note": lambda: crm.customers.add_note(person, "x", key=used),
+        "key of points": lambda: crm.loyalty.update_points(person, 1, reason="x", key=used),
+        "key of yes": lambda: crm.gdpr.consents.give(person, "email", source="x", key=used),
+    }
+    with pytest.raises(Erased):
+        calls[key]()
+    assert len(crm.customers.list()) == 0
+
+
+def test_no_byte_of_the_erased_is_left_in_the_file(tmp_path: Path) -> None:
+    """Neither in free pages nor in the write-ahead log."""
+    storage = SqlStorage.open(sqlite_url(tmp_path))
+    crm = CRMService(storage, settings=Settings(region="RO"))
+    person = populate(crm)
+    crm.customers.add_note(person, canary("long") * 1_000)  # on overflow pages
+    connection = sqlite3.connect(tmp_path / "crm.db")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert len(canaries(_files(tmp_path))) > 40
+    crm.gdpr.erase(person)
+    storage.close()
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    left = _files(tmp_path)
+    assert canaries(left) == set()
+    assert person.encode() not in left
+
+
+def _files(folder: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in sorted(folder.glob("crm.db*")))
+
+
+def test_erasure_reaches_every_record_with_an_owner(
+    crm: CRMService, storage: Storage, person: str
+) -> None:
+    """The receipt counts what was there, table by table."""
+    with storage.read(crm.tenant) as uow:
+        had = {
+            e.table: uow.count(e.record, **{e.owner: person}) for e in catalogue() if e.owner
+        }  # fmt: skip
+        assert {Customer, Identity, PointsEntry} <= {e.record for e in catalogue() if e.owner}
+    receipt = crm.gdpr.erase(person)
+    assert {**receipt.deleted, **receipt.anonymised} == {t: n for t, n in had.items() if n}
+    assert set(receipt.anonymised) == {"crm_activities", "crm_loyalty_entries", "crm_idempotency"}

@@ -1,0 +1,124 @@
+"""One customer with something personal in every place where something personal can be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from crmkit import CRMService
+from crmkit.model import Customer, Preferences, catalogue
+from crmkit.ports.storage import Storage
+
+MARK = "zq"
+"""Begins and ends each canary; nothing else that is stored has it twice."""
+
+OTHERS = ("canary.zqemailzq@mail.com", "40722987654", "722 987 654", "1971-03-09", "1999-08-07")
+"""Canaries whose form is not free."""
+
+
+def canary(name: str) -> str:
+    """A text that is found again wherever it was written."""
+    return f"{MARK}{name}{MARK}"
+
+
+def profile() -> dict[str, Any]:
+    """Every field of a profile."""
+    texts = "name first_name last_name nickname occupation address postal_code city source user_id"
+    preferences = {
+        a.name: [canary(a.name)]
+        for a in attrs.fields(Preferences)
+        if a.default == () and a.name != "preferred_days"
+    }
+    return {
+        **{name: canary(name) for name in texts.split()},
+        "email": "Canary.zqEmailzq@Mail.com",
+        "phone": "+40 722 987 654",
+        "instagram": f"@{canary('instagram')}",
+        "instagram_followers": 12_345,
+        "external_ids": {"pos": canary("external")},
+        "social_handles": {canary("network"): canary("handle")},
+        "gender": "F",
+        "birth_date": "1971-03-09",
+        "anniversary": "1999-08-07",
+        "language": "ro",
+        "country": "RO",
+        "location": (44.4268, 26.1025),
+        "timezone": "Europe/Bucharest",
+        "photo_url": f"https://{canary('photo')}.example/a.jpg",
+        "preferred_contact": "EMAIL",
+        "communication": ["email"],
+        "account_created_at": "2020-01-01T00:00:00Z",
+        "custom": {canary("custom key"): canary("custom"), "deep": [{"a": canary("deep")}]},
+        "metadata": {canary("metadata key"): canary("metadata")},
+        "tags": [canary("first tag")],
+        "consent": {"marketing_sms": True, "source": canary("source of consent")},
+        "preferences": preferences
+        | {
+            "dress_style": canary("dress"),
+            "special_requests": f"{canary('requests')}\nwith a second line",
+            "preferred_days": ["fri"],
+            "arrival": "late",
+            "typical_arrival_time": "23:30",
+            "promotion_response": "high",
+            "social_engagement": "low",
+            "always_same_drink": True,
+            "prefers_table": True,
+            "comes_alone": False,
+            "average_group_size": 4,
+            "people_brought": 3,
+            "average_spending": 120,
+            "conversion_score": 55,
+        },
+    }
+
+
+def populate(crm: CRMService) -> str:
+    """A customer about whom everything is known, and every kind of record; returns the id."""
+    found = crm.find_or_create(profile(), key=canary("key of resolve"))
+    crm.customers.update(found.id, {"city": canary("town")}, key=canary("key of update"))
+    crm.customers.tag(found.id, canary("tag"), canary("gone tag"))
+    crm.customers.untag(found.id, canary("gone tag"))
+    crm.customers.add_note(
+        found.id, f"{canary('note')}\nmore", kind="vip", author=canary("author"),
+        key=canary("key of note"),
+    )  # fmt: skip
+    booking = {
+        "booking_id": canary("booking"),
+        "amount": 120.5,
+        "type": "party",
+        "item": "The Crypt",
+        "venue": "Centre",
+        "guest": {canary("payload key"): [canary("payload")]},
+    }
+    crm.track_activity(found.id, "booking", booking, at="2025-11-01T20:00:00Z", key=canary("key"))
+    crm.track_activity(found.id, "completion", {"booking_id": canary("booking")})
+    crm.track_activity(found.id, "refund", {"booking_id": canary("booking"), "amount": 20})
+    crm.track_activity(found.id, "review", {"text": canary("review")})
+    crm.loyalty.update_points(found.id, 50, reason=canary("reason"), key=canary("key of points"))
+    crm.loyalty.update_points(found.id, -20, reason=canary("other reason"))
+    crm.gdpr.consents.give(
+        found.id, "email", source=canary("form"), purpose=canary("purpose"), key=canary("key of yes")
+    )
+    crm.gdpr.consents.withdraw(found.id, "sms", source=canary("call"), key=canary("key of no"))
+    crm.add_to_segment(found.id, "by hand")
+    everybody = {"field": "bookings", "operator": ">=", "value": 0}
+    crm.segments.create("by rule", everybody)
+    crm.segments.create("fixed", everybody, auto_update=False)
+    return found.id
+
+
+def rows(storage: Storage, tenant: str) -> dict[str, list[dict[str, Any]]]:
+    """All that a tenant's records hold, by table, whatever the storage."""
+    with storage.read(tenant) as uow:
+        return {
+            entry.table: [attrs.asdict(record) for record in uow.stream(entry.record)]
+            for entry in catalogue()
+        }
+
+
+def is_filled(customer: Customer) -> dict[str, bool]:
+    """Which of the customer's fields hold something."""
+    values = {a.name: getattr(customer, a.name) for a in attrs.fields(Customer)}  # type: ignore[arg-type]
+    values |= attrs.asdict(customer.preferences)
+    return {name: value not in (None, (), {}) for name, value in values.items()}
