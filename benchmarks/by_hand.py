@@ -36,11 +36,15 @@ class ByHand:
             (TENANT, booking_id, customer_id, "content", activity, now),
         )
         self._run(
-            "INSERT INTO crm_activities (tenant, id, customer_id, kind, occurred_at, recorded_at,"
-            " amount_minor, currency, reference, item, venue, payload)"
-            " VALUES (?, ?, ?, 'booking', ?, ?, ?, 'EUR', ?, 'Escape', 'Old Mill', ?)",
-            (TENANT, activity, customer_id, now, now, amount_minor, booking_id, payload),
-        )
+            "INSERT INTO crm_activities (tenant, id, customer_id, kind, story, status,"
+            " occurred_at, recorded_at, amount_minor, currency, reference, item, venue, payload)"
+            " VALUES (?, ?, ?, 'booking', ?, 'completed', ?, ?, ?, 'EUR', ?, 'Escape',"
+            " 'Old Mill', ?)",
+            (
+                TENANT, activity, customer_id, f"{customer_id}{booking_id}", now, now,
+                amount_minor, booking_id, payload,
+            ),
+        )  # fmt: skip
         self._run(
             "UPDATE crm_metrics SET activities = activities + 1, bookings = bookings + 1,"
             " completed_bookings = completed_bookings + 1, orders = orders + 1,"
@@ -53,7 +57,7 @@ class ByHand:
         )
         self._run(
             "INSERT INTO crm_loyalty_entries (tenant, id, customer_id, kind, points, qualifying,"
-            " source, reason, occurred_at, recorded_at)"
+            " story, reason, occurred_at, recorded_at)"
             " VALUES (?, ?, ?, 'earn', 100, 100, ?, NULL, ?, ?)",
             (TENANT, str(uuid.uuid4()), customer_id, booking_id, now, now),
         )

@@ -1,0 +1,234 @@
+"""Rewrites the tables in docs/ that follow from the code: ``python docs/generate.py``.
+
+Each stands between ``<!-- generated: name -->`` and ``<!-- end -->``; tests/test_docs.py fails
+where one is stale.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+import attrs
+
+from crmkit import CRMError, Lifecycle, Settings, SpendingBands, errors
+from crmkit.gdpr.documents import blanks
+from crmkit.model import Column, Customer, Entry, OnErase, Preferences, catalogue, entry_of
+from crmkit.model.catalogue import columns_of
+from crmkit.segmentation.fields import FIELDS, Source, Type
+from crmkit.segmentation.rules import OPERATORS
+
+DOCS: Final = Path(__file__).parent
+
+_BLOCK = re.compile(
+    r"(<!-- generated: (?P<name>[a-z-]+) -->\n).*?(?=<!-- end -->)", re.DOTALL | re.ASCII
+)
+
+_WHERE: Final[Mapping[Source, str]] = {
+    Source.CUSTOMER: "profile",
+    Source.PREFERENCES: "preferences",
+    Source.AGE: "profile",
+    Source.METRICS: "metrics",
+    Source.AVERAGE: "metrics",
+    Source.LOYALTY: "points",
+    Source.TIER: "points",
+    Source.TAGS: "tags",
+}
+
+
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A Markdown table."""
+    titles = list(head)
+    lines = [titles, ["---"] * len(titles), *(list(row) for row in rows)]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def code(value: object) -> str:
+    """A value as code, or nothing for an empty one."""
+    return f"`{value}`" if value not in (None, "", ()) else ""
+
+
+def codes(values: Iterable[object]) -> str:
+    """Several values as code."""
+    return ", ".join(map(code, values))
+
+
+def yes(value: bool) -> str:
+    """A flag as a word or nothing."""
+    return "yes" if value else ""
+
+
+def first_line(documented: object) -> str:
+    """The first line of a docstring."""
+    return (inspect.getdoc(documented) or "").split("\n", 1)[0]
+
+
+def kinds() -> str:
+    """The default kinds of activity."""
+    head = ("kind", "role", "counters", "dates", "adds to the spend", "amount", "once a story")
+    rows = (
+        (
+            code(k.name),
+            k.role,
+            codes((*k.counts, *(("orders (with an amount)",) if k.paid_is_order else ()))),
+            codes(k.dates),
+            yes(k.spends),
+            "required" if k.needs_amount else "",
+            yes(k.once),
+        )
+        for k in Settings().kinds
+    )
+    return table(head, rows)
+
+
+def rule_fields() -> str:
+    """The fields of the rule language that have a fixed name."""
+    rows = (
+        (code(f.name), f.type.value, _WHERE[f.source])
+        for f in sorted(FIELDS.values(), key=lambda f: (list(Source).index(f.source), f.name))
+    )
+    return table(("field", "type", "from"), rows)
+
+
+def operators() -> str:
+    """The operators of each type of field."""
+    return table(("type", "operators"), ((t.value, codes(OPERATORS[t])) for t in Type))
+
+
+def settings() -> str:
+    """The settings and their defaults."""
+    shown = {"tiers": "see below", "earn_rules": "see below", "kinds": "see below"}
+    shown |= {"lifecycle": code("Lifecycle()"), "spending_bands": code("SpendingBands()")}
+    default = Settings()
+    rows = (
+        (code(a.name), shown.get(a.name) or code(repr(getattr(default, a.name))))
+        for a in attrs.fields(Settings)
+    )
+    return table(("setting", "default"), rows)
+
+
+def tiers() -> str:
+    """The default tiers."""
+    rows = ((code(t.name), f"{t.from_points:,}") for t in Settings().tiers)
+    return table(("tier", "from qualifying points"), rows)
+
+
+def earn_rules() -> str:
+    """The default earn rules."""
+    rows = (
+        (code(r.name), code(r.kind), code(dict(r.where) or ""), yes(r.completed), str(r.points))
+        for r in Settings().earn_rules
+    )
+    return table(("rule", "kind", "where", "completed", "points"), rows)
+
+
+def bounds() -> str:
+    """The default bounds of stages and bands."""
+    rows = (
+        (code(f"{cls.__name__}.{a.name}"), str(a.default))
+        for cls in (Lifecycle, SpendingBands)
+        for a in attrs.fields(cls)
+    )
+    return table(("bound", "default"), rows)
+
+
+def error_classes() -> str:
+    """The errors, each with the standard type beside it."""
+    classes = [
+        cls
+        for _, cls in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(cls, CRMError) and cls.__module__ == errors.__name__
+    ]
+    rows = (
+        (code(cls.__name__), codes(b.__name__ for b in cls.__bases__), first_line(cls))
+        for cls in sorted(classes, key=lambda cls: inspect.getsourcelines(cls)[1])
+    )
+    return table(("error", "is also", "raised when"), rows)
+
+
+def _columns(columns: Iterable[Column]) -> str:
+    rows = ((code(c.name), c.data.value, c.origin.value) for c in columns if c.name != "tenant")
+    return table(("field", "data class", "origin"), rows)
+
+
+def customer_fields() -> str:
+    """The stored fields of a customer."""
+    return _columns(entry_of(Customer).columns)
+
+
+def preference_fields() -> str:
+    """The stored preferences."""
+    return _columns(columns_of(Preferences))
+
+
+def records() -> str:
+    """What erasure does to each record."""
+    rows = (
+        (
+            code(e.table),
+            e.title,
+            e.erase.value if e.owner else "not about a customer",
+            codes(c.name for c in e.columns if c.personal) or "none",
+            e.reason,
+        )
+        for e in catalogue()
+    )
+    return table(("table", "record", "when erased", "personal fields", "why a row stays"), rows)
+
+
+def stored_fields() -> str:
+    """Every stored field by data class, origin, and what erasure does to it."""
+    grouped: dict[tuple[str, str, str, str], list[str]] = {}
+    for entry in catalogue():
+        for column in entry.columns:
+            end = _end(entry, column)
+            kind = (entry.table, column.data.value, column.origin.value, end)
+            grouped.setdefault(kind, []).append(column.name)
+    rows = (
+        (code(where), codes(names), data, origin, end)
+        for (where, data, origin, end), names in grouped.items()
+    )
+    return table(("table", "fields", "data class", "origin", "when erased"), rows)
+
+
+def _end(entry: Entry, column: Column) -> str:
+    """What erasing a customer does to a field."""
+    if entry.owner is None:
+        return "stays"
+    if entry.erase is OnErase.DELETE:
+        return "goes with the row"
+    return "emptied" if column.name in blanks(entry) else "kept"
+
+
+TABLES: Final[Mapping[str, Callable[[], str]]] = {
+    "kinds": kinds,
+    "rule-fields": rule_fields,
+    "operators": operators,
+    "settings": settings,
+    "tiers": tiers,
+    "earn-rules": earn_rules,
+    "bounds": bounds,
+    "errors": error_classes,
+    "customer-fields": customer_fields,
+    "preference-fields": preference_fields,
+    "records": records,
+    "stored-fields": stored_fields,
+}
+
+
+def rewritten(text: str) -> str:
+    """A page with its generated tables made anew."""
+    return _BLOCK.sub(lambda m: f"{m[1]}\n{TABLES[m['name']]()}\n", text)
+
+
+def main() -> None:
+    """Rewrite all pages."""
+    for page in sorted(DOCS.rglob("*.md")):
+        page.write_text(rewritten(page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
