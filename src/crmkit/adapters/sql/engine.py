@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from crmkit.errors import InvalidInput, MissingExtra, StorageError
+
+T = TypeVar("T")
 
 BUSY_TIMEOUT_MS = 30_000
 _SYNCHRONOUS = ("OFF", "NORMAL", "FULL", "EXTRA")
@@ -69,14 +73,32 @@ def _sqlite(url: URL) -> Engine:
             "foreign_keys = ON",
             "secure_delete = ON",
         ):
-            connection.execute(f"PRAGMA {pragma}").close()
+            patiently(connection.execute, f"PRAGMA {pragma}").close()
 
     @sa.event.listens_for(engine, "begin")
     def _begin(connection: sa.Connection) -> None:
         # For those who use this engine through SQLAlchemy, such as the migrations.
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        patiently(connection.connection.cursor().execute, "BEGIN IMMEDIATE")
 
     return engine
+
+
+def patiently(execute: Callable[[str], T], sql: str) -> T:
+    """Execute SQL on SQLite, waiting for a locked database where SQLite itself does not.
+
+    While another connection turns a new file to write-ahead logging, SQLite answers
+    “locked” at once, whatever the busy timeout.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        begun = time.monotonic()
+        try:
+            return execute(sql)
+        except sqlite3.OperationalError as error:
+            at_once = time.monotonic() - begun < 1
+            if "locked" not in str(error) or not at_once or begun > deadline:
+                raise
+            time.sleep(0.01)
 
 
 @contextmanager
@@ -110,4 +132,4 @@ def begin_lent(connection: sa.Connection) -> None:
     if by_itself or getattr(raw, "autocommit", False) is True:
         raise InvalidInput("the lent connection commits by itself; lend one that does not")
     if local and not raw.in_transaction:
-        raw.cursor().execute("BEGIN IMMEDIATE")
+        patiently(raw.cursor().execute, "BEGIN IMMEDIATE")

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine
 from sqlalchemy.schema import CreateIndex, CreateTable
 
-from crmkit.adapters.sql.engine import begin_lent, open_engine
+from crmkit.adapters.sql.engine import begin_lent, opened
 from crmkit.adapters.sql.statements import dialect as dialect_named
 from crmkit.adapters.sql.tables import SECRETS, all_tables
 from crmkit.errors import MissingExtra, SchemaOutdated
@@ -81,11 +81,8 @@ def migrate(target: str | Engine | Connection) -> None:
     does the work. Upgrading an older schema needs the extra ``crmkit[migrations]``.
     """
     if isinstance(target, str):
-        engine = open_engine(target)
-        try:
+        with opened(target) as engine:
             migrate(engine)
-        finally:
-            engine.dispose()
         return
     if isinstance(target, Engine):
         with target.begin() as connection:

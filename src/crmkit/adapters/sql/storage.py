@@ -16,7 +16,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from crmkit.adapters.sql import schema
-from crmkit.adapters.sql.engine import BUSY_TIMEOUT_MS, begin_lent, open_engine
+from crmkit.adapters.sql.engine import BUSY_TIMEOUT_MS, begin_lent, open_engine, patiently
 from crmkit.adapters.sql.unit import SqlUnitOfWork
 from crmkit.errors import InvalidInput, StorageBusy, StorageError
 from crmkit.ports.storage import Storage, UnitOfWork
@@ -34,12 +34,12 @@ def _sqlstate(error: BaseException) -> str | None:
     return str(state) if state else None
 
 
-def _converted(error: BaseException) -> StorageError:
+def _converted(error: BaseException, said: str = "the database refused") -> StorageError:
     """The error a caller sees; the driver's text may hold values and stays in `__cause__`."""
     state = _sqlstate(error)
     busy = state in _SERIALIZATION or "database is locked" in str(error)
     kind = StorageBusy if busy else StorageError
-    return kind(f"the database refused: {type(error).__name__}{f' {state}' if state else ''}")
+    return kind(f"{said}: {type(error).__name__}{f' {state}' if state else ''}")
 
 
 class SqlStorage(Storage):
@@ -198,7 +198,7 @@ class SqlStorage(Storage):
         try:
             return self._engine.raw_connection()
         except self._driver_error as error:
-            raise _converted(error) from error
+            raise _converted(error, "the database cannot be reached") from error
         except PoolTimeout as error:
             raise StorageBusy("no connection became free in time") from error
 
@@ -218,7 +218,7 @@ class SqlStorage(Storage):
         if not self._owned:
             cursor.execute("PRAGMA secure_delete = ON")
         # A transaction that begins by reading cannot wait for its turn to write later.
-        cursor.execute("BEGIN IMMEDIATE" if writing else "BEGIN")
+        patiently(cursor.execute, "BEGIN IMMEDIATE" if writing else "BEGIN")
 
 
 def _connection(lent: Any) -> Connection:
