@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -223,6 +223,21 @@ def _check_horizon(_: object, __: object, value: object) -> None:
         raise InvalidInput("expected 1 to 3650 days", field="lifetime_horizon_days")
 
 
+# Each with its type: a checker sees what `Settings(...)` takes through its converters.
+
+
+def _tiers(value: Iterable[Tier]) -> tuple[Tier, ...]:
+    return tuple(value)
+
+
+def _kinds(value: Iterable[Kind]) -> tuple[Kind, ...]:
+    return tuple(value)
+
+
+def _earn_rules(value: Iterable[EarnRule]) -> tuple[EarnRule, ...]:
+    return tuple(value)
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """Settings of one tenant.
@@ -235,13 +250,13 @@ class Settings:
     timezone: str = attrs.field(default="UTC", validator=_check_zone)
     region: str | None = attrs.field(default=None, validator=_check_region)
     tiers: tuple[Tier, ...] = attrs.field(
-        default=DEFAULT_TIERS, converter=tuple, validator=_check_tiers
+        default=DEFAULT_TIERS, converter=_tiers, validator=_check_tiers
     )
     kinds: tuple[Kind, ...] = attrs.field(
-        default=DEFAULT_KINDS, converter=tuple, validator=_check_kinds
+        default=DEFAULT_KINDS, converter=_kinds, validator=_check_kinds
     )
     earn_rules: tuple[EarnRule, ...] = attrs.field(
-        default=DEFAULT_EARN_RULES, converter=tuple, validator=_check_earn_rules
+        default=DEFAULT_EARN_RULES, converter=_earn_rules, validator=_check_earn_rules
     )
     lifecycle: Lifecycle = attrs.field(factory=Lifecycle, validator=_check_lifecycle)
     spending_bands: SpendingBands = attrs.field(factory=SpendingBands, validator=_check_bands)

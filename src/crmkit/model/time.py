@@ -109,13 +109,12 @@ class Duration:
 
     def before(self, at: datetime, zone: ZoneInfo) -> datetime:
         """The instant this long before `at`; calendar units count on the local calendar."""
-        if self.unit in ("mo", "y"):
-            months = self.count * (12 if self.unit == "y" else 1)
-            local = at.astimezone(zone) - relativedelta(months=months)
-            return local.astimezone(UTC)
         try:
-            return at - timedelta(**{_UNITS[self.unit]: self.count})
-        except OverflowError:
+            if self.unit in _UNITS:
+                return at - timedelta(**{_UNITS[self.unit]: self.count})
+            months = self.count * (12 if self.unit == "y" else 1)
+            return (at.astimezone(zone) - relativedelta(months=months)).astimezone(UTC)
+        except (OverflowError, ValueError):  # before the year 1
             return datetime.min.replace(tzinfo=UTC)
 
     def __str__(self) -> str:
