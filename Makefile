@@ -16,7 +16,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: $(VENV)/.cli ## Fill crmkit-demo.db with a made-up venue and write report.html
+demo: $(VENV)/.cli ## Record a year of bookings in crmkit-demo.db and write report.html
 	$(BIN)/crmkit demo --storage sqlite:///crmkit-demo.db --report report.html
 
 test: $(VENV)/.test ## Run all tests: memory, SQLite and a real PostgreSQL

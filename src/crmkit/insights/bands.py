@@ -23,7 +23,7 @@ def lifecycle(metrics: Metrics, at: datetime, bounds: Lifecycle) -> str:
     lasts = [metrics.last_booking_at, metrics.last_order_at, metrics.last_visit_at]
     first = min((t for t in firsts if t), default=None)
     last = max((t for t in lasts if t), default=None)
-    if first is None or last is None:
+    if first is None or last is None or at < first:
         return "lead"
     if at - first < timedelta(days=bounds.new_days):
         return "new"

@@ -302,3 +302,10 @@ class TestSections:
         """A chart can be written to a file as it is."""
         assert isinstance(column_chart("c", []), Svg)
         assert issubclass(Svg, str)
+
+
+def test_a_folded_document_opens_with_a_click() -> None:
+    reader = Reader(Page("Report", sections=[Document("Export", "{}", folded=True)]).to_html())
+
+    assert reader.text("summary") == ["Show the document"]
+    assert "{}" in "".join(reader.text("pre"))
