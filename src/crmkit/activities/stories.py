@@ -36,6 +36,7 @@ class Effect:
 
 
 NOTHING = Effect()
+_ALL = Fraction(1)
 
 
 def is_off(story: Sequence[Activity], kinds: Kinds) -> bool:
@@ -132,8 +133,10 @@ def _spend(said: Sequence[Activity], kinds: Kinds) -> int:
 
 def kept_share(story: Sequence[Activity], kinds: Kinds) -> Fraction:
     """The share of what was paid that was not given back; all of it where nothing was paid."""
+    if not any(kinds[f.kind].role == "refunds" for f in story):
+        return _ALL
     paid, kept = _settled(_said_last(story, kinds), kinds)
-    return Fraction(kept, paid) if paid else Fraction(1)
+    return Fraction(kept, paid) if paid else _ALL
 
 
 def _settled(said: Sequence[Activity], kinds: Kinds) -> tuple[int | None, int]:

@@ -23,7 +23,8 @@ def earned(story: Sequence[Activity], rules: Sequence[EarnRule], kinds: Kinds) -
         for rule in rules:
             if _fits(rule, fact, completed=completed):
                 best[fact.kind] = max(best.get(fact.kind, 0), rule.points)
-    return floor(sum(best.values()) * kept_share(story, kinds)) if best else 0
+    points = sum(best.values())
+    return floor(points * kept_share(story, kinds)) if points else 0
 
 
 def _fits(rule: EarnRule, fact: Activity, *, completed: bool) -> bool:
