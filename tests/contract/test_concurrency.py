@@ -112,11 +112,10 @@ def host_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.E
     if request.param == "sqlite":
         engine = sa.create_engine(
             f"sqlite:///{tmp_path}/host.db",
-            pool_size=THREADS,
             connect_args={"timeout": 60, "isolation_level": None},
         )
     else:
-        engine = sa.create_engine(request.getfixturevalue("crm_database"), pool_size=THREADS)
+        engine = sa.create_engine(request.getfixturevalue("crm_database"))
     with engine.begin() as connection:
         if request.param == "sqlite":
             connection.exec_driver_sql("PRAGMA synchronous = OFF")

@@ -33,15 +33,6 @@ def new_postgres(postgres_url: str) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def empty_engine(request: pytest.FixtureRequest) -> Iterator[sa.Engine]:
-    """A host's engine for an empty database."""
-    fixture = "sqlite_file" if request.param == "sqlite" else "new_postgres"
-    engine = sa.create_engine(request.getfixturevalue(fixture))
-    yield engine
-    engine.dispose()
-
-
 def create(engine: sa.Engine) -> None:
     """Make the schema as `SqlStorage.open` does on an empty SQLite file."""
     connection = engine.raw_connection()

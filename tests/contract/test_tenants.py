@@ -35,7 +35,7 @@ KEY = canary("key")
 # With the id of another tenant's customer, each of these finds nobody.
 ABOUT_A_CUSTOMER: dict[str, Callable[[CRMService, str], object]] = {
     "customers.get": lambda crm, c: crm.customers.get(c),
-    "customers.update": lambda crm, c: crm.customers.update(c, {"city": "X", "phone": "+40722000111"}),
+    "customers.update": lambda crm, c: crm.customers.update(c, {"phone": "+40722000111"}),
     "customers.profile": lambda crm, c: crm.customers.profile(c),
     "customers.tags": lambda crm, c: crm.customers.tags(c),
     "customers.tag": lambda crm, c: crm.customers.tag(c, "x"),
@@ -111,7 +111,7 @@ def test_every_public_method_is_tried() -> None:
     assert known == tried | _INTERNAL | _ELSEWHERE
 
 
-def ids(value: object) -> set[str]:
+def ids(value: Any) -> set[str]:
     """All text in an answer, at any depth."""
     if isinstance(value, str):
         return {value}
@@ -147,7 +147,9 @@ def twins(storage: Storage) -> Twins:
 def _ids_of(storage: Storage, tenant: str) -> Iterator[str]:
     for found in rows(storage, tenant).values():
         for row in found:
-            yield from (row[f] for f in ("id", "fingerprint", "customer_id", "tenant") if row.get(f))
+            yield from (
+                row[f] for f in ("id", "fingerprint", "customer_id", "tenant") if row.get(f)
+            )
 
 
 @pytest.mark.parametrize("call", ABOUT_A_CUSTOMER)

@@ -69,7 +69,7 @@ class Identities:
         if dry_run:
             with self._rt.read() as uow:
                 return self._resolution(self._match(uow, given), given, moment)
-        call = Call.of(self._rt, "identity.resolve", key, _content(given)) if key else None
+        call = Call.of(self._rt, "identity.resolve", key, _content(given))
         return self._rt.write(lambda uow: self._resolve(uow, given, moment, call))
 
     def _given(self, data: Mapping[str, Any], *, check_email: bool = True) -> Given:

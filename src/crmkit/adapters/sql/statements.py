@@ -182,7 +182,8 @@ def linked(name: str, kinds: int, fingerprints: int) -> Statement:
         i.join(c, sa.and_(c.c.tenant == i.c.tenant, c.c.id == i.c.customer_id))
     )
     where = _where(i, (("kind", kinds, False), ("fingerprint", fingerprints, False)))
-    return _compiled(query.where(*where), name)
+    # In the key's order, so that of several owners every storage names the same first.
+    return _compiled(query.where(*where).order_by(i.c.kind, i.c.fingerprint, i.c.slot), name)
 
 
 @remembered

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import sqlite3
 import threading
 import time
 from collections import deque
@@ -157,13 +158,11 @@ class SqlStorage(Storage):
     def _connected(self, *, writing: bool) -> Iterator[Any]:
         connection = self._checked_out()
         raw: Any = connection.dbapi_connection
-        # Statements of a reading unit of work on PostgreSQL see what is committed when
-        # each begins, inside a transaction or not; without one there is less to send.
-        found = raw.autocommit if self.dialect == "postgresql" else not writing
+        found, wanted = getattr(raw, "autocommit", None), self._mode(writing=writing)
         healthy = False
         try:
-            if found == writing:
-                raw.autocommit = not writing
+            if found != wanted:
+                self._switch(raw, wanted)
             cursor = raw.cursor()
             if self.dialect == "sqlite":
                 self._begin_sqlite(raw, cursor, writing=writing)
@@ -176,13 +175,26 @@ class SqlStorage(Storage):
             try:
                 if not healthy:
                     connection.rollback()
-                if found == writing:
-                    raw.autocommit = found
+                if found != wanted:
+                    self._switch(raw, found)
             except self._driver_error:
                 connection.invalidate()
                 self.close()  # the server is gone, and so are the other connections
             else:
                 self._give_back(connection, healthy=healthy)
+
+    def _mode(self, *, writing: bool) -> Any:
+        """The driver's `autocommit` under which crmkit opens and ends transactions."""
+        if self.dialect == "sqlite":
+            return getattr(sqlite3, "LEGACY_TRANSACTION_CONTROL", None)  # since Python 3.12
+        # Statements of a reading unit of work see what is committed when each begins,
+        # inside a transaction or not; without one there is less to send.
+        return not writing
+
+    def _switch(self, raw: Any, mode: Any) -> None:
+        if self.dialect == "sqlite":
+            raw.autocommit = True  # ends the empty transaction of another mode
+        raw.autocommit = mode
 
     def _checked_out(self) -> Any:
         """A connection; a forked process never uses its parent's."""
@@ -237,7 +249,7 @@ class LentStorage(Storage):
     def __init__(self, parent: SqlStorage, lent: Any) -> None:
         self._parent = parent
         self._lent = lent
-        self._known: Connection | None = None
+        self._known: object = None
         self.dialect = parent.dialect
         self._driver_error = parent._driver_error
         self._depth = 0
@@ -254,20 +266,29 @@ class LentStorage(Storage):
         try:
             begin_lent(connection)
             cursor = connection.connection.cursor()
-            if connection is not self._known:
+            if connection.get_transaction() is not self._known:
                 self._meet(connection, cursor)
         except self._driver_error as error:
             raise _converted(error) from error
         return cursor
 
     def _meet(self, connection: Connection, cursor: Any) -> None:
-        self._known = connection
         if self.dialect == "sqlite":
             cursor.execute("PRAGMA secure_delete = ON")
+            self._take_turn(cursor)
+        self._known = connection.get_transaction()
         if not self._parent._checked:
             self._parent._learn(cursor)
             # The schema may have been made in this very transaction, and leave with it.
             event.listen(connection, "rollback", self._parent._forget, once=True)
+
+    def _take_turn(self, cursor: Any) -> None:
+        """Reserve the right to write: SQLite waits for it, but not once something was read."""
+        try:
+            cursor.execute("UPDATE crm_secrets SET value = value WHERE 0")
+        except self._driver_error as error:
+            if "no such table" not in str(error):
+                raise
 
     @contextmanager
     def _savepoint(self, tenant: str, *, writable: bool) -> Iterator[UnitOfWork]:

@@ -31,7 +31,8 @@ class Concurrency(Contract):
         return account.balance
 
     def _in_threads(self, count: int, each: Callable[[int], None]) -> None:
-        self.storage.secret()  # opened before the threads need it
+        with self.read():
+            pass  # storage and tenant are made before the threads ask for them
         together(count, each)
 
     def _together(self, work: Callable[[UnitOfWork], object], times: int = _TIMES) -> None:

@@ -141,12 +141,14 @@ class LinkedOperations(Contract):
         with self.read() as uow:
             rows = uow.linked(kinds, fingerprints)
         assert all(c == self._customer(i.customer_id) for i, c in rows)
+        places = [(i.kind, i.fingerprint, i.slot) for i, _ in rows]
+        assert places == sorted(places)
         found = {(i.kind, i.fingerprint, c.id) for i, c in rows}
         assert len(found) == len(rows)
         return found
 
     def test_linked_gives_each_identity_with_its_customer(self) -> None:
-        """Identities of these kinds with any of these fingerprints, and nothing else."""
+        """Identities of these kinds with any of these fingerprints, in the order of their key."""
         self.store(
             self._customer("c1"), self._customer("c2"), self._customer("c3"),
             self._identity("email", "f1", "c1"), self._identity("phone", "f2", "c1"),
