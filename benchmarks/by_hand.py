@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-import uuid
+from hashlib import blake2b
 from typing import Any
 
 TENANT = "bench"
+
+
+def new_id() -> str:
+    """An id that rises with time, as a host would make it."""
+    return f"{time.time_ns():032x}"
+
+
+def hashed(text: str) -> str:
+    """A hash as long as crmkit's."""
+    return blake2b(text.encode(), digest_size=20).hexdigest()
 
 
 class ByHand:
@@ -27,13 +37,23 @@ class ByHand:
 
     def track(self, customer_id: str, booking_id: str, amount_minor: int) -> None:
         """One completed booking: key, activity, metrics, points entry, account."""
-        now, activity = time.time_ns() // 1000, str(uuid.uuid4())
-        payload = json.dumps({"booking_id": booking_id, "status": "completed", "party_size": 4})
+        now, activity, entry = time.time_ns() // 1000, new_id(), new_id()
+        fingerprint, story = hashed(booking_id), hashed(f"{customer_id}:{booking_id}")
+        payload = json.dumps(
+            {
+                "booking_id": booking_id,
+                "amount": "150.00",
+                "status": "completed",
+                "item": "Escape",
+                "venue": "Old Mill",
+                "party_size": 4,
+            }
+        )
         self._begin()
         self._run(
             "INSERT INTO crm_idempotency (tenant, fingerprint, customer_id, content, result_id,"
             " recorded_at) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
-            (TENANT, booking_id, customer_id, "content", activity, now),
+            (TENANT, fingerprint, customer_id, hashed(payload), activity, now),
         )
         self._run(
             "INSERT INTO crm_activities (tenant, id, customer_id, kind, story, status,"
@@ -41,7 +61,7 @@ class ByHand:
             " VALUES (?, ?, ?, 'booking', ?, 'completed', ?, ?, ?, 'EUR', ?, 'Escape',"
             " 'Old Mill', ?)",
             (
-                TENANT, activity, customer_id, f"{customer_id}{booking_id}", now, now,
+                TENANT, activity, customer_id, story, now, now,
                 amount_minor, booking_id, payload,
             ),
         )  # fmt: skip
@@ -59,7 +79,7 @@ class ByHand:
             "INSERT INTO crm_loyalty_entries (tenant, id, customer_id, kind, points, qualifying,"
             " story, reason, occurred_at, recorded_at)"
             " VALUES (?, ?, ?, 'earn', 100, 100, ?, NULL, ?, ?)",
-            (TENANT, str(uuid.uuid4()), customer_id, booking_id, now, now),
+            (TENANT, entry, customer_id, story, now, now),
         )
         self._run(
             "INSERT INTO crm_loyalty_accounts (tenant, customer_id, balance, qualifying)"

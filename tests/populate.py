@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import attrs
@@ -98,7 +99,11 @@ def populate(crm: CRMService) -> str:
     crm.loyalty.update_points(found.id, 50, reason=canary("reason"), key=canary("key of points"))
     crm.loyalty.update_points(found.id, -20, reason=canary("other reason"))
     crm.gdpr.consents.give(
-        found.id, "email", source=canary("form"), purpose=canary("purpose"), key=canary("key of yes")
+        found.id,
+        "email",
+        source=canary("form"),
+        purpose=canary("purpose"),
+        key=canary("key of yes"),
     )
     crm.gdpr.consents.withdraw(found.id, "sms", source=canary("call"), key=canary("key of no"))
     crm.add_to_segment(found.id, "by hand")
@@ -110,15 +115,20 @@ def populate(crm: CRMService) -> str:
 
 def rows(storage: Storage, tenant: str) -> dict[str, list[dict[str, Any]]]:
     """All that a tenant's records hold, by table, whatever the storage."""
+    held: dict[str, list[dict[str, Any]]] = {}
     with storage.read(tenant) as uow:
-        return {
-            entry.table: [attrs.asdict(record) for record in uow.stream(entry.record)]
-            for entry in catalogue()
-        }
+        for entry in catalogue():
+            records: Iterator[Any] = uow.stream(entry.record)
+            held[entry.table] = [values(record) for record in records]
+    return held
+
+
+def values(record: Any) -> dict[str, Any]:
+    """The values of a record's fields, by name; of nested records too."""
+    return attrs.asdict(record)
 
 
 def is_filled(customer: Customer) -> dict[str, bool]:
     """Which of the customer's fields hold something."""
-    values = {a.name: getattr(customer, a.name) for a in attrs.fields(Customer)}  # type: ignore[arg-type]
-    values |= attrs.asdict(customer.preferences)
-    return {name: value not in (None, (), {}) for name, value in values.items()}
+    held = values(customer) | values(customer.preferences)
+    return {name: value not in (None, (), {}) for name, value in held.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -148,13 +149,13 @@ def _check_zone(_: object, __: object, value: str) -> None:
         raise InvalidInput("not a time zone of the IANA database", field="timezone") from error
 
 
-def _check_currency(_: object, __: object, value: str) -> None:
-    if len(value) != 3 or not value.isascii() or not value.isalpha() or not value.isupper():
+def _check_currency(_: object, __: object, value: object) -> None:
+    if not isinstance(value, str) or not re.fullmatch("[A-Z]{3}", value):
         raise InvalidInput("expected three capital letters (ISO 4217)", field="currency")
 
 
 def _check_region(_: object, __: object, value: str | None) -> None:
-    if value is not None and (len(value) != 2 or not value.isascii() or not value.isupper()):
+    if value is not None and not re.fullmatch("[A-Z]{2}", value):
         raise InvalidInput("expected two capital letters (ISO 3166-1)", field="region")
 
 

@@ -68,9 +68,17 @@ class MissingExtra(CRMError, ImportError):
     """An optional dependency is needed; the message names the extra to install."""
 
 
+_DIGITS_OF_A_PHONE = 7
+
+
 def shown(name: object, *, limit: int = 60) -> str:
-    """A name from the caller made fit for a message: printable, bounded, quoted."""
+    """A name from the caller made fit for a message: printable, bounded, quoted.
+
+    What may be an address or a number of somebody, in the place of a name, is left out.
+    """
     text = "".join(c if c.isprintable() else "?" for c in str(name)[: limit + 1])
+    if "@" in text or sum(map(str.isdecimal, text)) >= _DIGITS_OF_A_PHONE:
+        return "'…'"
     return repr(text[:limit] + "…" if len(text) > limit else text)
 
 

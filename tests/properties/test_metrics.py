@@ -19,6 +19,7 @@ from crmkit.model import Activity, Metrics, PointsEntry
 from crmkit.model.catalogue import evolved
 from crmkit.ports.storage import Storage
 from crmkit.testing.strategies import INSTANTS, SETTINGS, histories
+from tests.populate import values
 
 Call = dict[str, Any]
 
@@ -41,8 +42,8 @@ def replay(crm: CRMService, customer: str, calls: Sequence[tuple[int, Call]]) ->
 
 def told(crm: CRMService, customer: str) -> dict[str, Any]:
     """The metrics and points of a customer, without the customer."""
-    metrics = attrs.asdict(crm.activities.metrics(customer))
-    account = attrs.asdict(crm.loyalty.account(customer))
+    metrics = values(crm.activities.metrics(customer))
+    account = values(crm.loyalty.account(customer))
     return {k: v for k, v in (metrics | account).items() if k != "customer_id"}
 
 
@@ -213,5 +214,7 @@ def test_the_naive_way_fails_the_same_properties() -> None:
         shuffled, lambda orders: naive(orders[0]) != naive(orders[1]), settings=unshrunk
     )
     assert model(one) == model(other)
-    repeated = find(histories(), lambda calls: naive(calls) != naive([*calls, *calls]), settings=unshrunk)
+    repeated = find(
+        histories(), lambda calls: naive(calls) != naive([*calls, *calls]), settings=unshrunk
+    )
     assert repeated

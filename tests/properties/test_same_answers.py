@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,9 @@ PROFILES = st.fixed_dictionaries(
         "birth_date": st.sampled_from(["1990-05-17", "2004-02-29", "3000-01-01"]),
         "tags": TAGS,
         "custom": CUSTOM,
-        "preferences": st.sampled_from([{}, {"drinks": ["gin"]}, {"prefers_table": True}, {"x": 1}]),
+        "preferences": st.sampled_from(
+            [{}, {"drinks": ["gin"]}, {"prefers_table": True}, {"x": 1}]
+        ),
         "consent": st.sampled_from(
             [
                 {"marketing_email": True, "source": "form"},
@@ -146,9 +149,7 @@ class SameAnswers(RuleBasedStateMachine):
         return identifier
 
     @rule(target=customers, profile=PROFILES, key=KEYS, at=MOMENTS)
-    def find_or_create(
-        self, profile: dict[str, Any], key: str | None, at: datetime | None
-    ) -> Any:
+    def find_or_create(self, profile: dict[str, Any], key: str | None, at: datetime | None) -> Any:
         self.told(lambda crm: crm.identity.resolve(profile, at=at, dry_run=True))
         identifier = self.added(profile, key, at)
         return identifier or multiple()
@@ -225,7 +226,7 @@ class SameAnswers(RuleBasedStateMachine):
         self.told(lambda crm: crm.segments.members(name, at=at))
         self.told(lambda crm: crm.segments.count(name, at=at))
         for customer in self.known[:3]:
-            self.told(lambda crm, c=customer: crm.segments.is_member(c, name, at=at))
+            self.told(partial(_is_member, customer, name, at))
 
     @rule(customer=customers, limit=st.integers(1, 3))
     def asked_about_a_customer(self, customer: str, limit: int) -> None:
@@ -258,6 +259,10 @@ class SameAnswers(RuleBasedStateMachine):
             assert crm.activities.rebuild() == 0
 
 
+def _is_member(customer: str, name: str, at: datetime, crm: CRMService) -> bool:
+    return crm.segments.is_member(customer, name, at=at)
+
+
 def _all(crm: CRMService, limit: int) -> Iterator[Any]:
     after: str | None = None
     while True:
@@ -276,7 +281,7 @@ def test_memory_sqlite_and_postgresql_say_the_same(tmp_path: Path, crm_database:
     ]
     try:
         run_state_machine_as_test(
-            lambda: SameAnswers(storages),
+            lambda: SameAnswers(storages),  # type: ignore[arg-type]  # it may be any maker
             settings=settings(
                 stateful_step_count=30,
                 suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
@@ -302,7 +307,7 @@ def test_an_answer_that_differs_is_noticed(tmp_path: Path) -> None:
     try:
         with pytest.raises(AssertionError):
             run_state_machine_as_test(
-                lambda: SameAnswers(storages),
+                lambda: SameAnswers(storages),  # type: ignore[arg-type]  # it may be any maker
                 settings=settings(
                     stateful_step_count=30,
                     max_examples=1_000,

@@ -31,6 +31,8 @@ def fact(call: dict[str, Any], id: str) -> Activity:
         recorded_at=call["at"],
         amount_minor=read.amount_minor,
         currency=read.currency,
+        story=read.reference or id,
+        status=read.status,
         reference=read.reference,
         item=read.item,
         venue=read.venue,
@@ -128,5 +130,5 @@ def test_stories_part_the_facts(calls: list[dict[str, Any]], rng: random.Random)
     told = list(stories(facts))
     assert sorted(f.id for s in told for f in s) == sorted(f.id for f in facts)
     for story in told:
-        assert len(story) == 1 or len({f.reference for f in story}) == 1
+        assert len({f.story for f in story}) == 1
         assert len(story) == 1 or story[0].reference

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 import attrs
 
 from crmkit.model import Customer, Metrics, Money
 from crmkit.model.catalogue import as_document
+from crmkit.model.money import digits
 from crmkit.model.time import iso
 from crmkit.ports.storage import UnitOfWork
 
@@ -50,7 +52,7 @@ class Profile:
         """The profile as a JSON document; amounts are numbers in major units."""
         metrics, money = self.metrics, self.lifetime_value
         spend = Money(metrics.spend_minor, money.currency)
-        average = float(spend.amount / metrics.orders) if metrics.orders else None
+        average = spend.amount / metrics.orders if metrics.orders else None
         updated = self.consent.updated_at
         return {
             "id": self.customer.id,
@@ -62,7 +64,7 @@ class Profile:
                 "total_orders": metrics.orders,
                 "total_spend": float(spend.amount),
                 "events_attended": metrics.events_attended,
-                "average_order_value": None if average is None else round(average, 2),
+                "average_order_value": None if average is None else _rounded(average, money),
                 "lifetime_value": float(money.amount),
                 "last_purchase": iso(metrics.last_order_at) if metrics.last_order_at else None,
             },
@@ -75,6 +77,10 @@ class Profile:
                 "updated_at": iso(updated) if updated else None,
             },
         }
+
+
+def _rounded(amount: Decimal, like: Money) -> float:
+    return float(round(amount, digits(like.currency)))
 
 
 def _preferences(customer: Customer) -> dict[str, Any]:

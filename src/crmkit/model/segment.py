@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from crmkit.model.catalogue import Data, Index, OnMerge, Origin, assigned, record, stored
+from crmkit.model.catalogue import Data, Index, OnErase, OnMerge, Origin, assigned, record, stored
 
 
 @record("crm_segments", key=("id",), indexes=(Index(("tenant", "name"), unique=True),))
@@ -22,7 +22,9 @@ class Segment:
     id: str = assigned()
     name: str = assigned()
     description: str | None = assigned(default=None)
-    rules: Mapping[str, Any] | None = assigned(default=None)
+    rules: Mapping[str, Any] | None = stored(
+        Data.FREE_TEXT, Origin.ASSIGNED, erase=OnErase.KEEP, default=None
+    )
     auto_update: bool = assigned(default=True)
     created_at: datetime = assigned()
 

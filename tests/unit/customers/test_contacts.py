@@ -84,8 +84,8 @@ class TestEmail:
         "placeholder",
         [
             "no@email.com", "none@none.com", "TEST@test.com", "noemail@anything.ro", "n/a", "N/A",
-            "no-reply@gmail.com", "no.reply@hotel.it", "a@a.com", "nomail@nomail.com", "-", "none", "test@localhost",
-            "asdf@asdf.com", "name@domain.com", "x@host.invalid",
+            "no-reply@gmail.com", "no.reply@hotel.it", "a@a.com", "nomail@nomail.com", "-", "none",
+            "test@localhost", "asdf@asdf.com", "name@domain.com", "x@host.invalid",
         ],
     )  # fmt: skip
     def test_placeholder(self, placeholder: str) -> None:

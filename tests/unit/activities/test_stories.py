@@ -1,0 +1,208 @@
+"""A table of stories and what each is worth."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from crmkit import Kind, Settings
+from crmkit.activities.stories import (
+    NOTHING,
+    advance,
+    effect,
+    fold,
+    is_completed,
+    is_off,
+    kept_share,
+    stories,
+)
+from crmkit.model import Activity, Metrics
+
+KINDS = Settings().kinds_by_name
+AT = datetime(2026, 1, 15, 12, tzinfo=UTC)
+
+
+def fact(
+    kind: str,
+    amount: int | None = None,
+    *,
+    ref: str | None = "r",
+    day: int = 0,
+    status: str | None = None,
+    **payload: Any,
+) -> Activity:
+    identifier = f"{kind}-{day}-{amount}-{payload}"
+    return Activity(
+        tenant="t",
+        id=identifier,
+        customer_id="c",
+        kind=kind,
+        occurred_at=AT + timedelta(days=day),
+        recorded_at=AT,
+        amount_minor=amount,
+        currency=None if amount is None else "EUR",
+        story=ref or identifier,
+        status=status,
+        reference=ref,
+        payload=payload,
+    )
+
+
+CASES: dict[str, tuple[list[Activity], dict[str, int], int]] = {
+    "a booking": ([fact("booking")], {"bookings": 1}, 0),
+    "a booking with its price": (
+        [fact("booking", 100)], {"bookings": 1, "orders": 1}, 100,
+    ),
+    "a booking for nothing": ([fact("booking", 0)], {"bookings": 1, "orders": 1}, 0),
+    "completed by status": (
+        [fact("booking", 100, status="completed")],
+        {"bookings": 1, "orders": 1, "completed_bookings": 1}, 100,
+    ),
+    "completed by a fact": (
+        [fact("booking"), fact("completion", day=1)], {"bookings": 1, "completed_bookings": 1}, 0,
+    ),
+    "completed twice": (
+        [fact("booking"), fact("completion"), fact("completion", day=1)],
+        {"bookings": 1, "completed_bookings": 1}, 0,
+    ),
+    "completed by nobody": ([fact("completion")], {}, 0),
+    "cancelled": ([fact("booking", 100), fact("cancellation")], {"cancellations": 1}, 0),
+    "cancelled twice": (
+        [fact("booking", 100), fact("cancellation"), fact("cancellation", day=1)],
+        {"cancellations": 1}, 0,
+    ),
+    "cancelled by status": ([fact("booking", 100, status="cancelled")], {"cancellations": 1}, 0),
+    "cancelled by both": (
+        [fact("booking", 100, status="cancelled"), fact("cancellation")], {"cancellations": 1}, 0,
+    ),
+    "completed, then cancelled": (
+        [fact("booking", 100, status="completed"), fact("cancellation", day=1)],
+        {"cancellations": 1}, 0,
+    ),
+    "cancelled, then completed": (
+        [fact("cancellation"), fact("booking", 100, status="completed", day=1)],
+        {"cancellations": 1}, 0,
+    ),
+    "nobody came": ([fact("booking", 100), fact("no_show")], {"no_shows": 1}, 0),
+    "nobody came, by status": ([fact("booking", 100, status="no_show")], {"no_shows": 1}, 0),
+    "a cancellation alone": ([fact("cancellation", ref=None)], {"cancellations": 1}, 0),
+    "restated with another price": (
+        [fact("booking", 100), fact("booking", 80, day=1)], {"bookings": 1, "orders": 1}, 80,
+    ),
+    "restated without a price": (
+        [fact("booking", 100), fact("booking", day=1)], {"bookings": 1}, 0,
+    ),
+    "restated at the same instant": (
+        [fact("booking", 80), fact("booking", 100), fact("booking")],
+        {"bookings": 1, "orders": 1}, 100,
+    ),
+    "a part refunded": (
+        [fact("purchase", 100), fact("refund", 30)], {"orders": 1, "refunds": 1}, 70,
+    ),
+    "refunded in parts": (
+        [fact("purchase", 100), fact("refund", 30), fact("refund", 30, day=1)],
+        {"orders": 1, "refunds": 2}, 40,
+    ),
+    "refunded in full": (
+        [fact("purchase", 100), fact("refund")], {"orders": 1, "refunds": 1}, 0,
+    ),
+    "refunded too much": (
+        [fact("purchase", 100), fact("refund", 130)], {"orders": 1, "refunds": 1}, 0,
+    ),
+    "refunded and cancelled": (
+        [fact("booking", 100), fact("refund", 100), fact("cancellation")],
+        {"refunds": 1, "cancellations": 1}, 0,
+    ),
+    "a refund of what is not known": ([fact("refund", 30)], {"refunds": 1}, 0),
+    "a refund of times before crmkit": ([fact("refund", 30, ref=None)], {"refunds": 1}, -30),
+    "a refund of nothing": ([fact("refund", ref=None)], {"refunds": 1}, 0),
+    "a bar tab on a booking": (
+        [fact("booking", 100), fact("consumption", 20), fact("consumption", 5)],
+        {"bookings": 1, "orders": 1}, 125,
+    ),
+    "a free ticket": ([fact("ticket")], {"orders": 1}, 0),
+    "a ticket and who came": (
+        [fact("ticket", 20), fact("attendance"), fact("check_in")],
+        {"orders": 1, "visits": 2, "events_attended": 1}, 20,
+    ),
+    "a visit": ([fact("visit", ref=None)], {"visits": 1}, 0),
+    "a visit's amount is no spend": ([fact("visit", 50, ref=None)], {"visits": 1}, 0),
+    "a review": ([fact("review", ref=None)], {"reviews": 1}, 0),
+    "a referral": ([fact("referral", ref=None)], {"referrals": 1}, 0),
+    "an interaction": ([fact("interaction", ref=None)], {}, 0),
+    "nothing": ([], {}, 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_a_story_is_worth(case: str) -> None:
+    """Whichever fact is told first."""
+    story, counts, spend = CASES[case]
+    for told in (story, story[::-1]):
+        found = effect(told, KINDS)
+        assert {k: n for k, n in found.counts.items() if n and k != "activities"} == counts
+        assert found.spend_minor == spend
+        assert found.counts.get("activities", 0) == len(story)
+
+
+def test_dates_of_a_story() -> None:
+    """A restated booking keeps the date on which it was first said; a cancelled one has none."""
+    story = [fact("booking", 100, day=2), fact("booking", 80, day=5), fact("refund", 10, day=9)]
+    spans = effect(story, KINDS).spans
+    two, nine = AT + timedelta(days=2), AT + timedelta(days=9)
+    assert spans == {"activity": (two, nine), "booking": (two, two), "order": (two, two)}
+    assert set(effect([*story, fact("no_show")], KINDS).spans) == {"activity"}
+
+
+def test_off_wins_over_completed() -> None:
+    story = [fact("completion"), fact("no_show")]
+    assert is_off(story, KINDS)
+    assert not is_completed(story, KINDS)
+
+
+@pytest.mark.parametrize(
+    ("story", "share"),
+    [
+        ([fact("booking")], Fraction(1)),
+        ([fact("booking", 0)], Fraction(1)),
+        ([fact("booking", 300)], Fraction(1)),
+        ([fact("booking", 300), fact("refund", 100)], Fraction(2, 3)),
+        ([fact("booking", 300), fact("refund")], Fraction(0)),
+        ([fact("booking", 300), fact("refund", 900)], Fraction(0)),
+        ([fact("refund", 900)], Fraction(1)),
+    ],
+)
+def test_the_share_that_was_kept(story: list[Activity], share: Fraction) -> None:
+    assert kept_share(story, KINDS) == share
+
+
+def test_advancing_looks_back_only_where_a_date_may_be_lost() -> None:
+    first = fact("booking", ref="a", day=1)
+    metrics = fold("t", "c", [first, fact("booking", ref="b", day=3)], KINDS)
+    before = effect([first], KINDS)
+    assert advance(metrics, before, effect([first, fact("cancellation", ref="a")], KINDS)) is None
+    inner = fact("booking", ref="c", day=2)
+    known = fold("t", "c", [first, inner, fact("booking", ref="b", day=3)], KINDS)
+    off = effect([inner, fact("cancellation", ref="c", day=2)], KINDS)
+    advanced = advance(known, effect([inner], KINDS), off)
+    assert advanced is not None
+    assert (advanced.bookings, advanced.cancellations) == (2, 1)
+    assert advance(metrics, NOTHING, NOTHING) is metrics
+
+
+def test_a_fact_without_a_reference_is_a_story_of_its_own() -> None:
+    alone = [fact("visit", ref=None, day=n) for n in range(2)]
+    told = stories([*alone, fact("booking"), fact("completion")])
+    assert sorted(map(len, told)) == [1, 1, 2]
+    assert fold("t", "c", [], KINDS) == Metrics(tenant="t", customer_id="c")
+
+
+def test_a_hosts_own_kind() -> None:
+    """What it does to the metrics is what its declaration says."""
+    rental = Kind(name="rental", counts=("orders",), dates=("order",), spends=True)
+    kinds = Settings(kinds=(rental,), earn_rules=()).kinds_by_name
+    found = effect([fact("rental", 10), fact("rental", 5)], kinds)
+    assert (found.counts["orders"], found.spend_minor) == (2, 15)

@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from crmkit import EarnRule, Settings
+from crmkit.loyalty.earning import earned
+from crmkit.loyalty.service import standing
+from crmkit.model import Activity, PointsAccount
+
+SETTINGS = Settings()
+AT = datetime(2026, 1, 15, tzinfo=UTC)
+
+
+def fact(
+    kind: str, amount: int | None = None, status: str | None = None, **payload: Any
+) -> Activity:
+    return Activity(
+        tenant="t",
+        id=f"{kind}{amount}{payload}",
+        customer_id="c",
+        kind=kind,
+        occurred_at=AT,
+        recorded_at=AT,
+        amount_minor=amount,
+        currency="EUR",
+        story="r",
+        status=status,
+        reference="r",
+        payload=payload,
+    )
+
+
+DONE = fact("completion")
+
+
+@pytest.mark.parametrize(
+    ("story", "points"),
+    [
+        ([], 0),
+        ([fact("booking")], 0),  # not yet
+        ([fact("booking"), DONE], 100),
+        ([fact("booking", status="completed")], 100),
+        ([fact("booking", type="party"), DONE], 200),  # the better rule, not both
+        ([fact("booking", type="cafe"), DONE], 100),
+        ([fact("booking", type="Party"), DONE], 100),  # as it is written
+        ([fact("booking"), fact("booking", status="completed"), DONE], 100),  # once
+        ([fact("booking"), DONE, fact("review")], 125),
+        ([fact("review"), fact("review", n=2)], 25),
+        ([fact("referral")], 50),
+        ([fact("booking"), DONE, fact("cancellation")], 0),
+        ([fact("booking"), DONE, fact("no_show")], 0),
+        ([fact("review"), fact("cancellation")], 0),
+        ([fact("booking", 300), DONE, fact("refund", 100)], 66),
+        ([fact("booking", 300), DONE, fact("refund", 299)], 0),
+        ([fact("booking", 300), DONE, fact("refund")], 0),
+        ([fact("visit"), fact("purchase", 100)], 0),
+    ],
+)
+def test_what_a_story_earns(story: list[Activity], points: int) -> None:
+    for told in (story, story[::-1]):
+        assert earned(told, SETTINGS.earn_rules, SETTINGS.kinds_by_name) == points
+
+
+def test_a_hosts_own_rule() -> None:
+    rules = (
+        EarnRule(name="any", kind="visit", points=5),
+        EarnRule(name="night", kind="visit", points=20, where={"gate": "north", "vip": True}),
+    )
+    kinds = SETTINGS.kinds_by_name
+    assert earned([fact("visit", gate="north", vip=True)], rules, kinds) == 20
+    assert earned([fact("visit", gate="north")], rules, kinds) == 5
+    assert earned([fact("visit")], (), kinds) == 0
+
+
+@pytest.mark.parametrize(
+    ("qualifying", "tier", "following", "missing"),
+    [
+        (-100, "BRONZE", "SILVER", 1_100),
+        (0, "BRONZE", "SILVER", 1_000),
+        (999, "BRONZE", "SILVER", 1),
+        (1_000, "SILVER", "GOLD", 2_000),
+        (2_999, "SILVER", "GOLD", 1),
+        (3_000, "GOLD", "PLATINUM", 3_000),
+        (5_999, "GOLD", "PLATINUM", 1),
+        (6_000, "PLATINUM", None, None),
+        (10**12, "PLATINUM", None, None),
+    ],
+)
+def test_tiers(qualifying: int, tier: str, following: str | None, missing: int | None) -> None:
+    """L-02, L-03: the edges exactly; never from the balance."""
+    account = PointsAccount(tenant="t", customer_id="c", balance=7, qualifying=qualifying)
+    found = standing("c", account, SETTINGS)
+    assert (found.balance, found.tier) == (7, tier)
+    assert (found.next_tier, found.to_next_tier) == (following, missing)
+
+
+def test_nobody_begins_above_the_first_tier() -> None:
+    found = standing("c", None, SETTINGS)
+    assert (found.balance, found.qualifying, found.tier) == (0, 0, "BRONZE")

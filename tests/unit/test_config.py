@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from crmkit import CRMError, InvalidInput, Kind, Settings, Tier
+from crmkit.config import COUNTERS, DATES, DEFAULT_KINDS
+from crmkit.model import Metrics
+
+
+@pytest.mark.parametrize(
+    ("setting", "field"),
+    [
+        ({"currency": "eur"}, "currency"),
+        ({"currency": "EURO"}, "currency"),
+        ({"currency": "\u0395UR"}, "currency"),  # a Greek letter
+        ({"timezone": "Mars/Olympus"}, "timezone"),
+        ({"timezone": "../../etc/passwd"}, "timezone"),
+        ({"timezone": ""}, "timezone"),
+        ({"region": "ro"}, "region"),
+        ({"region": "ROU"}, "region"),
+        ({"tiers": ()}, "tiers"),
+        ({"tiers": [Tier("A", 1)]}, "tiers"),
+        ({"tiers": [Tier("A", 0), Tier("B", 0)]}, "tiers"),
+        ({"tiers": [Tier("A", 0), Tier("B", 20), Tier("C", 10)]}, "tiers"),
+        ({"tiers": [Tier("A", 0), Tier("A", 10)]}, "tiers"),
+        ({"kinds": [Kind(name="a"), Kind(name="a")]}, "kinds"),
+        ({"kinds": [Kind(name="a", counts=("boookings",))]}, "kinds"),
+        ({"kinds": [Kind(name="a", dates=("birthday",))]}, "kinds"),
+    ],
+)
+def test_settings_that_cannot_be(setting: dict[str, Any], field: str) -> None:
+    """Said when the settings are made, not when the first guest comes."""
+    with pytest.raises(InvalidInput) as caught:
+        Settings(**setting)
+    assert caught.value.field == field
+    assert isinstance(caught.value, CRMError)
+
+
+def test_settings_are_frozen_and_lists_become_tuples() -> None:
+    made = Settings(tiers=[Tier("A", 0), Tier("B", 10)])
+    assert made.tiers == (Tier("A", 0), Tier("B", 10))
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        made.currency = "USD"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("points", "tier"), [(-1, "A"), (0, "A"), (9, "A"), (10, "B"), (10**18, "B")]
+)
+def test_the_tier_of_points(points: int, tier: str) -> None:
+    assert Settings(tiers=(Tier("A", 0), Tier("B", 10))).tier(points) == tier
+
+
+def test_every_counter_and_date_of_a_kind_is_a_metric() -> None:
+    known = {a.name for a in attrs.fields(Metrics)}  # type: ignore[arg-type]
+    assert known >= COUNTERS
+    assert {f"{end}_{family}_at" for end in ("first", "last") for family in DATES} <= known
+
+
+def test_the_kinds_that_come_with_crmkit() -> None:
+    made = Settings().kinds_by_name
+    assert list(made) == [k.name for k in DEFAULT_KINDS]
+    assert {"purchase", "booking", "visit", "cancellation", "no_show", "refund"} <= set(made)
+    assert Settings().zone.key == "UTC"
