@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from fractions import Fraction
 from typing import Any
 
 import attrs
@@ -36,7 +35,6 @@ class Effect:
 
 
 NOTHING = Effect()
-_ALL = Fraction(1)
 
 
 def is_off(story: Sequence[Activity], kinds: Kinds) -> bool:
@@ -58,17 +56,18 @@ def effect(story: Sequence[Activity], kinds: Kinds) -> Effect:
     if not story:
         return NOTHING
     off, completed = is_off(story, kinds), is_completed(story, kinds)
-    counts: Counter[str] = Counter(activities=len(story))
-    spans: dict[str, Span] = {}
-    for fact in story:
-        _extend(spans, "activity", fact.occurred_at)
+    counts: Counter[str] = Counter(_called_off(story, kinds) if off else ())
+    counts["activities"] = len(story)
+    times = [fact.occurred_at for fact in story]
+    spans: dict[str, Span] = {"activity": (min(times), max(times))}
     said = _said_last(story, kinds)
     for fact in said:
         kind = kinds[fact.kind]
         if kind.role in ("completes", "cancels") or (off and kind.role == "happens"):
             continue
-        counts.update(kind.counts)
         families = kind.dates
+        for name in kind.counts:
+            counts[name] += 1
         if kind.paid_is_order and fact.amount_minor is not None:
             counts["orders"] += 1
             families = (*families, "order")
@@ -76,8 +75,7 @@ def effect(story: Sequence[Activity], kinds: Kinds) -> Effect:
             counts["completed_bookings"] += 1
         for family in families:
             _extend(spans, family, _first_said(fact, story, kinds))
-    _count_off(story, kinds, counts)
-    return Effect(dict(counts), 0 if off else _spend(said, kinds), spans)
+    return Effect(counts, 0 if off else _spend(said, kinds), spans)
 
 
 def _said_last(story: Sequence[Activity], kinds: Kinds) -> Sequence[Activity]:
@@ -107,36 +105,30 @@ def _first_said(fact: Activity, story: Sequence[Activity], kinds: Kinds) -> date
     return min(f.occurred_at for f in story if f.kind == fact.kind)
 
 
-def _count_off(story: Sequence[Activity], kinds: Kinds, counts: Counter[str]) -> None:
-    """A story is called off once, however often that was said."""
-    said: set[str] = set()
-    for fact in story:
-        if kinds[fact.kind].role == "cancels":
-            said.update(kinds[fact.kind].counts)
-        if fact.status == "cancelled":
-            said.add("cancellations")
-        if fact.status == "no_show":
-            said.add("no_shows")
-    counts.update(said)
+def _called_off(story: Sequence[Activity], kinds: Kinds) -> set[str]:
+    """The counters of a story that is off: it was called off once, however often that was said."""
+    said = {name for f in story if kinds[f.kind].role == "cancels" for name in kinds[f.kind].counts}
+    said |= {"cancellations" for f in story if f.status == "cancelled"}
+    return said | {"no_shows" for f in story if f.status == "no_show"}
 
 
 def _spend(said: Sequence[Activity], kinds: Kinds) -> int:
     """What was paid less what was given back."""
-    paid, kept = _settled(said, kinds)
+    paid, left = _settled(said, kinds)
     if paid is None:
         # Nothing known that could be given back; without a reference the refund speaks
         # of money taken before crmkit was there.
         refunds = [f for f in said if kinds[f.kind].role == "refunds" and f.story == f.id]
         return -sum(f.amount_minor or 0 for f in refunds)
-    return kept
+    return left
 
 
-def kept_share(story: Sequence[Activity], kinds: Kinds) -> Fraction:
-    """The share of what was paid that was not given back; all of it where nothing was paid."""
+def kept(story: Sequence[Activity], kinds: Kinds) -> tuple[int, int]:
+    """How much was kept of how much that was paid; 1 of 1 where nothing was given back."""
     if not any(kinds[f.kind].role == "refunds" for f in story):
-        return _ALL
-    paid, kept = _settled(_said_last(story, kinds), kinds)
-    return Fraction(kept, paid) if paid else _ALL
+        return 1, 1
+    paid, left = _settled(_said_last(story, kinds), kinds)
+    return (left, paid) if paid else (1, 1)
 
 
 def _settled(said: Sequence[Activity], kinds: Kinds) -> tuple[int | None, int]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import floor
 
-from crmkit.activities.stories import Kinds, is_completed, is_off, kept_share
+from crmkit.activities.stories import Kinds, is_completed, is_off, kept
 from crmkit.config import EarnRule
 from crmkit.model import Activity
 
@@ -23,8 +22,8 @@ def earned(story: Sequence[Activity], rules: Sequence[EarnRule], kinds: Kinds) -
         for rule in rules:
             if _fits(rule, fact, completed=completed):
                 best[fact.kind] = max(best.get(fact.kind, 0), rule.points)
-    points = sum(best.values())
-    return floor(points * kept_share(story, kinds)) if points else 0
+    left, paid = kept(story, kinds)
+    return sum(best.values()) * left // paid
 
 
 def _fits(rule: EarnRule, fact: Activity, *, completed: bool) -> bool:

@@ -12,6 +12,7 @@ import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
+from operator import attrgetter
 from typing import Any, TypeVar, dataclass_transform
 
 import attrs
@@ -115,11 +116,10 @@ class Entry:
     reason: str
     indexes: tuple[Index, ...]
     columns: tuple[Column, ...]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """The stored fields' names, in order."""
-        return tuple(c.name for c in self.columns)
+    names: tuple[str, ...]
+    """The stored fields' names, in order."""
+    values: Callable[[Any], tuple[Any, ...]] = attrs.field(repr=False)
+    """A record's values, in the same order."""
 
     def column(self, name: str) -> Column:
         """The column of that name; raises `KeyError`."""
@@ -158,11 +158,12 @@ def stored(
     merge: OnMerge = OnMerge.KEEP,
     default: Any = attrs.NOTHING,
     factory: Callable[[], Any] | None = None,
+    shown: bool = True,
 ) -> Any:
-    """A classified field. Personal values never show in `repr`."""
+    """A classified field. Personal values, and those not `shown`, are left out of `repr`."""
     return attrs.field(
         default=default if factory is None else attrs.Factory(factory),
-        repr=not data.personal,
+        repr=shown and not data.personal,
         metadata={_METADATA: (data, origin, erase, merge)},
     )
 
@@ -209,7 +210,9 @@ def record(
             erase,
             reason,
             indexes,
-            columns_of(made),
+            columns := columns_of(made),
+            names := tuple(c.name for c in columns),
+            attrgetter(*names),
         )
         return made
 
@@ -250,8 +253,14 @@ def _base_type(hint: Any) -> tuple[type, bool]:
 
 def evolved(record: T, **changes: Any) -> T:
     """A copy of a record with other values in some fields."""
-    copy: T = attrs.evolve(record, **changes)  # type: ignore[misc]
-    return copy
+    entry = _CATALOGUE.get(type(record))
+    if entry is None:
+        copy: T = attrs.evolve(record, **changes)  # type: ignore[misc]
+        return copy
+    # Several times quicker than attrs.evolve; metrics are evolved with each activity.
+    values = dict(zip(entry.names, entry.values(record), strict=True))
+    values.update(changes)
+    return type(record)(**values)
 
 
 def as_document(value: Any) -> dict[str, Any]:

@@ -22,8 +22,9 @@ class Segment:
     id: str = assigned()
     name: str = assigned()
     description: str | None = assigned(default=None)
+    # The host's own text; but a rule may compare with somebody's e-mail.
     rules: Mapping[str, Any] | None = stored(
-        Data.FREE_TEXT, Origin.ASSIGNED, erase=OnErase.KEEP, default=None
+        Data.TECHNICAL, Origin.ASSIGNED, erase=OnErase.KEEP, default=None, shown=False
     )
     auto_update: bool = assigned(default=True)
     created_at: datetime = assigned()

@@ -69,7 +69,7 @@ class Codec:
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self.names = entry.names
-        self._values = attrgetter(*entry.names)
+        self._values = entry.values
         self._key = attrgetter(*entry.key)
         columns = list(enumerate(entry.columns))
         self._encoders = [(i, e) for i, c in columns if (e := _encoder(c))]

@@ -180,15 +180,17 @@ class SqlUnitOfWork(UnitOfWork):
         self, record: object, by: Mapping[str, int], *, floor: Mapping[str, int] | None = None
     ) -> Any | None:
         """See `UnitOfWork.increase`: a conditional UPDATE, never read-then-write."""
-        coder, _ = self._row(record)
+        coder, row = self._row(record)
         kind, fields = type(record), tuple(sorted(by))
-        first = evolved(record, **{f: getattr(record, f) + n for f, n in by.items()})
         values: dict[str, Any] = {f"by_{f}": n for f, n in by.items()}
         if not floor:
             statement = statements.increase(self._dialect, kind, fields)
-            values |= zip(coder.names, coder.encode(first), strict=True)
+            values |= zip(coder.names, row, strict=True)
+            for field, n in by.items():
+                values[field] += n
             self._write(statement.sql, statement.values(values))
             return coder.decode(self._cursor.fetchone())
+        first = evolved(record, **{f: getattr(record, f) + n for f, n in by.items()})
         allowed = all(getattr(first, f) >= low for f, low in floor.items())
         if allowed and self.add_if_absent(first):
             return first
