@@ -10,7 +10,7 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from crmkit.activities import payload as payloads
-from crmkit.activities.stories import NOTHING, advance, effect, fold, kept, stories
+from crmkit.activities.stories import NOTHING, advance, effect, fold, kept_of_paid, stories
 from crmkit.loyalty.earning import earned
 from crmkit.model import Activity, Metrics
 from crmkit.model.catalogue import evolved
@@ -117,7 +117,7 @@ def test_a_step_that_never_looks_back_fails_the_same_property() -> None:
 @many
 def test_a_refund_never_gives_back_more_than_was_taken(facts: list[Activity]) -> None:
     for story in stories(facts):
-        left, paid = kept(story, KINDS)
+        left, paid = kept_of_paid(story, KINDS)
         assert 0 <= left <= paid
         if any(KINDS[f.kind].spends for f in story):
             assert effect(story, KINDS).spend_minor >= 0

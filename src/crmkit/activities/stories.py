@@ -123,7 +123,7 @@ def _spend(said: Sequence[Activity], kinds: Kinds) -> int:
     return left
 
 
-def kept(story: Sequence[Activity], kinds: Kinds) -> tuple[int, int]:
+def kept_of_paid(story: Sequence[Activity], kinds: Kinds) -> tuple[int, int]:
     """How much was kept of how much that was paid; 1 of 1 where nothing was given back."""
     if not any(kinds[f.kind].role == "refunds" for f in story):
         return 1, 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crmkit.activities.stories import Kinds, is_completed, is_off, kept
+from crmkit.activities.stories import Kinds, is_completed, is_off, kept_of_paid
 from crmkit.config import EarnRule
 from crmkit.model import Activity
 
@@ -22,7 +22,7 @@ def earned(story: Sequence[Activity], rules: Sequence[EarnRule], kinds: Kinds) -
         for rule in rules:
             if _fits(rule, fact, completed=completed):
                 best[fact.kind] = max(best.get(fact.kind, 0), rule.points)
-    left, paid = kept(story, kinds)
+    left, paid = kept_of_paid(story, kinds)
     return sum(best.values()) * left // paid
 
 

@@ -15,7 +15,7 @@ from crmkit.activities.stories import (
     fold,
     is_completed,
     is_off,
-    kept,
+    kept_of_paid,
     stories,
 )
 from crmkit.model import Activity, Metrics
@@ -175,7 +175,7 @@ def test_off_wins_over_completed() -> None:
     ],
 )
 def test_the_share_that_was_kept(story: list[Activity], share: tuple[int, int]) -> None:
-    assert kept(story, KINDS) == share
+    assert kept_of_paid(story, KINDS) == share
 
 
 def test_advancing_looks_back_only_where_a_date_may_be_lost() -> None:
