@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any, Final, Protocol, TypeAlias
@@ -74,7 +75,7 @@ class Values(Protocol):
         ...
 
 
-class _Common:
+class _Common(abc.ABC):
     _position: Callable[..., Expression]
 
     def literal(self, value: Any) -> Expression:
@@ -84,8 +85,8 @@ class _Common:
             return sa.literal(value, sa.Boolean())
         return sa.literal(value, sa.BigInteger()) if isinstance(value, int) else self.real(value)
 
-    def real(self, value: float) -> Expression:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def real(self, value: float) -> Expression: ...
 
     def compared(self, left: Expression, operator: str, right: Expression) -> Condition:
         match operator:

@@ -19,12 +19,26 @@ _JSON = sa.Text().with_variant(JSONB(), "postgresql")
 
 def upgrade() -> None:
     """Create the tables, and the database's own key."""
-    _create()
+    _activities()
+    _consents()
+    _customers()
+    _erasures()
+    _idempotency()
+    _identities()
+    _loyalty_accounts()
+    _loyalty_entries()
+    _metrics()
+    _notes()
+    _profile_changes()
+    _secrets()
+    _segment_customers()
+    _segments()
+    _tags()
     kept = sa.table("crm_secrets", sa.column("name"), sa.column("value"))
     op.bulk_insert(kept, [{"name": "fingerprint", "value": secrets.token_hex(32)}])
 
 
-def _create() -> None:
+def _activities() -> None:
     op.create_table(
         "crm_activities",
         sa.Column("tenant", _TEXT, nullable=False),
@@ -54,6 +68,9 @@ def _create() -> None:
         ["tenant", "kind", "occurred_at", "customer_id", "item", "venue"],
     )
     op.create_index("ix_crm_activities_story_id", "crm_activities", ["tenant", "story", "id"])
+
+
+def _consents() -> None:
     op.create_table(
         "crm_consents",
         sa.Column("tenant", _TEXT, nullable=False),
@@ -72,6 +89,9 @@ def _create() -> None:
         "crm_consents",
         ["tenant", "customer_id", "occurred_at"],
     )
+
+
+def _customers() -> None:
     op.create_table(
         "crm_customers",
         sa.Column("tenant", _TEXT, nullable=False),
@@ -114,6 +134,9 @@ def _create() -> None:
         sa.Column("metadata", _JSON, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
+
+
+def _erasures() -> None:
     op.create_table(
         "crm_erasures",
         sa.Column("tenant", _TEXT, nullable=False),
@@ -122,6 +145,9 @@ def _create() -> None:
         sa.PrimaryKeyConstraint("tenant", "subject"),
         sqlite_with_rowid=False,
     )
+
+
+def _idempotency() -> None:
     op.create_table(
         "crm_idempotency",
         sa.Column("tenant", _TEXT, nullable=False),
@@ -139,6 +165,9 @@ def _create() -> None:
         sqlite_where=sa.text("customer_id IS NOT NULL"),
         postgresql_where=sa.text("customer_id IS NOT NULL"),
     )
+
+
+def _identities() -> None:
     op.create_table(
         "crm_identities",
         sa.Column("tenant", _TEXT, nullable=False),
@@ -149,6 +178,9 @@ def _create() -> None:
         sa.PrimaryKeyConstraint("tenant", "kind", "fingerprint", "slot"),
     )
     op.create_index("ix_crm_identities_customer_id", "crm_identities", ["tenant", "customer_id"])
+
+
+def _loyalty_accounts() -> None:
     op.create_table(
         "crm_loyalty_accounts",
         sa.Column("tenant", _TEXT, nullable=False),
@@ -158,6 +190,9 @@ def _create() -> None:
         sa.PrimaryKeyConstraint("tenant", "customer_id"),
         sqlite_with_rowid=False,
     )
+
+
+def _loyalty_entries() -> None:
     op.create_table(
         "crm_loyalty_entries",
         sa.Column("tenant", _TEXT, nullable=False),
@@ -177,6 +212,9 @@ def _create() -> None:
         "crm_loyalty_entries",
         ["tenant", "customer_id", "occurred_at"],
     )
+
+
+def _metrics() -> None:
     op.create_table(
         "crm_metrics",
         sa.Column("tenant", _TEXT, nullable=False),
@@ -204,6 +242,9 @@ def _create() -> None:
         sa.PrimaryKeyConstraint("tenant", "customer_id"),
         sqlite_with_rowid=False,
     )
+
+
+def _notes() -> None:
     op.create_table(
         "crm_notes",
         sa.Column("tenant", _TEXT, nullable=False),
@@ -221,6 +262,9 @@ def _create() -> None:
         "crm_notes",
         ["tenant", "customer_id", "occurred_at"],
     )
+
+
+def _profile_changes() -> None:
     op.create_table(
         "crm_profile_changes",
         sa.Column("tenant", _TEXT, nullable=False),
@@ -236,12 +280,18 @@ def _create() -> None:
         "crm_profile_changes",
         ["tenant", "customer_id", "occurred_at"],
     )
+
+
+def _secrets() -> None:
     op.create_table(
         "crm_secrets",
         sa.Column("name", _TEXT, nullable=False),
         sa.Column("value", _TEXT, nullable=False),
         sa.PrimaryKeyConstraint("name"),
     )
+
+
+def _segment_customers() -> None:
     op.create_table(
         "crm_segment_customers",
         sa.Column("tenant", _TEXT, nullable=False),
@@ -253,6 +303,9 @@ def _create() -> None:
     op.create_index(
         "ix_crm_segment_customers_customer_id", "crm_segment_customers", ["tenant", "customer_id"]
     )
+
+
+def _segments() -> None:
     op.create_table(
         "crm_segments",
         sa.Column("tenant", _TEXT, nullable=False),
@@ -265,6 +318,9 @@ def _create() -> None:
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
     op.create_index("ix_crm_segments_name", "crm_segments", ["tenant", "name"], unique=True)
+
+
+def _tags() -> None:
     op.create_table(
         "crm_tags",
         sa.Column("tenant", _TEXT, nullable=False),
