@@ -63,12 +63,14 @@ def connection(request: pytest.FixtureRequest) -> Iterator[sa.Connection]:
 
 
 def consent_facts(subject: Subject) -> Iterator[Consent]:
-    """Facts of which only the last in time, and then by id, says what holds."""
+    """Facts of which the last in time says what holds; at one instant, the withdrawal."""
     tenant, owner = subject.customer.tenant, subject.customer.id
     # A stranger's facts are the later ones: without its tenant, a query would heed them.
     at = INSTANTS[0] if tenant == "t" else INSTANTS[1]
     for n, ((purpose, channel), granted) in enumerate(subject.consents.items()):
-        facts = [("2", at, granted), ("1", at, not granted), ("3", at - _EARLIER, not granted)]
+        # A withdrawal overrules a grant of its instant, whichever was written first.
+        tie = [] if granted else [("1", at, True), ("4", at, True)]
+        facts = [("2", at, granted), *tie, ("3", at - _EARLIER, not granted)]
         for order, moment, says in facts:
             yield Consent(
                 tenant=tenant,

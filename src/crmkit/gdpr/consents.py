@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from crmkit.customers.profile import ConsentState
 from crmkit.errors import InvalidInput
 from crmkit.model import Consent
 from crmkit.model.document import canonical, text
 from crmkit.ports.events import ConsentStated
-from crmkit.ports.idempotency import Call
+from crmkit.ports.idempotency import Call, stated
 from crmkit.ports.runtime import Runtime, checked_id
 from crmkit.ports.storage import UnitOfWork
 
@@ -18,10 +18,22 @@ CHANNELS = ("email", "sms", "push", "whatsapp", "phone")
 
 
 def state(facts: Iterable[Consent]) -> ConsentState:
-    """What stands after these facts: for each purpose and channel, the latest word."""
-    ordered = sorted(facts, key=lambda c: (c.occurred_at, c.id))
+    """What stands after these facts: for each purpose and channel, the latest word.
+
+    Of two words at one instant the withdrawal stands.
+    """
+    ordered = sorted(facts, key=lambda c: (c.occurred_at, not c.granted, c.id))
     granted = {(c.purpose, c.channel): c.granted for c in ordered}
     return ConsentState(granted, ordered[-1].occurred_at if ordered else None)
+
+
+_SKEW = timedelta(minutes=5)
+
+
+def _check_past(at: datetime, now: datetime) -> None:
+    # A word from the future would outlive every withdrawal until then.
+    if at > now + _SKEW:
+        raise InvalidInput("nobody can have agreed or refused in the future", field="consent.at")
 
 
 class Consents:
@@ -80,10 +92,14 @@ class Consents:
         return state(uow.find(Consent, customer_id=customer_id))
 
     def on_stated(self, uow: UnitOfWork, event: ConsentStated) -> None:
-        """Record what was said while a customer was found or created, unless it stands."""
-        now = self.standing(uow, event.customer_id).granted
-        if now.get((event.purpose, event.channel)) == event.granted:
-            return
+        """Record what was said while a customer was found or created, unless it is on record."""
+        _check_past(event.at, self._rt.now())
+        for fact in uow.find(Consent, customer_id=event.customer_id):
+            same = (fact.purpose, fact.channel, fact.granted)
+            if same == (event.purpose, event.channel, event.granted) and (
+                fact.occurred_at == event.at
+            ):
+                return
         uow.add(
             self._fact(
                 event.customer_id,
@@ -114,9 +130,10 @@ class Consents:
             self._rt,
             "consents",
             key,
-            canonical([checked_id(customer_id), meant, channel, granted, source]),
+            canonical([checked_id(customer_id), meant, channel, granted, source, stated(at)]),
         )
         moment = self._rt.at(at)
+        _check_past(moment, self._rt.now())
 
         def work(uow: UnitOfWork) -> Consent:
             customer = self._rt.customer(uow, customer_id, lock=True)

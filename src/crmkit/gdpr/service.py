@@ -47,11 +47,11 @@ class Privacy:
         return self._rt.write(lambda uow: self._erase(uow, checked_id(customer_id)))
 
     def _erase(self, uow: UnitOfWork, customer_id: str) -> ErasureReceipt:
+        earlier = None
         if uow.get(Customer, customer_id, lock=True) is None:
             earlier = self._erasure(uow, customer_id)
             if earlier is None:
                 raise self._rt.missing(uow, customer_id)
-            return ErasureReceipt(customer_id, earlier.erased_at, {}, {})
         uow.get(Metrics, customer_id, lock=True)  # activities under way come first
         deleted: dict[str, int] = {}
         anonymised: dict[str, int] = {}
@@ -61,12 +61,13 @@ class Privacy:
                 anonymised[entry.table] = uow.change(entry.record, blanks(entry), **theirs)
             else:
                 deleted[entry.table] = uow.remove(entry.record, **theirs)
-        now = self._rt.now()
-        subject = self._rt.fingerprint("erased", customer_id)
-        uow.add(Erasure(tenant=self._rt.tenant, subject=subject, erased_at=now))
+        if earlier is None:
+            subject = self._rt.fingerprint("erased", customer_id)
+            earlier = Erasure(tenant=self._rt.tenant, subject=subject, erased_at=self._rt.now())
+            uow.add(earlier)
         return ErasureReceipt(
             customer_id,
-            now,
+            earlier.erased_at,
             {table: n for table, n in deleted.items() if n},
             {table: n for table, n in anonymised.items() if n},
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
+from crmkit.gdpr.consents import state
 from crmkit.model import Consent, Customer, Membership, Metrics, PointsAccount, Tag
 from crmkit.ports.storage import UnitOfWork
 from crmkit.segmentation.evaluate import Subject
@@ -20,9 +21,9 @@ def subjects(uow: UnitOfWork, customers: Sequence[Customer]) -> list[Subject]:
     tags: dict[str, set[str]] = defaultdict(set)
     for tag in uow.find(Tag, customer_id=ids):
         tags[tag.customer_id].add(tag.tag)
-    consents: dict[str, dict[tuple[str, str], bool]] = defaultdict(dict)
-    for said in uow.find(Consent, customer_id=ids, order=("occurred_at", "id")):
-        consents[said.customer_id][said.purpose, said.channel] = said.granted
+    said: dict[str, list[Consent]] = defaultdict(list)
+    for fact in uow.find(Consent, customer_id=ids):
+        said[fact.customer_id].append(fact)
     memberships: dict[str, set[str]] = defaultdict(set)
     for row in uow.find(Membership, customer_id=ids):
         memberships[row.customer_id].add(row.segment_id)
@@ -32,7 +33,7 @@ def subjects(uow: UnitOfWork, customers: Sequence[Customer]) -> list[Subject]:
             metrics=metrics.get(c.id) or Metrics(tenant=c.tenant, customer_id=c.id),
             account=accounts.get(c.id),
             tags=frozenset(tags[c.id]),
-            consents=consents[c.id],
+            consents=state(said[c.id]).granted,
             memberships=frozenset(memberships[c.id]),
         )
         for c in customers

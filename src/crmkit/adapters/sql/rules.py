@@ -233,7 +233,11 @@ class _Writer:
             later.c.customer_id == fact.c.customer_id,
             later.c.purpose == purpose,
             later.c.channel == channel,
-            sa.tuple_(later.c.occurred_at, later.c.id) > sa.tuple_(fact.c.occurred_at, fact.c.id),
+            # Of two words at one instant the withdrawal stands.
+            sa.or_(
+                later.c.occurred_at > fact.c.occurred_at,
+                sa.and_(later.c.occurred_at == fact.c.occurred_at, later.c.granted.is_(sa.false())),
+            ),
         )
         return self.among(
             Consent,
