@@ -28,9 +28,10 @@ class Kind:
     first and last dates (``booking``, ``order``, ``visit``) that it moves. With `spends`
     its amount adds to the spend; with `paid_is_order` it counts as an order where it
     carries an amount. With `once`, saying it again with the same reference (another
-    status, another amount) restates it: it counts once, as last said. `role` is what it
-    does to the other facts with its reference: ``happens`` (nothing), ``completes``,
-    ``cancels`` or ``refunds`` them.
+    status, another amount) restates it: it counts once, as last said. `own_id` names the
+    payload key that is its reference where no ``reference`` is given (``order_id`` for a
+    purchase). `role` is what it does to the other facts with its reference: ``happens``
+    (nothing), ``completes``, ``cancels`` or ``refunds`` them.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Kind:
     paid_is_order: bool = False
     needs_amount: bool = False
     once: bool = False
+    own_id: str | None = None
     role: Literal["happens", "completes", "cancels", "refunds"] = "happens"
 
 
@@ -51,6 +53,7 @@ DEFAULT_KINDS = (
         spends=True,
         needs_amount=True,
         once=True,
+        own_id="order_id",
     ),
     Kind(
         name="order",
@@ -59,8 +62,16 @@ DEFAULT_KINDS = (
         spends=True,
         needs_amount=True,
         once=True,
+        own_id="order_id",
     ),
-    Kind(name="ticket", counts=("orders",), dates=("order",), spends=True, once=True),
+    Kind(
+        name="ticket",
+        counts=("orders",),
+        dates=("order",),
+        spends=True,
+        once=True,
+        own_id="ticket_id",
+    ),
     Kind(
         name="booking",
         counts=("bookings",),
@@ -68,6 +79,7 @@ DEFAULT_KINDS = (
         spends=True,
         paid_is_order=True,
         once=True,
+        own_id="booking_id",
     ),
     Kind(name="completion", role="completes"),
     Kind(name="cancellation", counts=("cancellations",), role="cancels"),

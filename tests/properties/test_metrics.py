@@ -17,6 +17,7 @@ from crmkit import CRMService
 from crmkit.activities.stories import fold
 from crmkit.model import Activity, Metrics, PointsEntry
 from crmkit.model.catalogue import evolved
+from crmkit.model.document import canonical
 from crmkit.ports.storage import Storage
 from crmkit.testing.strategies import INSTANTS, SETTINGS, histories
 from tests.populate import values
@@ -51,9 +52,19 @@ def _cents(value: object) -> int | None:
     return None if value is None else int(Decimal(str(value)) * 100)
 
 
-def reference(call: Call) -> str | None:
-    names = ("reference", "booking_id", "order_id", "ticket_id")
-    return next((call["payload"][n] for n in names if n in call["payload"]), None)
+_OWN_IDS = {
+    "booking": "booking_id",
+    "purchase": "order_id",
+    "order": "order_id",
+    "ticket": "ticket_id",
+}
+
+
+def reference(call: Call) -> tuple[str, str] | None:
+    """The id that names the story: a stated reference, the kind's own id, the most particular."""
+    own = _OWN_IDS.get(call["kind"], "reference")
+    names = ("reference", own, "ticket_id", "order_id", "booking_id")
+    return next(((n, call["payload"][n]) for n in names if n in call["payload"]), None)
 
 
 def model(calls: Sequence[Call]) -> Counter[str]:
@@ -69,7 +80,8 @@ def model(calls: Sequence[Call]) -> Counter[str]:
 
 def _story(story: Sequence[Call]) -> Counter[str]:
     of = Counter(call["kind"] for call in story)
-    statuses = {call["payload"].get("status", "").lower() for call in story}
+    said = _said_last(story)
+    statuses = {call["payload"].get("status", "").lower() for call in said}
     cancelled = of["cancellation"] or statuses & {"cancelled", "canceled"}
     missed = of["no_show"] or "no_show" in statuses
     counts = Counter(
@@ -91,7 +103,7 @@ def _story(story: Sequence[Call]) -> Counter[str]:
     refunds = [_cents(c["payload"].get("amount")) for c in story if c["kind"] == "refund"]
     points = 50 * min(1, of["referral"]) + 25 * min(1, of["review"])
     if of["booking"] and completed:
-        party = any(c["payload"].get("type") == "party" for c in story if c["kind"] == "booking")
+        party = any(c["payload"].get("type") == "party" for c in said if c["kind"] == "booking")
         points += 200 if party else 100
     if paid is None:
         spend = -sum(r or 0 for r in refunds) if not reference(story[0]) else 0
@@ -102,22 +114,25 @@ def _story(story: Sequence[Call]) -> Counter[str]:
     return counts
 
 
+def _said_last(story: Sequence[Call]) -> list[Call]:
+    """What a booking, order, purchase or ticket says again takes the place of what it said."""
+    last = {}
+    for call in sorted(story, key=_order):
+        last[call["kind"] if call["kind"] in _OWN_IDS else id(call)] = call
+    return list(last.values())
+
+
+def _order(call: Call) -> tuple[Any, ...]:
+    amount = _cents(call["payload"].get("amount"))
+    return call["at"], -1 if amount is None else amount, canonical(call["payload"])
+
+
 def _paid(story: Sequence[Call]) -> tuple[int | None, bool]:
     """What was paid in all, None if nobody says; and whether the booking has its price."""
-    amounts = [_cents(c["payload"].get("amount")) for c in story if c["kind"] == "consumption"]
-    booking = None
-    for kind in ("purchase", "order", "ticket", "booking"):
-        said = [
-            (c["at"], -1 if amount is None else amount)
-            for c in story
-            if c["kind"] == kind
-            for amount in [_cents(c["payload"].get("amount"))]
-        ]
-        if said:
-            last = max(said)[1]
-            amounts.append(max(last, 0))
-            booking = last if kind == "booking" else booking
-    return (sum(a or 0 for a in amounts) if amounts else None), booking not in (None, -1)
+    said = [c for c in _said_last(story) if c["kind"] in (*_OWN_IDS, "consumption")]
+    amounts = [_cents(c["payload"].get("amount")) for c in said]
+    booking = [a for a, c in zip(amounts, said, strict=True) if c["kind"] == "booking"]
+    return (sum(a or 0 for a in amounts) if amounts else None), booking not in ([], [None])
 
 
 @given(calls=histories(), rng=st.randoms(use_true_random=False))
@@ -184,11 +199,11 @@ class Naive:
     def __init__(self) -> None:
         self.spend = 0
         self.orders = 0
-        self.paid: Counter[str] = Counter()
+        self.paid: Counter[tuple[str, str]] = Counter()
 
     def track(self, kind: str, payload: dict[str, Any], **_: object) -> None:
         amount = _cents(payload.get("amount")) or 0
-        about = reference({"payload": payload}) or ""
+        about = reference({"kind": kind, "payload": payload}) or ("", "")
         if SETTINGS.kinds_by_name[kind].spends:
             self.spend += amount
             self.orders += 1

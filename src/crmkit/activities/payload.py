@@ -12,7 +12,7 @@ from crmkit.errors import InvalidInput, unknown
 from crmkit.model.document import document, text
 from crmkit.model.money import to_minor
 
-REFERENCES = ("reference", "booking_id", "order_id", "ticket_id")
+REFERENCES = ("reference", "ticket_id", "order_id", "booking_id")
 ITEMS = ("item", "game", "event")
 STATUSES = {
     **{s: s for s in "requested pending approved confirmed completed cancelled no_show".split()},
@@ -31,6 +31,7 @@ class Payload:
     currency: str | None
     status: str | None
     reference: str | None
+    reference_name: str
     item: str | None
     venue: str | None
     document: Mapping[str, Any]
@@ -44,11 +45,13 @@ def read(kind: Kind, given: Mapping[str, Any] | None, settings: Settings) -> Pay
     amount = _amount(kind, given, settings)
     if "party_size" in checked:
         _check_party(checked["party_size"])
+    name, reference = _reference(kind, checked)
     return Payload(
         amount_minor=amount,
         currency=None if amount is None else settings.currency,
         status=_status(checked.get("status")),
-        reference=_first(checked, REFERENCES),
+        reference=reference,
+        reference_name=name,
         item=_first(checked, ITEMS),
         venue=_first(checked, ("venue",)),
         document=checked,
@@ -86,6 +89,19 @@ def _check_party(value: object) -> None:
         return
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 100_000:
         raise InvalidInput("expected a whole number from 1", field="payload.party_size")
+
+
+def _reference(kind: Kind, checked: Mapping[str, Any]) -> tuple[str, str | None]:
+    """The id that names the story, and which it is: booking 7 is not order 7.
+
+    `reference` if it is given, else the kind's own id, else the most particular one.
+    """
+    own = (kind.own_id,) if kind.own_id else ()
+    for name in (REFERENCES[0], *own, *REFERENCES[1:]):
+        value = _first(checked, (name,))
+        if value is not None:
+            return name, value
+    return "", None
 
 
 def _first(checked: Mapping[str, Any], names: tuple[str, ...]) -> str | None:

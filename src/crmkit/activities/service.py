@@ -60,7 +60,7 @@ class Activities:
             recorded_at=now,
             amount_minor=read.amount_minor,
             currency=read.currency,
-            story=self._story(customer_id, read.reference) or identifier,
+            story=self._story(customer_id, read) or identifier,
             status=read.status,
             reference=read.reference,
             item=read.item,
@@ -75,10 +75,11 @@ class Activities:
             )
         return self._rt.write(lambda uow: self._record(uow, fact, call))
 
-    def _story(self, customer_id: str, reference: str | None) -> str | None:
-        if reference is None:
+    def _story(self, customer_id: str, read: payloads.Payload) -> str | None:
+        if read.reference is None:
             return None
-        return self._rt.fingerprint("story", f"{customer_id}:{reference}")
+        told = f"{customer_id}:{read.reference_name}:{read.reference}"
+        return self._rt.fingerprint("story", told)
 
     def _record(self, uow: UnitOfWork, fact: Activity, call: Call | None) -> Activity:
         customer_id = fact.customer_id or ""
@@ -124,7 +125,7 @@ class Activities:
             if isinstance(kinds, str):
                 raise InvalidInput("expected a list of kinds", field="kinds")
             for kind in kinds:
-                if kind not in self._kinds:
+                if not isinstance(kind, str) or kind not in self._kinds:
                     raise InvalidInput(unknown("activity kind", kind, self._kinds), field="kinds")
             equal["kind"] = tuple(kinds)
         with self._rt.read() as uow:

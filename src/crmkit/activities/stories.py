@@ -38,16 +38,20 @@ NOTHING = Effect()
 
 
 def is_off(story: Sequence[Activity], kinds: Kinds) -> bool:
-    """Whether the story was cancelled or nobody came."""
-    return any(
-        kinds[f.kind].role == "cancels" or f.status in ("cancelled", "no_show") for f in story
+    """Whether the story was cancelled or nobody came.
+
+    A cancellation stands; a status holds until what bears it is said again with another.
+    """
+    return any(kinds[f.kind].role == "cancels" for f in story) or any(
+        f.status in ("cancelled", "no_show") for f in said_last(story, kinds)
     )
 
 
 def is_completed(story: Sequence[Activity], kinds: Kinds) -> bool:
     """Whether what was booked took place."""
     return not is_off(story, kinds) and any(
-        kinds[f.kind].role == "completes" or f.status == "completed" for f in story
+        kinds[f.kind].role == "completes" or f.status == "completed"
+        for f in said_last(story, kinds)
     )
 
 
@@ -60,7 +64,7 @@ def effect(story: Sequence[Activity], kinds: Kinds) -> Effect:
     counts["activities"] = len(story)
     times = [fact.occurred_at for fact in story]
     spans: dict[str, Span] = {"activity": (min(times), max(times))}
-    said = _said_last(story, kinds)
+    said = said_last(story, kinds)
     for fact in said:
         kind = kinds[fact.kind]
         if kind.role in ("completes", "cancels") or (off and kind.role == "happens"):
@@ -78,7 +82,7 @@ def effect(story: Sequence[Activity], kinds: Kinds) -> Effect:
     return Effect(counts, 0 if off else _spend(said, kinds), spans)
 
 
-def _said_last(story: Sequence[Activity], kinds: Kinds) -> Sequence[Activity]:
+def said_last(story: Sequence[Activity], kinds: Kinds) -> Sequence[Activity]:
     """The facts that count: of a kind that is said once, only what was said last."""
     if len(story) == 1:
         return story
@@ -108,8 +112,9 @@ def _first_said(fact: Activity, story: Sequence[Activity], kinds: Kinds) -> date
 def _called_off(story: Sequence[Activity], kinds: Kinds) -> set[str]:
     """The counters of a story that is off: it was called off once, however often that was said."""
     said = {name for f in story if kinds[f.kind].role == "cancels" for name in kinds[f.kind].counts}
-    said |= {"cancellations" for f in story if f.status == "cancelled"}
-    return said | {"no_shows" for f in story if f.status == "no_show"}
+    statuses = {f.status for f in said_last(story, kinds)}
+    said |= {"cancellations"} if "cancelled" in statuses else set()
+    return said | ({"no_shows"} if "no_show" in statuses else set())
 
 
 def _spend(said: Sequence[Activity], kinds: Kinds) -> int:
@@ -127,8 +132,11 @@ def kept_of_paid(story: Sequence[Activity], kinds: Kinds) -> tuple[int, int]:
     """How much was kept of how much that was paid; 1 of 1 where nothing was given back."""
     if not any(kinds[f.kind].role == "refunds" for f in story):
         return 1, 1
-    paid, left = _settled(_said_last(story, kinds), kinds)
-    return (left, paid) if paid else (1, 1)
+    paid, left = _settled(said_last(story, kinds), kinds)
+    if paid:
+        return left, paid
+    whole = any(kinds[f.kind].role == "refunds" and f.amount_minor is None for f in story)
+    return (0, 1) if whole else (1, 1)
 
 
 def _settled(said: Sequence[Activity], kinds: Kinds) -> tuple[int | None, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crmkit.activities.stories import Kinds, is_completed, is_off, kept_of_paid
+from crmkit.activities.stories import Kinds, is_completed, is_off, kept_of_paid, said_last
 from crmkit.config import EarnRule
 from crmkit.model import Activity
 
@@ -18,12 +18,23 @@ def earned(story: Sequence[Activity], rules: Sequence[EarnRule], kinds: Kinds) -
         return 0
     best: dict[str, int] = {}
     completed = is_completed(story, kinds)
-    for fact in story:
+    for fact in said_last(story, kinds):
         for rule in rules:
             if _fits(rule, fact, completed=completed):
                 best[fact.kind] = max(best.get(fact.kind, 0), rule.points)
     left, paid = kept_of_paid(story, kinds)
     return sum(best.values()) * left // paid
+
+
+def regranted(given: int, before: int, after: int) -> int:
+    """The points of a story once it has changed, where the rules changed since they were given.
+
+    What the story is worth today went from `before` to `after`: what it lost is taken back
+    pro rata from what was given, what it gained is added.
+    """
+    if after < before:
+        return given * after // before
+    return given + after - before
 
 
 def _fits(rule: EarnRule, fact: Activity, *, completed: bool) -> bool:

@@ -8,15 +8,16 @@ from datetime import datetime
 
 import attrs
 
+from crmkit.activities.stories import is_off
 from crmkit.config import Kind, Settings
 from crmkit.errors import InsufficientPoints, InvalidInput
-from crmkit.loyalty.earning import earned
+from crmkit.loyalty.earning import earned, regranted
 from crmkit.model import Metrics, Page, PointsAccount, PointsEntry
 from crmkit.model.document import canonical, text
 from crmkit.model.page import checked_limit, paged, position
 from crmkit.model.time import from_micros, to_micros
 from crmkit.ports.events import ActivityRecorded
-from crmkit.ports.idempotency import Call
+from crmkit.ports.idempotency import Call, stated
 from crmkit.ports.runtime import Runtime, checked_id
 from crmkit.ports.storage import UnitOfWork
 
@@ -98,7 +99,9 @@ class Loyalty:
             occurred_at=self._rt.at(at),
             recorded_at=self._rt.now(),
         )
-        call = Call.of(self._rt, "loyalty.update_points", key, canonical([customer_id, delta, why]))
+        call = Call.of(
+            self._rt, "loyalty.update_points", key, canonical([customer_id, delta, why, stated(at)])
+        )
 
         def work(uow: UnitOfWork) -> Account:
             if uow.get(Metrics, customer_id, lock=True) is None:
@@ -142,11 +145,16 @@ class Loyalty:
     def on_activity(self, uow: UnitOfWork, event: ActivityRecorded) -> None:
         """Post the difference between what the story is worth now and what it has earned."""
         fact, rules = event.activity, self._rt.settings.earn_rules
-        worth = earned([*event.story, fact], rules, self._kinds)
+        told = [*event.story, fact]
+        worth = earned(told, rules, self._kinds)
         given = 0
         if event.story:
             entries = uow.find(PointsEntry, customer_id=fact.customer_id, story=fact.story)
             given = sum(e.points for e in entries)
+            before = earned(event.story, rules, self._kinds)
+            if given != before:  # granted under other rules: those points stay granted
+                off = is_off(told, self._kinds)
+                worth = 0 if off else regranted(given, before, worth)
         if worth == given:
             return
         entry = PointsEntry(
