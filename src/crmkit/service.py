@@ -62,6 +62,7 @@ class CRMService:
         tenant: str = "default",
     ) -> None:
         opened = _opened(storage)
+        self._opened = True
         self._runtime = Runtime(
             storage=opened,
             tenant=_tenant(tenant),
@@ -191,11 +192,16 @@ class CRMService:
         return DueRun(self._runtime.at(now), 0)
 
     def close(self) -> None:
-        """Close what this service opened; a host's engine is left alone."""
-        self._runtime.storage.close()
+        """Close what this service opened; a host's engine is left alone.
+
+        What `for_tenant` and `using` gave is closed with the service that gave it.
+        """
+        if self._opened:
+            self._runtime.storage.close()
 
     def _with(self, **changes: Any) -> CRMService:
         other = object.__new__(type(self))
+        other._opened = False
         other._runtime = attrs.evolve(self._runtime, events=other._events(), **changes)
         return other
 

@@ -138,21 +138,6 @@ def claim(
             raise AlreadyTaken("belongs to another customer", field=field)
 
 
-def release(
-    uow: UnitOfWork, runtime: Runtime, customer_id: str, identifiers: Iterable[Identifier]
-) -> None:
-    """Unlink identifiers from a customer."""
-    for identifier in identifiers:
-        gone = identity(runtime, identifier, customer_id)
-        uow.remove(
-            Identity,
-            kind=gone.kind,
-            fingerprint=gone.fingerprint,
-            slot=gone.slot,
-            customer_id=customer_id,
-        )
-
-
 def filled(customer: Customer, given: Mapping[str, Any]) -> dict[str, Any]:
     """What `given` adds where the profile has nothing; what is there stays."""
     added: dict[str, Any] = {}
@@ -170,8 +155,11 @@ def filled(customer: Customer, given: Mapping[str, Any]) -> dict[str, Any]:
             added[field] = value
     # The typed form belongs to the canonical one beside it.
     for pair in ("email", "phone", "instagram"):
-        if getattr(customer, pair) is not None:
-            added.pop(f"{pair}_typed", None)
+        typed = f"{pair}_typed"
+        if pair in added:
+            added[typed] = given[typed]
+        elif getattr(customer, pair) is not None:
+            added.pop(typed, None)
     return added
 
 

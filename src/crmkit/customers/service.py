@@ -6,16 +6,18 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any
 
+import attrs
+
 from crmkit.customers import contacts, normalise, records
 from crmkit.customers.normalise import Given, Identifier
 from crmkit.customers.profile import Profile, ProfileSources
 from crmkit.errors import InvalidInput
-from crmkit.model import Customer, Metrics, Note, Page, Preferences, Tag
+from crmkit.model import Customer, Identity, Metrics, Note, Page, Preferences, Tag
 from crmkit.model.catalogue import evolved
 from crmkit.model.document import canonical, text
 from crmkit.model.page import checked_limit, paged, position
 from crmkit.model.time import from_micros, to_micros
-from crmkit.ports.idempotency import Call
+from crmkit.ports.idempotency import Call, stated
 from crmkit.ports.runtime import Runtime, checked_id
 from crmkit.ports.storage import UnitOfWork
 
@@ -53,20 +55,24 @@ class Customers:
             raise InvalidInput("expected a mapping of field names to values", field="changes")
         if "consent" in changes:
             raise InvalidInput("use crm.gdpr.consents.give and .withdraw", field="consent")
-        data = dict(changes)
-        if "phone" in data and "country" not in data:
+        settings = self._rt.settings
+        if "phone" in changes and "country" not in changes:
             # A number in national form is read as dialled where the customer lives.
-            data["country"] = self.get(customer_id).country
-        given = normalise.given(data, self._rt.settings, clear=True, today=self._today())
-        call = Call.of(self._rt, "customers.update", key, _content(checked_id(customer_id), given))
+            home = self.get(customer_id).country
+            settings = attrs.evolve(settings, region=home or settings.region)
+        given = normalise.given(changes, settings, clear=True, today=self._today())
+        content = canonical([_content(checked_id(customer_id), given), stated(at)])
+        call = Call.of(self._rt, "customers.update", key, content)
 
         def work(uow: UnitOfWork) -> Customer:
+            # The identifiers before the customer: in the order in which find-or-create locks.
+            uow.lock(self._rt.fingerprint(i.kind, i.value) for i in given.identifiers)
             customer = self._rt.customer(uow, customer_id, lock=True)
             if call and call.claim(uow, self._rt, customer_id=customer.id, result_id=customer.id):
                 return customer
             fields = _merged(customer, given, changes)
-            self._relink(uow, customer, given, fields)
             changed = records.change(uow, self._rt, customer, fields, now)
+            self._relink(uow, customer, changed)
             if given.tags:
                 records.tag(uow, self._rt, changed.id, given.tags, now)
             return changed
@@ -146,7 +152,7 @@ class Customers:
             occurred_at=self._rt.at(at),
             recorded_at=self._rt.now(),
         )
-        content = canonical([customer_id, body, kind, made.author])
+        content = canonical([customer_id, body, kind, made.author, stated(at)])
         call = Call.of(self._rt, "customers.add_note", key, content)
 
         def work(uow: UnitOfWork) -> Note:
@@ -176,18 +182,12 @@ class Customers:
             )
         return paged(found, limit, lambda n: (to_micros(n.occurred_at), n.id))
 
-    def _relink(
-        self, uow: UnitOfWork, customer: Customer, given: Given, fields: Mapping[str, Any]
-    ) -> None:
-        """Make the identifiers follow the fields that change."""
-        touched = {i.kind for i in given.identifiers} | {
-            f for f in ("user_id", "email", "phone", "instagram") if f in fields
-        }
-        old = [i for i in _identifiers(customer) if i.kind in touched]
-        kept = [i for i in old if i in given.identifiers]
-        uow.lock(self._rt.fingerprint(i.kind, i.value) for i in given.identifiers if i not in kept)
-        records.release(uow, self._rt, customer.id, [i for i in old if i not in kept])
-        records.claim(uow, self._rt, customer.id, [i for i in given.identifiers if i not in kept])
+    def _relink(self, uow: UnitOfWork, before: Customer, after: Customer) -> None:
+        """Make the identifiers follow the profile: what it no longer says leads to nobody."""
+        old, new = set(_identifiers(before)), set(_identifiers(after))
+        for kind in sorted({i.kind for i in old ^ new}):
+            uow.remove(Identity, kind=kind, customer_id=after.id)
+            records.claim(uow, self._rt, after.id, [i for i in new if i.kind == kind])
 
     def _today(self) -> date:
         return self._rt.now().astimezone(self._rt.settings.zone).date()

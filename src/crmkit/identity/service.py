@@ -16,7 +16,7 @@ from crmkit.model import Customer, Identity
 from crmkit.model.document import canonical
 from crmkit.model.time import iso
 from crmkit.ports.events import ConsentStated, CustomerCreated
-from crmkit.ports.idempotency import Call
+from crmkit.ports.idempotency import Call, stated
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
 
@@ -69,7 +69,7 @@ class Identities:
         if dry_run:
             with self._rt.read() as uow:
                 return self._resolution(self._match(uow, given), given, moment)
-        call = Call.of(self._rt, "identity.resolve", key, _content(given))
+        call = Call.of(self._rt, "identity.resolve", key, _content(given, at))
         return self._rt.write(lambda uow: self._resolve(uow, given, moment, call))
 
     def _given(self, data: Mapping[str, Any], *, check_email: bool = True) -> Given:
@@ -189,10 +189,10 @@ def _complete(match: _Match, given: Given) -> bool:
     )
 
 
-def _content(given: Given) -> str:
+def _content(given: Given, at: datetime | str | None) -> str:
     """What is asked, as canonical text."""
     said = [
         [c.purpose, c.channel, c.granted, c.source, iso(c.at) if c.at else None]
         for c in given.consents
     ]
-    return canonical([records.plain(given.fields), list(given.tags), said])
+    return canonical([records.plain(given.fields), list(given.tags), said, stated(at)])

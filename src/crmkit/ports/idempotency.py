@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 import attrs
 
 from crmkit.errors import Erased, IdempotencyConflict, InvalidInput
 from crmkit.model import IdempotencyKey
+from crmkit.model.time import instant, iso
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
 
 _MAX_KEY = 500
+
+
+def stated(at: datetime | str | None) -> str | None:
+    """The `at` of a call as part of its content: what was left to the clock is not."""
+    return None if at is None else iso(instant(at))
 
 
 @attrs.frozen
