@@ -175,3 +175,29 @@ class TestOneSharedConnection:
             book(connection)
             with pytest.raises(StorageError, match=r"use crm\.using"):
                 crm.find_or_create({"email": "ana@mail.com"})
+
+
+class TestIsolation:
+    """PostgreSQL's levels: who waits for a name must then see what its holder did."""
+
+    @pytest.mark.parametrize("level", ["READ COMMITTED", "SERIALIZABLE"])
+    def test_known_to_be_safe(self, postgres_engine: sa.Engine, level: str) -> None:
+        strict = sa.create_engine(postgres_engine.url, isolation_level=level)
+        crm = CRMService(strict)
+        made = together(8, lambda _: crm.find_or_create({"phone": "+390612345678"}).id)
+        assert len(set(made)) == 1
+        strict.dispose()
+
+    def test_repeatable_read_is_refused(self, postgres_engine: sa.Engine) -> None:
+        """It would see the time before it waited, and make the same customer twice."""
+        careless = sa.create_engine(postgres_engine.url, isolation_level="REPEATABLE READ")
+        crm = CRMService(careless)
+        with pytest.raises(StorageError, match="REPEATABLE READ"):
+            crm.find_or_create({"phone": "+390612345678"})
+        with (
+            careless.connect() as connection,
+            crm.using(connection) as tx,
+            pytest.raises(StorageError, match="REPEATABLE READ"),
+        ):
+            tx.find_or_create({"phone": "+390612345678"})
+        careless.dispose()

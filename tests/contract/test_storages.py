@@ -229,7 +229,7 @@ class IgnoresTheFloor(_PlainStorage):
             by: Mapping[str, int],
             *,
             floor: Mapping[str, int] | None = None,  # noqa: ARG002 - that is the mistake
-        ) -> Any | None:
+        ) -> bool:
             return super().increase(record, by)
 
 
@@ -237,7 +237,7 @@ class StoresBeforeItRefuses(_PlainStorage):
     class Unit(_Plain):
         def increase(
             self, record: object, by: Mapping[str, int], *, floor: Mapping[str, int] | None = None
-        ) -> Any | None:
+        ) -> bool:
             super().add_if_absent(record)
             return super().increase(record, by, floor=floor)
 

@@ -107,11 +107,9 @@ class Loyalty:
             if uow.get(Metrics, customer_id, lock=True) is None:
                 raise self._rt.missing(uow, customer_id)
             seen = call and call.claim(uow, self._rt, customer_id=customer_id, result_id=entry.id)
-            if seen:
-                account = uow.get(PointsAccount, customer_id)
-            else:
-                account = self._post(uow, entry, floor={"balance": 0} if delta < 0 else None)
-            return standing(customer_id, account, self._rt.settings)
+            if not seen:
+                self._post(uow, entry, floor={"balance": 0} if delta < 0 else None)
+            return standing(customer_id, uow.get(PointsAccount, customer_id), self._rt.settings)
 
         return self._rt.write(work)
 
@@ -172,15 +170,13 @@ class Loyalty:
 
     def _post(
         self, uow: UnitOfWork, entry: PointsEntry, *, floor: Mapping[str, int] | None = None
-    ) -> PointsAccount:
+    ) -> None:
         """Store an entry and move the account by it; raises `InsufficientPoints`."""
         account = PointsAccount(tenant=entry.tenant, customer_id=entry.customer_id or "")
         by = {"balance": entry.points, "qualifying": entry.qualifying}
-        moved: PointsAccount | None = uow.increase(account, by, floor=floor)
-        if moved is None:
+        if not uow.increase(account, by, floor=floor):
             raise InsufficientPoints("the balance does not cover these points")
         uow.add(entry)
-        return moved
 
 
 def _check_delta(delta: object) -> None:

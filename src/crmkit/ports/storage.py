@@ -119,20 +119,20 @@ class UnitOfWork(abc.ABC):
 
     def increase(
         self, record: object, by: Mapping[str, int], *, floor: Mapping[str, int] | None = None
-    ) -> Any | None:
-        """Add to integer fields in one step; returns the record as it is then.
+    ) -> bool:
+        """Add to integer fields in one step; returns whether that was done.
 
         Where there is no record with its key yet, `record` is taken as what was there. If a
-        field would fall below its `floor`, nothing changes and None is returned.
+        field would fall below its `floor`, nothing changes and it is False.
         """
         kind = type(record)
         key = [getattr(record, f) for f in _key_after_tenant(kind)]
         now = self.get(kind, *key, lock=True) or record
         changed = evolved(now, **{f: getattr(now, f) + n for f, n in by.items()})
         if any(getattr(changed, f) < low for f, low in (floor or {}).items()):
-            return None
+            return False
         self.put(changed)
-        return changed
+        return True
 
 
 def _key_after_tenant(kind: type) -> tuple[str, ...]:

@@ -89,7 +89,7 @@ def increase(name: str, kind: type, fields: tuple[str, ...]) -> Statement:
     insert, entry, t = _insert(name, kind), entry_of(kind), table(kind)
     added = {f: t.c[f] + sa.bindparam(f"by_{f}") for f in fields}
     upsert = insert.on_conflict_do_update(index_elements=list(entry.key), set_=added)
-    return _compiled(upsert.returning(*t.c), name)
+    return _compiled(upsert, name)
 
 
 @remembered
@@ -99,8 +99,7 @@ def take(name: str, kind: type, fields: tuple[str, ...], floored: tuple[str, ...
     where = [t.c[k] == sa.bindparam(f"k_{k}") for k in entry.key]
     where += [t.c[f] + sa.bindparam(f"by_{f}") >= sa.bindparam(f"low_{f}") for f in floored]
     added = {f: t.c[f] + sa.bindparam(f"by_{f}") for f in fields}
-    update = sa.update(t).where(*where).values(added)
-    return _compiled(update.returning(*t.c), name)
+    return _compiled(sa.update(t).where(*where).values(added), name)
 
 
 @remembered

@@ -17,7 +17,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from crmkit.adapters.sql import schema
-from crmkit.adapters.sql.engine import BUSY_TIMEOUT_MS, begin_lent, open_engine, patiently
+from crmkit.adapters.sql.engine import (
+    BUSY_TIMEOUT_MS,
+    begin_lent,
+    can_pipeline,
+    open_engine,
+    patiently,
+    pipelined,
+)
 from crmkit.adapters.sql.unit import SqlUnitOfWork
 from crmkit.errors import InvalidInput, StorageBusy, StorageError
 from crmkit.ports.storage import Storage, UnitOfWork
@@ -55,7 +62,9 @@ class SqlStorage(Storage):
         self.dialect = engine.dialect.name
         if self.dialect not in ("sqlite", "postgresql"):
             raise InvalidInput("expected an engine for sqlite or postgresql", field="storage")
-        self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
+        driver: Any = engine.dialect.loaded_dbapi
+        self._driver_error: type[Exception] = driver.Error
+        self._pipelines = can_pipeline(driver)
         # Threads of one process queue here, which is fair; SQLite's own waiting is not.
         self._writer = threading.Lock() if self.dialect == "sqlite" else None
         self._idle: deque[tuple[int, Any]] = deque()
@@ -84,7 +93,7 @@ class SqlStorage(Storage):
     def secret(self) -> bytes:
         """See `Storage.secret`."""
         if self._secret is None:
-            with self._transaction(writing=False) as cursor:
+            with self._transaction(writing=False) as (cursor, _):
                 self._learn(cursor)
         if self._secret is None:
             raise StorageError("the database's own key is missing")
@@ -93,17 +102,29 @@ class SqlStorage(Storage):
     @contextmanager
     def read(self, tenant: str) -> Iterator[UnitOfWork]:
         """See `Storage.read`."""
-        with self._transaction(writing=False) as cursor:
+        with self._transaction(writing=False) as (cursor, _):
             self._learn(cursor)
             yield SqlUnitOfWork(cursor, self.dialect, tenant, writable=False)
 
     def write(self, tenant: str, work: Callable[[UnitOfWork], T]) -> T:
         """See `Storage.write`."""
+        if self._writer is None:
+            return self._write(tenant, work)
+        if not self._writer.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
+            raise StorageBusy("other writers kept the database for too long")
+        try:
+            return self._write(tenant, work)
+        finally:
+            self._writer.release()
+
+    def _write(self, tenant: str, work: Callable[[UnitOfWork], T]) -> T:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with self._transaction(writing=True) as cursor:
+                with self._transaction(writing=True) as (cursor, sync):
                     self._learn(cursor)
-                    return work(SqlUnitOfWork(cursor, self.dialect, tenant, writable=True))
+                    return work(
+                        SqlUnitOfWork(cursor, self.dialect, tenant, writable=True, sync=sync)
+                    )
             except StorageError as error:
                 state = _sqlstate(error.__cause__) if error.__cause__ else None
                 if attempt == ATTEMPTS or state not in (*_SERIALIZATION, _UNIQUE):
@@ -130,32 +151,21 @@ class SqlStorage(Storage):
         self._checked, self._secret = False, None
 
     def _create_if_empty(self) -> None:
-        with self._transaction(writing=False) as cursor:
+        with self._transaction(writing=False) as (cursor, _):
             cursor.execute("SELECT count(*) FROM sqlite_master")
             if cursor.fetchone()[0]:
                 return
-        with self._transaction(writing=True) as cursor:
+        with self._transaction(writing=True) as (cursor, _):
             cursor.execute("SELECT count(*) FROM sqlite_master")
             if cursor.fetchone()[0] == 0:  # another process may have been quicker
                 schema.create(cursor, self.dialect)
 
     @contextmanager
-    def _transaction(self, *, writing: bool) -> Iterator[Any]:
-        """A cursor in a transaction of our own, committed at the end or rolled back."""
-        if not writing or self._writer is None:
-            with self._connected(writing=writing) as cursor:
-                yield cursor
-            return
-        if not self._writer.acquire(timeout=BUSY_TIMEOUT_MS / 1000):
-            raise StorageBusy("other writers kept the database for too long")
-        try:
-            with self._connected(writing=writing) as cursor:
-                yield cursor
-        finally:
-            self._writer.release()
+    def _transaction(self, *, writing: bool) -> Iterator[tuple[Any, Callable[[], None] | None]]:
+        """A cursor in a transaction of our own, committed at the end or rolled back.
 
-    @contextmanager
-    def _connected(self, *, writing: bool) -> Iterator[Any]:
+        Beside it what waits for statements that were sent and not answered yet, if any may be.
+        """
         connection = self._checked_out()
         raw: Any = connection.dbapi_connection
         found, wanted = getattr(raw, "autocommit", None), self._mode(writing=writing)
@@ -166,8 +176,13 @@ class SqlStorage(Storage):
             cursor = raw.cursor()
             if self.dialect == "sqlite":
                 self._begin_sqlite(raw, cursor, writing=writing)
-            yield cursor
-            raw.commit()
+            if writing and self._pipelines:
+                with pipelined(raw) as sync:
+                    yield cursor, sync
+                    raw.commit()
+            else:
+                yield cursor, None
+                raw.commit()
             healthy = True
         except self._driver_error as error:
             raise _converted(error) from error

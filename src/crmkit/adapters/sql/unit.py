@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from hashlib import blake2b
 from itertools import groupby
@@ -28,18 +28,36 @@ def _lock_key(tenant: str, name: str) -> int:
 
 
 class SqlUnitOfWork(UnitOfWork):
-    """The generic operations as SQL; `cursor` is the driver's."""
+    """The generic operations as SQL; `cursor` is the driver's.
 
-    def __init__(self, cursor: Any, dialect: str, tenant: str, *, writable: bool) -> None:
+    Where statements are sent without waiting for their answers, `sync` waits for them.
+    """
+
+    def __init__(
+        self,
+        cursor: Any,
+        dialect: str,
+        tenant: str,
+        *,
+        writable: bool,
+        sync: Callable[[], None] | None = None,
+    ) -> None:
         self.tenant = tenant
         self._cursor = cursor
         self._dialect = dialect
         self._writable = writable
+        self._sync = sync
 
     def _write(self, sql: str, values: Sequence[Any]) -> None:
         if not self._writable:
             raise StorageError("this unit of work only reads")
         self._cursor.execute(sql, values)
+
+    def _changed(self) -> int:
+        """How many rows the last statement changed."""
+        if self._sync:
+            self._sync()
+        return int(self._cursor.rowcount)
 
     def _row(self, record: Any) -> tuple[Codec, list[Any]]:
         coder = codec(type(record))
@@ -56,7 +74,7 @@ class SqlUnitOfWork(UnitOfWork):
         """See `UnitOfWork.add_if_absent`."""
         _, row = self._row(record)
         self._write(statements.add_if_absent(self._dialect, type(record)).sql, row)
-        return bool(self._cursor.rowcount == 1)
+        return self._changed() == 1
 
     def add_many(self, records: Iterable[object]) -> None:
         """See `UnitOfWork.add_many`."""
@@ -104,7 +122,7 @@ class SqlUnitOfWork(UnitOfWork):
         shape, values = self._filter(kind, equal)
         statement = statements.remove(self._dialect, kind, shape)
         self._write(statement.sql, statement.values(values))
-        return int(self._cursor.rowcount)
+        return self._changed()
 
     def linked(
         self, kinds: Sequence[str], fingerprints: Sequence[str]
@@ -129,7 +147,7 @@ class SqlUnitOfWork(UnitOfWork):
         statement = statements.change(self._dialect, kind, tuple(values), shape)
         given |= {f"set_{f}": coder.value(f, v) for f, v in values.items()}
         self._write(statement.sql, statement.values(given))
-        return int(self._cursor.rowcount)
+        return self._changed()
 
     def find(
         self,
@@ -171,14 +189,20 @@ class SqlUnitOfWork(UnitOfWork):
         # Sorted, so that two units of work never wait for each other crosswise.
         keys = sorted({_lock_key(self.tenant, name) for name in names})
         self._cursor.execute(
-            "SELECT pg_advisory_xact_lock(k) FROM unnest(%s::bigint[]) WITH ORDINALITY AS t(k, n)"
-            " ORDER BY n",
+            "SELECT pg_advisory_xact_lock(k), current_setting('transaction_isolation')"
+            " FROM unnest(%s::bigint[]) WITH ORDINALITY AS t(k, n) ORDER BY n",
             (keys,),
         )
+        row = self._cursor.fetchone()
+        if row and row[1] == "repeatable read":
+            # It sees the past from before it waited, and nothing warns it at the end.
+            raise StorageError(
+                "the transaction is REPEATABLE READ; crmkit needs READ COMMITTED or SERIALIZABLE"
+            )
 
     def increase(
         self, record: object, by: Mapping[str, int], *, floor: Mapping[str, int] | None = None
-    ) -> Any | None:
+    ) -> bool:
         """See `UnitOfWork.increase`: a conditional UPDATE, never read-then-write."""
         coder, row = self._row(record)
         kind, fields = type(record), tuple(sorted(by))
@@ -189,18 +213,17 @@ class SqlUnitOfWork(UnitOfWork):
             for field, n in by.items():
                 values[field] += n
             self._write(statement.sql, statement.values(values))
-            return coder.decode(self._cursor.fetchone())
+            return True
         first = evolved(record, **{f: getattr(record, f) + n for f, n in by.items()})
         allowed = all(getattr(first, f) >= low for f, low in floor.items())
         if allowed and self.add_if_absent(first):
-            return first
+            return True
         statement = statements.take(self._dialect, kind, fields, tuple(sorted(floor)))
         values = {f"by_{f}": 0 for f in floor} | values
         values |= {f"low_{f}": n for f, n in floor.items()}
         values |= {f"k_{k}": v for k, v in zip(coder.entry.key, coder.key(record), strict=True)}
         self._write(statement.sql, statement.values(values))
-        changed = self._cursor.fetchone()
-        return None if changed is None else coder.decode(changed)
+        return self._changed() == 1
 
     def matching(
         self,

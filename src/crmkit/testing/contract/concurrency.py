@@ -55,7 +55,7 @@ class Concurrency(Contract):
         taken: list[bool] = []
 
         def take(uow: UnitOfWork) -> bool:
-            return uow.increase(self._points(), {"balance": -1}, floor={"balance": 0}) is not None
+            return uow.increase(self._points(), {"balance": -1}, floor={"balance": 0})
 
         def each(_: int) -> None:
             taken.extend([self.write(take) for _ in range(_TIMES)])

@@ -144,8 +144,8 @@ class Sums(Contract):
     def _increase(
         self, record: PointsAccount, floor: dict[str, int] | None = None, **by: int
     ) -> PointsAccount | None:
-        done: PointsAccount | None = self.write(lambda uow: uow.increase(record, by, floor=floor))
-        return done
+        done = self.write(lambda uow: uow.increase(record, by, floor=floor))
+        return self._now() if done else None
 
     def _now(self) -> PointsAccount | None:
         with self.read() as uow:
