@@ -68,7 +68,10 @@ def first_line(documented: object) -> str:
 
 def kinds() -> str:
     """The default kinds of activity."""
-    head = ("kind", "role", "counters", "dates", "adds to the spend", "amount", "once a story")
+    head = (
+        "kind", "role", "counters", "dates",
+        "adds to the spend", "amount", "once a story", "own id",
+    )  # fmt: skip
     rows = (
         (
             code(k.name),
@@ -78,6 +81,7 @@ def kinds() -> str:
             yes(k.spends),
             "required" if k.needs_amount else "",
             yes(k.once),
+            code(k.own_id),
         )
         for k in Settings().kinds
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -208,6 +209,8 @@ def _check_kinds(_: object, __: object, value: tuple[Kind, ...]) -> None:
         for name in kind.dates:
             if name not in DATES:
                 raise InvalidInput(unknown("date", name, DATES), field="kinds")
+        if kind.own_id is not None and (not isinstance(kind.own_id, str) or not kind.own_id):
+            raise InvalidInput("expected the name of a payload key as own_id", field="kinds")
 
 
 def _check_earn_rules(settings: Settings, __: object, value: tuple[EarnRule, ...]) -> None:
@@ -284,6 +287,16 @@ class Settings:
     def kinds_by_name(self) -> Mapping[str, Kind]:
         """The kinds of activity, by their names."""
         return _Kinds({kind.name: kind for kind in self.kinds})
+
+    @cached_property
+    def reference_names(self) -> tuple[str, ...]:
+        """The payload keys that name a story, the first that is given counts.
+
+        Of several ids the most particular one: a ticket's, an order's, a booking's.
+        """
+        own = {kind.own_id for kind in self.kinds if kind.own_id}
+        usual = ("reference", "ticket_id", "order_id", "booking_id")
+        return (*usual, *sorted(own - {*usual}))
 
     def tier(self, qualifying: int) -> str:
         """The tier that so many qualifying points give."""

@@ -189,6 +189,15 @@ CASES: dict[str, tuple[Call, str | None, str]] = {
     "unknown kinds": (
         lambda crm, c: crm.activities.timeline(c, kinds=["visits"]), "kinds", "'visit'",
     ),
+    "kinds that are text": (
+        lambda crm, c: crm.activities.timeline(c, kinds="visit"), "kinds", "list",
+    ),
+    "a number as kind of a timeline": (
+        lambda crm, c: crm.activities.timeline(c, kinds=["visit", 7]), "kinds", "unknown",  # type: ignore[list-item]
+    ),
+    "a list as kind of a timeline": (
+        lambda crm, c: crm.activities.timeline(c, kinds=[["visit"]]), "kinds", "unknown",  # type: ignore[list-item]
+    ),
     # --- pages ---
     "a cursor": (lambda crm, _: crm.customers.list(after="x"), "after", "cursor"),
     "a megabyte of cursor": (lambda crm, _: crm.customers.list(after=MEGABYTE), "after", "cursor"),
@@ -243,6 +252,26 @@ CASES: dict[str, tuple[Call, str | None, str]] = {
     ),
     "no purpose": (
         lambda crm, c: crm.gdpr.consents.give(c, "email", source="x", purpose=""), "purpose", "",
+    ),
+    "a yes from the future": (
+        lambda crm, c: crm.gdpr.consents.give(c, "email", source="x", at="2190-01-01T00:00:00Z"),
+        "consent.at", "future",
+    ),
+    "a no from the future": (
+        lambda crm, c: crm.gdpr.consents.withdraw(c, "email", at="2190-01-01T00:00:00Z"),
+        "consent.at", "future",
+    ),
+    "a person who will have agreed": (
+        lambda crm, _: crm.find_or_create(
+            {"name": "a", "consent": {
+                "marketing_email": True, "source": "x", "at": "2190-01-01T00:00:00Z",
+            }}
+        ), "consent.at", "future",
+    ),
+    "a person of the future who agrees": (
+        lambda crm, _: crm.find_or_create(
+            {"name": "a", "consent": {"marketing_email": False}}, at="2190-01-01T00:00:00Z"
+        ), "consent.at", "future",
     ),
     "a horizon": (
         lambda crm, c: crm.get_lifetime_value(c, horizon_days=-1), "horizon_days", "3650",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from crmkit import (
     Erased,
     IdempotencyConflict,
     InsufficientPoints,
+    InvalidInput,
     MemoryStorage,
     Money,
     NotFound,
@@ -407,6 +409,59 @@ class TestPrivacy:
         said = [(c.granted, c.source) for c in crm.gdpr.consents.history(ana.id)]
         assert said == [(True, "old list"), (True, "booking form"), (False, "unknown")]
 
+    def test_every_word_on_consent_is_kept(self, crm: CRMService, clock: FrozenClock) -> None:
+        """A yes that is repeated is a fact of its own; the same word of one moment is one fact."""
+        said = {"marketing_email": True, "source": "form"}
+        ana = crm.find_or_create({"email": "ana@mail.com", "consent": said})
+        crm.find_or_create({"email": "ana@mail.com", "consent": said})
+        assert len(crm.gdpr.consents.history(ana.id)) == 1
+        clock.advance(days=1)
+        crm.find_or_create({"email": "ana@mail.com", "consent": said | {"source": "till"}})
+        crm.find_or_create({"email": "ana@mail.com", "consent": said | {"marketing_sms": True}})
+        kept = [(c.channel, c.source) for c in crm.gdpr.consents.history(ana.id)]
+        assert kept == [("email", "form"), ("email", "till"), ("sms", "form")]
+
+    def test_an_old_word_comes_between(self, crm: CRMService) -> None:
+        """A repeated yes outlives a withdrawal from before it, whenever that is heard."""
+        ana = crm.find_or_create({"email": "ana@mail.com"})
+        for year in (2023, 2025):
+            said = {"marketing_email": True, "source": "form", "at": f"{year}-01-01T00:00:00Z"}
+            crm.find_or_create({"email": "ana@mail.com", "consent": said})
+        crm.gdpr.consents.withdraw(ana.id, "email", at="2024-01-01T00:00:00Z")
+        assert crm.gdpr.consents.state(ana.id).given("marketing", "email")
+
+    @pytest.mark.parametrize("first", ["give", "withdraw"])
+    def test_of_two_words_at_one_instant_the_withdrawal_stands(
+        self, crm: CRMService, first: str
+    ) -> None:
+        """In the state, in the profile, and in the rule of a segment."""
+        ana = crm.find_or_create({"email": "ana@mail.com"})
+        agrees = {"field": "consent.marketing_email", "operator": "=", "value": True}
+        crm.segments.create("newsletter", agrees)
+        words: dict[str, Callable[[], object]] = {
+            "give": lambda: crm.gdpr.consents.give(ana.id, "email", source="form"),
+            "withdraw": lambda: crm.gdpr.consents.withdraw(ana.id, "email"),
+        }
+        words.pop(first)()
+        for word in words.values():
+            word()
+        assert not crm.gdpr.consents.state(ana.id).given("marketing", "email")
+        assert not crm.customers.profile(ana.id).to_dict()["consent"]["marketing_email"]
+        assert crm.segments.count("newsletter") == 0
+        assert not crm.segments.is_member(ana.id, "newsletter")
+
+    def test_a_word_from_a_clock_that_is_a_little_ahead(
+        self, crm: CRMService, clock: FrozenClock
+    ) -> None:
+        """Five minutes ahead it is taken; later it is refused, a withdrawal too."""
+        ana = crm.find_or_create({"email": "ana@mail.com"})
+        ahead = clock() + timedelta(minutes=5)
+        crm.gdpr.consents.give(ana.id, "email", source="form", at=ahead)
+        with pytest.raises(InvalidInput) as caught:
+            crm.gdpr.consents.withdraw(ana.id, "email", at=ahead + timedelta(microseconds=1))
+        assert caught.value.field == "consent.at"
+        assert crm.gdpr.consents.state(ana.id).given("marketing", "email")
+
     def test_export_and_erase(self, crm: CRMService) -> None:
         """Everything is in the export; after erasure it is empty, and the id is known as erased."""
         ana = crm.find_or_create({"email": "ana@mail.com", "name": "Ana", "tags": ["vip"]})
@@ -458,6 +513,15 @@ class TestService:
         with pytest.raises(NotFound):
             other.customers.get(ana.id)
         assert other.for_tenant("default").customers.get(ana.id) == ana
+
+    def test_closing_the_service_of_one_tenant(self, crm: CRMService) -> None:
+        """The storage belongs to the service that opened it, and goes on."""
+        ana = crm.find_or_create({"email": "ana@mail.com"})
+        with crm.for_tenant("other") as other:
+            theirs = other.find_or_create({"email": "ana@mail.com"})
+            other.for_tenant("third").close()
+        assert crm.customers.get(ana.id) == ana
+        assert crm.for_tenant("other").customers.get(theirs.id) == theirs
 
     def test_a_closed_file_opens_again_with_all_that_was_in_it(self, tmp_path: Path) -> None:
         with CRMService(sqlite_url(tmp_path)) as crm:

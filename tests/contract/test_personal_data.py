@@ -8,6 +8,7 @@ import sqlite3
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -442,3 +443,48 @@ def test_erasure_reaches_every_record_with_an_owner(
     receipt = crm.gdpr.erase(person)
     assert {**receipt.deleted, **receipt.anonymised} == {t: n for t, n in had.items() if n}
     assert set(receipt.anonymised) == {"crm_activities", "crm_loyalty_entries", "crm_idempotency"}
+
+
+@pytest.mark.parametrize("with_profile", [False, True], ids=["late rows", "a restored profile"])
+def test_erasing_again_reaches_what_appeared_since(
+    crm: CRMService, storage: Storage, person: str, clock: FrozenClock, with_profile: bool
+) -> None:
+    """Whatever record it is: the receipt counts it, and the erasure keeps its date."""
+    returned = list[object]()
+    with storage.read(crm.tenant) as uow:
+        for entry in catalogue():
+            if entry.owner and (with_profile or entry.record is not Customer):
+                theirs: dict[str, Any] = {entry.owner: person}
+                returned += uow.find(entry.record, **theirs)
+    receipt = crm.gdpr.erase(person)
+
+    def come_back(uow: UnitOfWork) -> None:
+        for record in returned:
+            uow.put(record)
+
+    storage.write(crm.tenant, come_back)
+    clock.advance(days=1)
+    again = crm.gdpr.erase(person)
+    assert again.erased_at == receipt.erased_at
+    assert sum([*again.deleted.values(), *again.anonymised.values()]) == len(returned)
+    assert crm.gdpr.export(person).is_empty
+    last = crm.gdpr.erase(person)
+    assert (last.erased_at, last.deleted, last.anonymised) == (receipt.erased_at, {}, {})
+
+
+def test_a_refused_statement_that_nobody_waited_for_is_not_logged(
+    crm: CRMService, storage: Storage, person: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Drivers that send ahead would tell of it when an exception ends the transaction first."""
+
+    def work(uow: UnitOfWork) -> None:
+        customer = uow.get(Customer, person)
+        assert customer is not None
+        with suppress(CRMError):
+            uow.add(customer)
+        raise LookupError
+
+    with caplog.at_level(logging.DEBUG), pytest.raises((LookupError, CRMError)):
+        storage.write(crm.tenant, work)
+    assert not canaries(caplog.text)
+    assert "already exists" not in caplog.text

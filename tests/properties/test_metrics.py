@@ -116,9 +116,11 @@ def _story(story: Sequence[Call]) -> Counter[str]:
 
 def _said_last(story: Sequence[Call]) -> list[Call]:
     """What a booking, order, purchase or ticket says again takes the place of what it said."""
-    last = {}
-    for call in sorted(story, key=_order):
-        last[call["kind"] if call["kind"] in _OWN_IDS else id(call)] = call
+    last: dict[Any, Call] = {}
+    for n, call in enumerate(sorted(story, key=_order)):
+        place = call["kind"] if call["kind"] in _OWN_IDS else n
+        before = last.get(place, call)["payload"]
+        last[place] = call | {"payload": before | call["payload"]}
     return list(last.values())
 
 

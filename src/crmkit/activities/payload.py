@@ -12,7 +12,6 @@ from crmkit.errors import InvalidInput, unknown
 from crmkit.model.document import document, text
 from crmkit.model.money import to_minor
 
-REFERENCES = ("reference", "ticket_id", "order_id", "booking_id")
 ITEMS = ("item", "game", "event")
 STATUSES = {
     **{s: s for s in "requested pending approved confirmed completed cancelled no_show".split()},
@@ -45,7 +44,7 @@ def read(kind: Kind, given: Mapping[str, Any] | None, settings: Settings) -> Pay
     amount = _amount(kind, given, settings)
     if "party_size" in checked:
         _check_party(checked["party_size"])
-    name, reference = _reference(kind, checked)
+    name, reference = _reference(kind, checked, settings.reference_names)
     return Payload(
         amount_minor=amount,
         currency=None if amount is None else settings.currency,
@@ -91,13 +90,15 @@ def _check_party(value: object) -> None:
         raise InvalidInput("expected a whole number from 1", field="payload.party_size")
 
 
-def _reference(kind: Kind, checked: Mapping[str, Any]) -> tuple[str, str | None]:
+def _reference(
+    kind: Kind, checked: Mapping[str, Any], names: tuple[str, ...]
+) -> tuple[str, str | None]:
     """The id that names the story, and which it is: booking 7 is not order 7.
 
-    `reference` if it is given, else the kind's own id, else the most particular one.
+    `reference` if it is given, else the kind's own id, else the first of the others.
     """
     own = (kind.own_id,) if kind.own_id else ()
-    for name in (REFERENCES[0], *own, *REFERENCES[1:]):
+    for name in (*names[:1], *own, *names[1:]):
         value = _first(checked, (name,))
         if value is not None:
             return name, value

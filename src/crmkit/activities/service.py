@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -114,7 +114,7 @@ class Activities:
         self,
         customer_id: str,
         *,
-        kinds: Sequence[str] | None = None,
+        kinds: Iterable[str] | None = None,
         limit: int = 100,
         after: str | None = None,
     ) -> Page[Activity]:
@@ -122,12 +122,12 @@ class Activities:
         limit, start = checked_limit(limit), position(after, (int, str))
         equal: dict[str, Any] = {"customer_id": checked_id(customer_id)}
         if kinds is not None:
-            if isinstance(kinds, str):
+            if isinstance(kinds, str) or not isinstance(kinds, Iterable):
                 raise InvalidInput("expected a list of kinds", field="kinds")
-            for kind in kinds:
+            equal["kind"] = wanted = tuple(kinds)
+            for kind in wanted:
                 if not isinstance(kind, str) or kind not in self._kinds:
                     raise InvalidInput(unknown("activity kind", kind, self._kinds), field="kinds")
-            equal["kind"] = tuple(kinds)
         with self._rt.read() as uow:
             self._rt.customer(uow, customer_id)
             found = uow.find(

@@ -40,7 +40,7 @@ NOTHING = Effect()
 def is_off(story: Sequence[Activity], kinds: Kinds) -> bool:
     """Whether the story was cancelled or nobody came.
 
-    A cancellation stands; a status holds until what bears it is said again with another.
+    A cancellation stands; a status holds until what bears it is said again.
     """
     return any(kinds[f.kind].role == "cancels" for f in story) or any(
         f.status in ("cancelled", "no_show") for f in said_last(story, kinds)
@@ -83,20 +83,33 @@ def effect(story: Sequence[Activity], kinds: Kinds) -> Effect:
 
 
 def said_last(story: Sequence[Activity], kinds: Kinds) -> Sequence[Activity]:
-    """The facts that count: of a kind that is said once, only what was said last."""
+    """The facts that count: of a kind that is said once, one fact with what was said last."""
     if len(story) == 1:
         return story
-    last: dict[str, Activity] = {}
+    once: dict[str, list[Activity]] = defaultdict(list)
     many: list[Activity] = []
     for fact in story:
-        if not kinds[fact.kind].once:
-            many.append(fact)
-        elif fact.kind not in last or _later(fact) > _later(last[fact.kind]):
-            last[fact.kind] = fact
-    return [*last.values(), *many]
+        (once[fact.kind] if kinds[fact.kind].once else many).append(fact)
+    return [*map(_restated, once.values()), *many]
 
 
-def _later(fact: Activity) -> tuple[datetime, int, str]:
+def _restated(facts: Sequence[Activity]) -> Activity:
+    """The last fact, with what it leaves out as it was said before."""
+    if len(facts) == 1:
+        return facts[0]
+    ordered = sorted(facts, key=_order)
+    amounts = [f.amount_minor for f in ordered if f.amount_minor is not None]
+    statuses = [f.status for f in ordered if f.status is not None]
+    payload = {name: value for f in ordered for name, value in f.payload.items()}
+    return evolved(
+        ordered[-1],
+        amount_minor=amounts[-1] if amounts else None,
+        status=statuses[-1] if statuses else None,
+        payload=payload,
+    )
+
+
+def _order(fact: Activity) -> tuple[datetime, int, str]:
     # At the same instant the content decides, so that the order of arrival never does.
     amount = -1 if fact.amount_minor is None else fact.amount_minor
     return fact.occurred_at, amount, canonical(fact.payload)

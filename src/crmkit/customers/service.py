@@ -228,4 +228,7 @@ def _tags(uow: UnitOfWork, customer_id: str) -> tuple[str, ...]:
 
 def _content(customer_id: str, given: Given) -> str:
     """What an update asks for, as canonical text."""
-    return canonical([customer_id, records.plain(given.fields), list(given.tags)])
+    fields = dict(given.fields)
+    if fields.get("phone_typed"):
+        del fields["phone"]  # what a national number stands for depends on the country by now
+    return canonical([customer_id, records.plain(fields), list(given.tags)])

@@ -41,17 +41,16 @@ class Privacy:
         """Erase a customer (GDPR Art. 17) in one transaction.
 
         Amounts, points and dates stay, linked to nobody. The id, and every `key=` that
-        led to this customer, raise `Erased` from then on. Erasing again changes nothing.
-        Raises `NotFound` for an id that never was.
+        led to this customer, raise `Erased` from then on. Erasing again erases what has
+        appeared since. Raises `NotFound` for an id that never was.
         """
         return self._rt.write(lambda uow: self._erase(uow, checked_id(customer_id)))
 
     def _erase(self, uow: UnitOfWork, customer_id: str) -> ErasureReceipt:
-        earlier = None
-        if uow.get(Customer, customer_id, lock=True) is None:
-            earlier = self._erasure(uow, customer_id)
-            if earlier is None:
-                raise self._rt.missing(uow, customer_id)
+        present = uow.get(Customer, customer_id, lock=True)
+        earlier = self._erasure(uow, customer_id)  # a restored backup may bring a profile back
+        if present is None and earlier is None:
+            raise self._rt.missing(uow, customer_id)
         uow.get(Metrics, customer_id, lock=True)  # activities under way come first
         deleted: dict[str, int] = {}
         anonymised: dict[str, int] = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from crmkit.activities.stories import (
     is_completed,
     is_off,
     kept_of_paid,
+    said_last,
     stories,
 )
 from crmkit.model import Activity, Metrics
@@ -92,11 +94,38 @@ CASES: dict[str, tuple[list[Activity], dict[str, int], int]] = {
         [fact("booking", 100), fact("booking", 80, day=1)], {"bookings": 1, "orders": 1}, 80,
     ),
     "restated without a price": (
-        [fact("booking", 100), fact("booking", day=1)], {"bookings": 1}, 0,
+        [fact("booking", 100), fact("booking", day=1)], {"bookings": 1, "orders": 1}, 100,
+    ),
+    "restated without a status": (
+        [fact("booking", 100, status="completed"), fact("booking", 80, day=1)],
+        {"bookings": 1, "orders": 1, "completed_bookings": 1}, 80,
     ),
     "restated at the same instant": (
         [fact("booking", 80), fact("booking", 100), fact("booking")],
         {"bookings": 1, "orders": 1}, 100,
+    ),
+    "cancelled by status, then completed": (
+        [fact("booking", 100, status="cancelled"), fact("booking", 100, status="completed", day=1)],
+        {"bookings": 1, "orders": 1, "completed_bookings": 1}, 100,
+    ),
+    "nobody came by status, then completed": (
+        [fact("booking", 100, status="no_show"), fact("booking", 100, status="completed", day=1)],
+        {"bookings": 1, "orders": 1, "completed_bookings": 1}, 100,
+    ),
+    "completed by status, then cancelled": (
+        [fact("booking", 100, status="completed"), fact("booking", 100, status="cancelled", day=1)],
+        {"cancellations": 1}, 0,
+    ),
+    "cancelled by status, then nobody came": (
+        [fact("booking", status="cancelled"), fact("booking", status="no_show", day=1)],
+        {"no_shows": 1}, 0,
+    ),
+    "nobody came by a fact, then completed by status": (
+        [fact("no_show"), fact("booking", 100, status="completed", day=1)], {"no_shows": 1}, 0,
+    ),
+    "cancelled and completed at the same instant": (
+        [fact("booking", 80, status="cancelled"), fact("booking", 100, status="completed")],
+        {"bookings": 1, "orders": 1, "completed_bookings": 1}, 100,
     ),
     "a part refunded": (
         [fact("purchase", 100), fact("refund", 30)], {"orders": 1, "refunds": 1}, 70,
@@ -156,6 +185,14 @@ def test_dates_of_a_story() -> None:
     assert set(effect([*story, fact("no_show")], KINDS).spans) == {"activity"}
 
 
+def test_at_one_instant_the_content_decides_what_was_said_last() -> None:
+    """The larger amount, then the greater text; never who came first."""
+    kept = fact("booking", 80, status="completed", note="b")
+    story = [kept, fact("booking", 80, status="cancelled", note="a"), fact("booking", note="z")]
+    for told in permutations(story):
+        assert list(said_last(told, KINDS)) == [kept]
+
+
 def test_off_wins_over_completed() -> None:
     story = [fact("completion"), fact("no_show")]
     assert is_off(story, KINDS)
@@ -172,6 +209,9 @@ def test_off_wins_over_completed() -> None:
         ([fact("booking", 300), fact("refund")], (0, 300)),
         ([fact("booking", 300), fact("refund", 900)], (0, 300)),
         ([fact("refund", 900)], (1, 1)),
+        ([fact("booking"), fact("refund")], (0, 1)),
+        ([fact("booking", 0), fact("refund")], (0, 1)),
+        ([fact("booking"), fact("refund", 900)], (1, 1)),
     ],
 )
 def test_the_share_that_was_kept(story: list[Activity], share: tuple[int, int]) -> None:

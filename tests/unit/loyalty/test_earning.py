@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from crmkit import EarnRule, Settings
-from crmkit.loyalty.earning import earned
+from crmkit.loyalty.earning import earned, regranted
 from crmkit.loyalty.service import standing
 from crmkit.model import Activity, PointsAccount
 
@@ -15,14 +15,19 @@ AT = datetime(2026, 1, 15, tzinfo=UTC)
 
 
 def fact(
-    kind: str, amount: int | None = None, status: str | None = None, **payload: Any
+    kind: str,
+    amount: int | None = None,
+    status: str | None = None,
+    *,
+    day: int = 0,
+    **payload: Any,
 ) -> Activity:
     return Activity(
         tenant="t",
-        id=f"{kind}{amount}{payload}",
+        id=f"{kind}{amount}{day}{payload}",
         customer_id="c",
         kind=kind,
-        occurred_at=AT,
+        occurred_at=AT + timedelta(days=day),
         recorded_at=AT,
         amount_minor=amount,
         currency="EUR",
@@ -56,7 +61,10 @@ DONE = fact("completion")
         ([fact("booking", 300), DONE, fact("refund", 100)], 66),
         ([fact("booking", 300), DONE, fact("refund", 299)], 0),
         ([fact("booking", 300), DONE, fact("refund")], 0),
+        ([fact("booking"), DONE, fact("refund")], 0),  # all of it, whatever it was
         ([fact("visit"), fact("purchase", 100)], 0),
+        ([fact("booking", status="cancelled"), fact("booking", status="completed", day=1)], 100),
+        ([fact("booking", type="party"), DONE, fact("booking", type="cafe", day=1)], 100),
     ],
 )
 def test_what_a_story_earns(story: list[Activity], points: int) -> None:
@@ -73,6 +81,24 @@ def test_a_hosts_own_rule() -> None:
     assert earned([fact("visit", gate="north", vip=True)], rules, kinds) == 20
     assert earned([fact("visit", gate="north")], rules, kinds) == 5
     assert earned([fact("visit")], (), kinds) == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "before", "after", "left"),
+    [
+        (100, 50, 50, 100),  # a fact that earns nothing
+        (100, 250, 250, 100),
+        (0, 100, 100, 0),  # granted nothing, when there was no rule
+        (100, 50, 75, 125),  # a review joins
+        (100, 200, 100, 50),  # half the money went back
+        (100, 0, 25, 125),
+        (100, 30, 10, 33),  # rounded down
+        (100, 50, 0, 0),
+    ],
+)
+def test_points_under_former_rules(given: int, before: int, after: int, left: int) -> None:
+    """They stay; what the story gains is added, and what it loses is taken pro rata."""
+    assert regranted(given, before, after) == left
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from crmkit import Erased, IdempotencyConflict, InvalidInput, MemoryStorage, Settings
 from crmkit.model import IdempotencyKey
 from crmkit.ports.events import Events
-from crmkit.ports.idempotency import Call
+from crmkit.ports.idempotency import Call, stated
 from crmkit.ports.keys import StoredKey
 from crmkit.ports.runtime import Runtime
 from crmkit.testing import CountingIds, FrozenClock
@@ -78,6 +79,18 @@ def test_neither_key_nor_content_is_stored_or_shown(runtime: Runtime) -> None:
     assert "ana" not in f"{row!r} {call!r} {row.fingerprint} {row.content}".lower()
     elsewhere = StoredKey(MemoryStorage().secret)
     assert elsewhere.fingerprint("t", "key:op", "ana@mail.com") != row.fingerprint
+
+
+@pytest.mark.parametrize(
+    "at",
+    ["2026-01-15T12:00:00Z", "2026-01-15T13:00:00+01:00", datetime(2026, 1, 15, 12, tzinfo=UTC)],
+)
+def test_one_instant_is_the_same_content_however_it_is_written(at: datetime | str) -> None:
+    assert stated(at) == "2026-01-15T12:00:00Z"
+
+
+def test_a_moment_left_to_the_clock_is_not_content() -> None:
+    assert stated(None) is None
 
 
 @pytest.mark.parametrize("key", ["", "x" * 501, 7, b"k", True, ["k"], "\ud800"])
