@@ -110,6 +110,8 @@ def _story(story: Sequence[Call]) -> Counter[str]:
     else:
         spend = max(0, paid - sum(paid if r is None else r for r in refunds))
         points = points * spend // paid if paid else points
+    if not paid and None in refunds:
+        points = 0
     counts.update(spend_minor=spend, balance=points, qualifying=points)
     return counts
 
