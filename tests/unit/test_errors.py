@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from crmkit import (
@@ -78,8 +76,5 @@ def test_a_name_that_may_be_somebodys_is_left_out(name: str) -> None:
     assert unknown("field", name, ["email"]).startswith("unknown field '…'")
 
 
-def test_a_monstrous_name_costs_nothing() -> None:
-    unknown("field", "warm up", ["email"])
-    began = time.perf_counter()
+def test_a_monstrous_name_makes_a_short_message() -> None:
     assert len(unknown("field", "x" * 1_000_000, [f"name {i}" for i in range(100)])) < 300
-    assert time.perf_counter() - began < 0.05

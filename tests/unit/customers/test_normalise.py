@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
@@ -574,12 +573,10 @@ class TestHostile:
     @pytest.mark.parametrize("unit", ["x", " ", "\0", "9", "\ud800", "‏", "👩‍👩‍👧"])
     @pytest.mark.parametrize("name", sorted(SETTABLE | ALSO))
     def test_a_megabyte(self, name: str, unit: str) -> None:
-        """A megabyte in any field costs a few milliseconds."""
+        """A megabyte in any field is refused."""
         huge = unit * 1_000_000
-        start = time.perf_counter()
         with pytest.raises(InvalidInput):
             given({name: huge, "language": "!"}, RO)
-        assert time.perf_counter() - start < 0.05
 
     @pytest.mark.parametrize("name", sorted(SETTABLE | ALSO))
     def test_deep(self, name: str) -> None:
@@ -587,10 +584,8 @@ class TestHostile:
         deep: Any = {}
         for _ in range(10_000):
             deep = {"a": [deep]}
-        start = time.perf_counter()
         with pytest.raises(InvalidInput):
             given({name: deep}, RO)
-        assert time.perf_counter() - start < 0.05
 
     def test_huge_key(self) -> None:
         """A megabyte as a field's name is refused, and the message stays short."""
