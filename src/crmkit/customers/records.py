@@ -1,4 +1,4 @@
-"""Writing a customer: the profile row, its identifiers and the fact of the change, together."""
+"""Writing a customer: profile, identifiers, search tokens and the fact of the change, together."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import attrs
 
+from crmkit.customers import search, tokens
 from crmkit.customers.normalise import Given, Identifier
 from crmkit.errors import AlreadyTaken
 from crmkit.model import Customer, Identity, Metrics, Preferences, ProfileChange, Tag
@@ -44,6 +45,7 @@ def create(uow: UnitOfWork, runtime: Runtime, given: Given, at: datetime) -> Cus
     uow.add(Metrics(tenant=runtime.tenant, customer_id=customer.id))
     for identifier in given.identifiers:
         uow.add_if_absent(identity(runtime, identifier, customer.id))
+    search.index(uow, runtime, customer)
     record_change(uow, runtime, customer.id, given.fields, at)
     return customer
 
@@ -57,6 +59,8 @@ def change(
         return customer
     changed = evolved(customer, **differing, updated_at=max(at, customer.updated_at))
     uow.put(changed)
+    if not tokens.FIELDS.isdisjoint(differing):
+        search.reindex(uow, runtime, customer, changed)
     record_change(uow, runtime, customer.id, differing, at)
     return changed
 
@@ -98,6 +102,7 @@ def tag(
     """Put tags on a customer; those that are there already stay as they are."""
     fresh = [t for t in tags if uow.add_if_absent(_tag(runtime, customer_id, t, at))]
     if fresh:
+        search.index_tags(uow, runtime, customer_id, fresh)
         record_change(uow, runtime, customer_id, {"tags": {"added": fresh}}, at)
 
 
@@ -111,6 +116,7 @@ def untag(
         if uow.remove(Tag, customer_id=customer_id, fingerprint=fingerprint):
             gone.append(t)
     if gone:
+        search.unindex_tags(uow, runtime, customer_id, gone)
         record_change(uow, runtime, customer_id, {"tags": {"removed": gone}}, at)
 
 

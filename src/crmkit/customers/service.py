@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Any
 
 import attrs
 
-from crmkit.customers import contacts, normalise, records
+from crmkit.customers import contacts, normalise, records, search
 from crmkit.customers.normalise import Given, Identifier
 from crmkit.customers.profile import Profile, ProfileSources
+from crmkit.customers.search import Hit
 from crmkit.errors import InvalidInput
 from crmkit.model import Customer, Identity, Metrics, Note, Page, Preferences, Tag
 from crmkit.model.catalogue import evolved
-from crmkit.model.document import canonical, text
+from crmkit.model.document import canonical
+from crmkit.model.document import text as text_of
 from crmkit.model.page import checked_limit, paged, position
 from crmkit.model.time import from_micros, to_micros
 from crmkit.ports.idempotency import Call, stated
@@ -86,6 +88,41 @@ class Customers:
             found = uow.find(Customer, order=("id",), after=start, limit=limit + 1)
         return paged(found, limit, lambda c: (c.id,))
 
+    def search(self, text: str, *, limit: int = 20) -> tuple[Hit, ...]:
+        """The customers whom a fragment may mean, the best first.
+
+        A name or its beginning, in any order, without accents and with one error a word; four
+        or more digits of a phone number; the beginning of an e-mail address, of its domain or
+        of an Instagram handle; a whole tag or id. Every word must fit. Text of one letter finds
+        nobody. Raises `InvalidInput` for text of more than 200 characters.
+        """
+        limit = checked_limit(limit)
+        sought = text_of(text, field="text", limit=200)
+        if sought is None:
+            return ()
+        with self._rt.read() as uow:
+            return search.search(uow, self._rt, sought, limit)
+
+    def reindex(self, *, progress: Callable[[int], None] | None = None) -> int:
+        """Work out anew what customers are found by, after an import of rows or an upgrade.
+
+        Each customer is a transaction of its own. `progress` hears how many are done;
+        returns how many were not up to date.
+        """
+        wrong = done = 0
+        after: tuple[str, ...] | None = None
+        while True:
+            with self._rt.read() as uow:
+                page = uow.find(Customer, after=after, limit=500)
+            for customer in page:
+                wrong += self._reindex(customer.id)
+                done += 1
+                if progress:
+                    progress(done)
+            if len(page) < 500:
+                return wrong
+            after = (page[-1].id,)
+
     def profile(self, customer_id: str, *, at: datetime | str | None = None) -> Profile:
         """One person at a glance: profile, metrics, segments, tags, consent."""
         moment = self._rt.at(at)
@@ -137,7 +174,7 @@ class Customers:
         key: str | None = None,
     ) -> Note:
         """Add a note; `kind` is general, admin, vip or check_in, `author` the host's user."""
-        body = text(note, field="note", limit=10_000, multiline=True)
+        body = text_of(note, field="note", limit=10_000, multiline=True)
         if body is None:
             raise InvalidInput("expected some text", field="note")
         if kind not in _NOTE_KINDS:
@@ -148,7 +185,7 @@ class Customers:
             customer_id=checked_id(customer_id),
             text=body,
             kind=kind,
-            author=None if author is None else text(author, field="author", limit=200),
+            author=None if author is None else text_of(author, field="author", limit=200),
             occurred_at=self._rt.at(at),
             recorded_at=self._rt.now(),
         )
@@ -181,6 +218,13 @@ class Customers:
                 limit=limit + 1,
             )
         return paged(found, limit, lambda n: (to_micros(n.occurred_at), n.id))
+
+    def _reindex(self, customer_id: str) -> bool:
+        def work(uow: UnitOfWork) -> bool:
+            customer = uow.get(Customer, customer_id, lock=True)
+            return customer is not None and search.repair(uow, self._rt, customer)
+
+        return self._rt.write(work)
 
     def _relink(self, uow: UnitOfWork, before: Customer, after: Customer) -> None:
         """Make the identifiers follow the profile: what it no longer says leads to nobody."""
