@@ -18,6 +18,7 @@ from crmkit import CRMError, Lifecycle, Settings, SpendingBands, errors
 from crmkit.gdpr.documents import blanks
 from crmkit.model import Column, Customer, Entry, OnErase, Preferences, catalogue, entry_of
 from crmkit.model.catalogue import columns_of
+from crmkit.payload_fields import COMMON, PayloadField
 from crmkit.segmentation.fields import FIELDS, Source, Type
 from crmkit.segmentation.rules import OPERATORS
 
@@ -86,6 +87,45 @@ def kinds() -> str:
         for k in Settings().kinds
     )
     return table(head, rows)
+
+
+def common_payload() -> str:
+    """The payload keys of every kind."""
+    return table(("key", "type", ""), _payload_rows(COMMON))
+
+
+def payloads() -> str:
+    """The other payload keys of the default kinds, those of the same kinds together."""
+    kinds_of: dict[PayloadField, list[str]] = {}
+    for kind in Settings().kinds:
+        for field in kind.payload:
+            kinds_of.setdefault(field, []).append(kind.name)
+    shared: dict[tuple[str, ...], list[PayloadField]] = {}
+    for field, names in kinds_of.items():
+        shared.setdefault(tuple(names), []).append(field)
+    rows: list[Iterable[str]] = []
+    for among, fields in shared.items():
+        told = codes(among)
+        for row in _payload_rows(fields):
+            rows.append((told, *row))
+            told = ""  # once for all keys of these kinds
+    return table(("kinds", "key", "type", ""), rows)
+
+
+def _payload_rows(fields: Iterable[PayloadField], inside: str = "") -> Iterable[Iterable[str]]:
+    for field in fields:
+        missing = f"; {code(field.default)} where missing" if field.default is not None else ""
+        yield code(inside + field.name), _value(field), field.doc + missing
+        of = "[]." if field.type == "list" else "."
+        yield from _payload_rows(field.fields, f"{inside}{field.name}{of}")
+
+
+def _value(field: PayloadField) -> str:
+    """What a payload key may hold."""
+    if field.choices:
+        others = codes(field.aliases)
+        return codes(field.choices) + (f" (also {others})" if others else "")
+    return f"{field.type.replace('_', ' ')} {field.bounds}".rstrip()
 
 
 def rule_fields() -> str:
@@ -209,6 +249,8 @@ def _end(entry: Entry, column: Column) -> str:
 
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "kinds": kinds,
+    "common-payload": common_payload,
+    "payloads": payloads,
     "rule-fields": rule_fields,
     "operators": operators,
     "settings": settings,

@@ -22,9 +22,9 @@ import sqlalchemy as sa
 import crmkit
 import crmkit.testing
 from crmkit import CRMService, MemoryStorage, Settings, cli
-from crmkit.activities.payload import STATUSES
 from crmkit.customers import normalise
 from crmkit.model import Metrics, entry_of
+from crmkit.payload_fields import COMMON
 from crmkit.ports.storage import Storage, UnitOfWork
 from docs import generate
 from tests.postgres import database
@@ -282,13 +282,13 @@ def test_every_option_is_in_the_reference(command: str, capsys: pytest.CaptureFi
     ("page", "names"),
     [
         ("activities", [name for name in entry_of(Metrics).names if name != "tenant"]),
-        ("activities", sorted(STATUSES)),
+        ("activities", [word for f in COMMON for word in (f.name, *f.choices, *f.aliases)]),
         ("customers", list(normalise._FIELDS)),
         ("customers", list(normalise._PREFERENCES)),
         ("customers", list(normalise.CHANNELS)),
         ("settings", [a.name for a in attrs.fields(Settings)]),
     ],
-    ids=["metrics", "statuses", "customer keys", "preferences", "channels", "settings"],
+    ids=["metrics", "payload keys", "customer keys", "preferences", "channels", "settings"],
 )
 def test_every_word_of_the_input_is_described(page: str, names: list[str]) -> None:
     """Each key, counter, status and setting is named on its page."""

@@ -19,6 +19,7 @@ from crmkit.errors import (
     StorageError,
 )
 from crmkit.model import Activity, Customer, Metrics, Money, Page
+from crmkit.payload_fields import PayloadField
 from crmkit.service import CRMService
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ __all__ = [
     "Money",
     "NotFound",
     "Page",
+    "PayloadField",
     "RuleError",
     "SchemaOutdated",
     "Settings",

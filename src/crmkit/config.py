@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from functools import cached_property
 from typing import Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -11,6 +12,27 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import attrs
 
 from crmkit.errors import InvalidInput, shown, unknown
+from crmkit.payload_fields import (
+    ARRIVAL,
+    BOOKING,
+    COMMON,
+    CONSUMPTION,
+    FEEDBACK,
+    FUNNEL_STEP,
+    MESSAGE,
+    POST_EVENT_REPORT,
+    PREMIUM_CONVERSION,
+    REASON,
+    REFERRAL,
+    REVIEW,
+    SALE,
+    SUPPORT,
+    TICKET,
+    TOPIC,
+    PayloadField,
+    declared,
+    problem,
+)
 
 
 @attrs.frozen
@@ -21,7 +43,7 @@ class Tier:
     from_points: int
 
 
-@attrs.frozen(kw_only=True)
+@attrs.frozen(kw_only=True, cache_hash=True)
 class Kind:
     """A kind of activity and what it does to a customer's metrics.
 
@@ -32,7 +54,11 @@ class Kind:
     status, another amount) restates it: it counts once, as last said. `own_id` names the
     payload key that is its reference where no ``reference`` is given (``order_id`` for a
     purchase). `role` is what it does to the other facts with its reference: ``happens``
-    (nothing), ``completes``, ``cancels`` or ``refunds`` them.
+    (nothing), ``completes``, ``cancels`` or ``refunds`` them. ``voids`` and ``amends`` are
+    crmkit's own corrections.
+
+    `payload` are the keys of its payload that are checked, beside those of every kind; one
+    of the same name takes the place of the common one.
     """
 
     name: str
@@ -43,7 +69,13 @@ class Kind:
     needs_amount: bool = False
     once: bool = False
     own_id: str | None = None
-    role: Literal["happens", "completes", "cancels", "refunds"] = "happens"
+    role: Literal["happens", "completes", "cancels", "refunds", "voids", "amends"] = "happens"
+    payload: tuple[PayloadField, ...] = attrs.field(default=(), converter=declared, repr=False)
+
+    @property
+    def fields(self) -> Mapping[str, PayloadField]:
+        """The keys that are understood, by their names: its own, and the common ones."""
+        return {field.name: field for field in (*COMMON, *self.payload)}
 
 
 DEFAULT_KINDS = (
@@ -55,6 +87,7 @@ DEFAULT_KINDS = (
         needs_amount=True,
         once=True,
         own_id="order_id",
+        payload=SALE,
     ),
     Kind(
         name="order",
@@ -64,6 +97,7 @@ DEFAULT_KINDS = (
         needs_amount=True,
         once=True,
         own_id="order_id",
+        payload=SALE,
     ),
     Kind(
         name="ticket",
@@ -72,6 +106,7 @@ DEFAULT_KINDS = (
         spends=True,
         once=True,
         own_id="ticket_id",
+        payload=TICKET,
     ),
     Kind(
         name="booking",
@@ -81,24 +116,37 @@ DEFAULT_KINDS = (
         paid_is_order=True,
         once=True,
         own_id="booking_id",
+        payload=BOOKING,
     ),
     Kind(name="completion", role="completes"),
-    Kind(name="cancellation", counts=("cancellations",), role="cancels"),
-    Kind(name="no_show", counts=("no_shows",), role="cancels"),
-    Kind(name="refund", counts=("refunds",), role="refunds"),
-    Kind(name="visit", counts=("visits",), dates=("visit",)),
-    Kind(name="check_in", counts=("visits",), dates=("visit",)),
-    Kind(name="attendance", counts=("visits", "events_attended"), dates=("visit",)),
-    Kind(name="consumption", spends=True),
-    Kind(name="review", counts=("reviews",)),
-    Kind(name="feedback"),
-    Kind(name="referral", counts=("referrals",)),
-    Kind(name="support"),
-    Kind(name="interaction"),
-    Kind(name="message_delivered"),
-    Kind(name="message_opened"),
-    Kind(name="message_clicked"),
+    Kind(name="cancellation", counts=("cancellations",), role="cancels", payload=REASON),
+    Kind(name="no_show", counts=("no_shows",), role="cancels", payload=REASON),
+    Kind(name="refund", counts=("refunds",), role="refunds", payload=REASON),
+    Kind(name="visit", counts=("visits",), dates=("visit",), payload=ARRIVAL),
+    Kind(name="check_in", counts=("visits",), dates=("visit",), payload=ARRIVAL),
+    Kind(
+        name="attendance", counts=("visits", "events_attended"), dates=("visit",), payload=ARRIVAL
+    ),
+    Kind(name="consumption", spends=True, payload=CONSUMPTION),
+    Kind(name="review", counts=("reviews",), payload=REVIEW),
+    Kind(name="feedback", counts=("feedbacks",), payload=FEEDBACK),
+    Kind(name="referral", counts=("referrals",), payload=REFERRAL),
+    Kind(name="support", counts=("support_requests",), payload=SUPPORT),
+    Kind(name="interaction", payload=TOPIC),
+    Kind(name="message_delivered", counts=("messages_delivered",), payload=MESSAGE),
+    Kind(name="message_opened", counts=("messages_opened",), payload=MESSAGE),
+    Kind(name="message_clicked", counts=("messages_clicked",), payload=MESSAGE),
+    Kind(name="funnel_step", payload=FUNNEL_STEP),
+    Kind(name="post_event_report", payload=POST_EVENT_REPORT),
+    Kind(name="premium_conversion", payload=PREMIUM_CONVERSION),
 )
+
+CORRECTIONS = (
+    Kind(name="void", role="voids", payload=REASON),
+    Kind(name="amendment", role="amends"),
+    Kind(name="refund", counts=("refunds",), role="refunds", payload=REASON),
+)
+"""The kinds that correct an activity; they are known whatever the settings name."""
 
 
 @attrs.frozen(kw_only=True)
@@ -167,6 +215,11 @@ def _check_currency(_: object, __: object, value: object) -> None:
         raise InvalidInput("expected three capital letters (ISO 4217)", field="currency")
 
 
+def _check_day_ends(_: object, __: object, value: object) -> None:
+    if not isinstance(value, str) or not re.fullmatch("(0[0-9]|1[01]):[0-5][0-9]", value):
+        raise InvalidInput("expected a time before noon such as 06:00", field="day_ends")
+
+
 def _check_region(_: object, __: object, value: str | None) -> None:
     if value is not None and not re.fullmatch("[A-Z]{2}", value):
         raise InvalidInput("expected two capital letters (ISO 3166-1)", field="region")
@@ -191,6 +244,7 @@ class _Kinds(dict[str, Kind]):
 COUNTERS = frozenset(
     (
         "bookings orders visits events_attended cancellations no_shows refunds reviews referrals"
+        " feedbacks support_requests messages_delivered messages_opened messages_clicked"
     ).split()
 )
 """The counters of `Metrics` that a kind may raise."""
@@ -199,29 +253,48 @@ DATES = frozenset({"booking", "order", "visit"})
 """The pairs of first and last dates in `Metrics` that a kind may move."""
 
 
+def _check_kind(kind: Kind) -> None:
+    if kind.role in ("voids", "amends") or kind.name in ("void", "amendment"):
+        raise InvalidInput("void and amendment are crmkit's own kinds", field="kinds")
+    for name in kind.counts:
+        if name not in COUNTERS:
+            raise InvalidInput(unknown("counter", name, COUNTERS), field="kinds")
+    for name in kind.dates:
+        if name not in DATES:
+            raise InvalidInput(unknown("date", name, DATES), field="kinds")
+    if kind.own_id is not None and (not isinstance(kind.own_id, str) or not kind.own_id):
+        raise InvalidInput("expected the name of a payload key as own_id", field="kinds")
+
+
 def _check_kinds(_: object, __: object, value: tuple[Kind, ...]) -> None:
     if len({kind.name for kind in value}) != len(value):
         raise InvalidInput("names of kinds are unique", field="kinds")
     for kind in value:
-        for name in kind.counts:
-            if name not in COUNTERS:
-                raise InvalidInput(unknown("counter", name, COUNTERS), field="kinds")
-        for name in kind.dates:
-            if name not in DATES:
-                raise InvalidInput(unknown("date", name, DATES), field="kinds")
-        if kind.own_id is not None and (not isinstance(kind.own_id, str) or not kind.own_id):
-            raise InvalidInput("expected the name of a payload key as own_id", field="kinds")
+        _check_kind(kind)
+    _check_payloads(value)
+
+
+def _check_payloads(kinds: tuple[Kind, ...]) -> None:
+    own_ids = {kind.own_id for kind in kinds if kind.own_id}
+    for kind in kinds:
+        wrong = problem(kind.payload, own_ids)
+        if wrong:
+            raise InvalidInput(f"kind {shown(kind.name)}: {wrong}", field="kinds")
 
 
 def _check_earn_rules(settings: Settings, __: object, value: tuple[EarnRule, ...]) -> None:
     if len({rule.name for rule in value}) != len(value):
         raise InvalidInput("names of earn rules are unique", field="earn_rules")
-    known = {kind.name for kind in settings.kinds}
+    known = {kind.name: kind for kind in settings.kinds}
     for rule in value:
         if rule.kind not in known:
             raise InvalidInput(unknown("activity kind", rule.kind, known), field="earn_rules")
         if rule.points < 0:
             raise InvalidInput("expected zero points or more", field="earn_rules")
+        for name, wanted in rule.where.items():
+            asked = known[rule.kind].fields.get(name)
+            if asked is not None and asked.choices and wanted not in asked.choices:
+                raise InvalidInput(unknown(name, wanted, asked.choices), field="earn_rules")
 
 
 def _check_lifecycle(_: object, __: object, value: Lifecycle) -> None:
@@ -259,11 +332,13 @@ class Settings:
     """Settings of one tenant.
 
     `region` is the country whose national phone format is understood; without it
-    phone numbers must carry their ``+`` prefix.
+    phone numbers must carry their ``+`` prefix. `day_ends` is when a business day ends: with
+    ``06:00``, who comes to a club at 01:30 comes on the day before.
     """
 
     currency: str = attrs.field(default="EUR", validator=_check_currency)
     timezone: str = attrs.field(default="UTC", validator=_check_zone)
+    day_ends: str = attrs.field(default="00:00", validator=_check_day_ends)
     region: str | None = attrs.field(default=None, validator=_check_region)
     tiers: tuple[Tier, ...] = attrs.field(
         default=DEFAULT_TIERS, converter=_tiers, validator=_check_tiers
@@ -278,15 +353,21 @@ class Settings:
     spending_bands: SpendingBands = attrs.field(factory=SpendingBands, validator=_check_bands)
     lifetime_horizon_days: int = attrs.field(default=365, validator=_check_horizon)
 
-    @property
+    @cached_property
     def zone(self) -> ZoneInfo:
         """The tenant's time zone."""
         return ZoneInfo(self.timezone)
 
-    @property
+    @cached_property
+    def day_end(self) -> timedelta:
+        """How long after midnight a business day ends."""
+        hours, minutes = map(int, self.day_ends.split(":"))
+        return timedelta(hours=hours, minutes=minutes)
+
+    @cached_property
     def kinds_by_name(self) -> Mapping[str, Kind]:
         """The kinds of activity, by their names."""
-        return _Kinds({kind.name: kind for kind in self.kinds})
+        return _Kinds({kind.name: kind for kind in (*CORRECTIONS, *self.kinds)})
 
     @cached_property
     def reference_names(self) -> tuple[str, ...]:

@@ -84,15 +84,19 @@ def shown(name: object, *, limit: int = 60) -> str:
 
 def unknown(what: str, name: object, known: Iterable[str]) -> str:
     """``unknown field 'emial'; did you mean 'email'?`` (or the list, when nothing is near)."""
+    return f"unknown {what} {shown(name)}{nearest(name, known)}"
+
+
+def nearest(name: object, known: Iterable[str]) -> str:
+    """``; did you mean 'email'?``, or ``; known: …`` when nothing is near; never the name."""
     names = sorted(known)
-    message = f"unknown {what} {shown(name)}"
     if not names:
-        return message
+        return ""
     # Imported here: needed only when something is already wrong.
     from rapidfuzz import process
 
-    near = process.extractOne(str(name)[:60], names, score_cutoff=60)
+    near = process.extractOne(str(name)[:60], names, processor=str.casefold, score_cutoff=60)
     if near:
-        return f"{message}; did you mean {near[0]!r}?"
+        return f"; did you mean {near[0]!r}?"
     listed = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
-    return f"{message}; known: {listed}"
+    return f"; known: {listed}"

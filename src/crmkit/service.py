@@ -10,19 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from crmkit.activities.recording import StoriesChanged
 from crmkit.activities.service import Activities
 from crmkit.config import Settings
 from crmkit.customers.profile import ProfileSources
 from crmkit.customers.service import Customers
 from crmkit.errors import InvalidInput
 from crmkit.gdpr.service import Privacy
-from crmkit.identity.service import Identities
+from crmkit.identity.service import Identities, ManyAtOnce
 from crmkit.insights.service import Insights, LifetimeValue
-from crmkit.loyalty.service import Loyalty
-from crmkit.model import Activity, Customer
+from crmkit.insights.view import ViewSources
+from crmkit.loyalty.service import Loyalty, standing
+from crmkit.model import Activity, Customer, PointsAccount
 from crmkit.model.document import text
 from crmkit.model.ids import TimeOrderedIds
-from crmkit.ports.events import ActivityRecorded, ConsentStated, Events
+from crmkit.ports.events import ConsentStated, Events
 from crmkit.ports.keys import Keys, StoredKey
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import Storage
@@ -77,7 +79,7 @@ class CRMService:
         """Who hears of what, in this order."""
         return Events(
             {
-                ActivityRecorded: (lambda uow, e: self.loyalty.on_activity(uow, e),),
+                StoriesChanged: (lambda uow, e: self.loyalty.on_stories(uow, e),),
                 ConsentStated: (lambda uow, e: self.gdpr.consents.on_stated(uow, e),),
             }
         )
@@ -102,12 +104,19 @@ class CRMService:
     @cached_property
     def activities(self) -> Activities:
         """What customers did, and their metrics."""
-        return Activities(self._runtime)
+        return Activities(self._runtime, ManyAtOnce(self.identity))
 
     @cached_property
     def insights(self) -> Insights:
         """What customers are worth, and where they stand."""
-        return Insights(self._runtime)
+        return Insights(
+            self._runtime,
+            ViewSources(
+                segments=lambda uow, cid, at: self.segments.names(uow, cid, at),
+                consent=lambda uow, cid: self.gdpr.consents.standing(uow, cid),
+                loyalty=lambda uow, cid: standing(cid, uow.get(PointsAccount, cid), self.settings),
+            ),
+        )
 
     @cached_property
     def segments(self) -> Segments:

@@ -470,7 +470,7 @@ class TestPrivacy:
         crm.add_to_segment(ana.id, "vip")
         export = crm.gdpr.export(ana.id)
         assert set(export.records) == {
-            "crm_activities", "crm_customers", "crm_idempotency", "crm_identities",
+            "crm_activities", "crm_counters", "crm_customers", "crm_idempotency", "crm_identities",
             "crm_loyalty_accounts", "crm_loyalty_entries", "crm_metrics", "crm_notes",
             "crm_profile_changes", "crm_segment_customers", "crm_tags",
         }  # fmt: skip

@@ -133,7 +133,7 @@ class TestOwnTransactionsOnTheHostsEngine:
         careless = sa.create_engine(engine.url, isolation_level="AUTOCOMMIT")
         crm = CRMService(careless)
         customer_id = known_customer(crm)
-        monkeypatch.setattr(SqlUnitOfWork, "put", lambda *_: 1 / 0)
+        monkeypatch.setattr(SqlUnitOfWork, "gather", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             crm.track_activity(customer_id, "purchase", {"amount": 5})
         monkeypatch.undo()

@@ -243,7 +243,7 @@ class TestACallFails:
             uow._cursor.execute(statement)
 
         def fail(tx: CRMService, customer_id: str) -> None:
-            monkeypatch.setattr(SqlUnitOfWork, "put", broken)
+            monkeypatch.setattr(SqlUnitOfWork, "gather", broken)
             with pytest.raises(StorageError) as caught:
                 tx.track_activity(customer_id, "purchase", {"amount": 5}, key="lost")
             monkeypatch.undo()
@@ -267,7 +267,7 @@ class TestACallFails:
             raise KeyboardInterrupt
 
         def fail(tx: CRMService, customer_id: str) -> None:
-            monkeypatch.setattr(SqlUnitOfWork, "put", interrupted)
+            monkeypatch.setattr(SqlUnitOfWork, "gather", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 tx.track_activity(customer_id, "purchase", {"amount": 5})
             monkeypatch.undo()

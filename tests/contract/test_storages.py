@@ -146,6 +146,11 @@ class ReadsThenWrites(MemoryStorage):
                 time.sleep(0.0005)
                 return found
 
+            def find(self, kind: type[R], /, **asked: Any) -> list[R]:
+                found = super().find(kind, **asked)
+                time.sleep(0.0005)
+                return found
+
             def count(self, kind: type, /, **equal: Any) -> int:
                 counted = super().count(kind, **equal)
                 time.sleep(0.0005)
@@ -272,6 +277,8 @@ MISTAKES: list[tuple[type[MemoryStorage], str]] = [
     (ReadsThenWrites, "test_increases_are_not_lost"),
     (ReadsThenWrites, "test_a_floor_holds_for_all_together"),
     (ReadsThenWrites, "test_a_locked_record_may_be_read_and_written"),
+    (ReadsThenWrites, "test_found_or_held_records_may_be_read_and_written"),
+    (ReadsThenWrites, "test_gathered_sums_are_not_lost"),
     (ReadsThenWrites, "test_lock_makes_check_then_add_safe"),
     (OrdersAsTheLocaleSays, "test_text_is_ordered_by_code_point"),
     (MeetsTheEdgeTwice, "test_after_begins_behind_a_position"),

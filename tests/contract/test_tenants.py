@@ -26,7 +26,7 @@ from crmkit.adapters.sql.engine import open_engine
 from crmkit.ports.storage import Storage
 from crmkit.testing.strategies import INSTANTS
 from tests.fixtures import sqlite_url
-from tests.populate import canary, populate, profile, rows
+from tests.populate import MARK, canary, populate, profile, rows
 
 ONE, OTHER = "tenant-one", "tenant-other"
 RULE = {"field": "email", "operator": "=", "value": "Canary.zqEmailzq@Mail.com"}
@@ -43,10 +43,20 @@ ABOUT_A_CUSTOMER: dict[str, Callable[[CRMService, str], object]] = {
     "customers.add_note": lambda crm, c: crm.customers.add_note(c, "x", key=canary("key of note")),
     "customers.notes": lambda crm, c: crm.customers.notes(c),
     "activities.track": lambda crm, c: crm.activities.track(c, "visit", key=KEY),
+    "activities.verify": lambda crm, c: crm.activities.verify(c),
     "activities.timeline": lambda crm, c: crm.activities.timeline(c),
     "activities.metrics": lambda crm, c: crm.activities.metrics(c),
     "activities.rebuild": lambda crm, c: crm.activities.rebuild(c),
     "insights.lifetime_value": lambda crm, c: crm.insights.lifetime_value(c),
+    "insights.for_customer": lambda crm, c: crm.insights.for_customer(c),
+    "insights.view": lambda crm, c: crm.insights.view(c),
+    "insights.items": lambda crm, c: crm.insights.items(c),
+    "insights.venues": lambda crm, c: crm.insights.venues(c),
+    "insights.history": lambda crm, c: crm.insights.history(c),
+    "insights.heatmap": lambda crm, c: crm.insights.heatmap(c),
+    "insights.spend_series": lambda crm, c: crm.insights.spend_series(c),
+    "insights.visit_series": lambda crm, c: crm.insights.visit_series(c),
+    "insights.booking_series": lambda crm, c: crm.insights.booking_series(c),
     "segments.is_member": lambda crm, c: crm.segments.is_member(c, "by hand"),
     "segments.of": lambda crm, c: crm.segments.of(c),
     "segments.add": lambda crm, c: crm.segments.add(c, "by hand"),
@@ -65,11 +75,29 @@ ABOUT_A_CUSTOMER: dict[str, Callable[[CRMService, str], object]] = {
     "get_lifetime_value": lambda crm, c: crm.get_lifetime_value(c),
 }  # fmt: skip
 
+# With the id of another tenant's activity, each of these finds nothing.
+ABOUT_AN_ACTIVITY: dict[str, Callable[[CRMService, str], object]] = {
+    "activities.get": lambda crm, a: crm.activities.get(a),
+    "activities.void": lambda crm, a: crm.activities.void(a),
+    "activities.refund": lambda crm, a: crm.activities.refund(a),
+    "activities.amend": lambda crm, a: crm.activities.amend(a, {"channel": "door"}),
+}
+
 # These are about nobody in particular: they answer, from their own tenant alone.
 ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
     "customers.list": lambda crm: crm.customers.list(),
+    "customers.search": lambda crm: crm.customers.search(MARK),
+    "customers.reindex": lambda crm: crm.customers.reindex(),
     "identity.resolve": lambda crm: crm.identity.resolve(profile()),
     "activities.rebuild": lambda crm: crm.activities.rebuild(),
+    "activities.verify": lambda crm: crm.activities.verify(),
+    "activities.track_many": lambda crm: crm.activities.track_many(
+        [{"customer": profile(), "kind": "visit", "key": KEY}]
+    ),
+    "activities.sync": lambda crm: crm.activities.sync(
+        [{"booking_id": KEY, "at": INSTANTS[0]}],
+        {"id": "booking_id", "at": "at", "customer": {"email": lambda _: profile()["email"]}},
+    ),
     "insights.bands": lambda crm: crm.insights.bands(),
     "insights.revenue_by_month": lambda crm: crm.insights.revenue_by_month(),
     "segments.create": lambda crm: crm.segments.create("another", RULE, auto_update=False),
@@ -87,7 +115,7 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
 
 # Called by crmkit itself inside a unit of work, which has its tenant.
 _INTERNAL = {
-    "insights.historic", "segments.names", "loyalty.on_activity",
+    "insights.historic", "segments.names", "loyalty.on_stories",
     "consents.standing", "consents.on_stated",
 }  # fmt: skip
 # What makes or closes a service; `for_tenant` and `using` have tests of their own.
@@ -107,7 +135,8 @@ def test_every_public_method_is_tried() -> None:
     for name, made in inspect.getmembers(type(crm), lambda m: isinstance(m, cached_property)):
         assert made
         known |= set(_methods(getattr(crm, name), name))
-    tried = {name.split(" ")[0] for name in (*ABOUT_A_CUSTOMER, *ABOUT_ALL)}
+    called = (*ABOUT_A_CUSTOMER, *ABOUT_AN_ACTIVITY, *ABOUT_ALL)
+    tried = {name.split(" ")[0] for name in called}
     assert known == tried | _INTERNAL | _ELSEWHERE
 
 
@@ -159,6 +188,18 @@ def test_another_tenants_customer_is_nobody(twins: Twins, storage: Storage, call
     with pytest.raises(NotFound):
         ABOUT_A_CUSTOMER[call](twins.mine, twins.their_person)
     assert (rows(storage, ONE), rows(storage, OTHER)) == before
+
+
+@pytest.mark.parametrize("call", ABOUT_AN_ACTIVITY)
+def test_another_tenants_activity_is_none(twins: Twins, storage: Storage, call: str) -> None:
+    """`NotFound`, and nothing is written for either tenant; with the own id it is answered."""
+    theirs = twins.theirs.track_activity(twins.their_person, "purchase", {"amount": 5})
+    mine = twins.mine.track_activity(twins.my_person, "purchase", {"amount": 5})
+    before = rows(storage, ONE), rows(storage, OTHER)
+    with pytest.raises(NotFound):
+        ABOUT_AN_ACTIVITY[call](twins.mine, theirs.id)
+    assert (rows(storage, ONE), rows(storage, OTHER)) == before
+    assert not ids(ABOUT_AN_ACTIVITY[call](twins.mine, mine.id)) & twins.their_ids
 
 
 @pytest.mark.parametrize("call", ABOUT_ALL)

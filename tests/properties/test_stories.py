@@ -10,7 +10,8 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 
 from crmkit.activities import payload as payloads
-from crmkit.activities.stories import NOTHING, advance, effect, fold, kept_of_paid, stories
+from crmkit.activities.metrics import NOTHING, Effect, Folded, advance, effect, fold
+from crmkit.activities.stories import read, stories
 from crmkit.loyalty.earning import earned
 from crmkit.model import Activity, Metrics
 from crmkit.model.catalogue import evolved
@@ -44,8 +45,12 @@ def facts_of(history: Sequence[dict[str, Any]]) -> list[Activity]:
     return [fact(call, f"f{n:03}") for n, call in enumerate(history)]
 
 
-def _folded(facts: Sequence[Activity]) -> Metrics:
-    return fold("t", "c", facts, KINDS)
+def _folded(facts: Sequence[Activity]) -> Folded:
+    return fold(START, facts, SETTINGS, str)
+
+
+def _effect(story: Sequence[Activity]) -> Effect:
+    return effect(read(story, KINDS), SETTINGS)
 
 
 def kept(facts: Sequence[Activity], step: Callable[..., Metrics | None] = advance) -> Metrics:
@@ -53,10 +58,10 @@ def kept(facts: Sequence[Activity], step: Callable[..., Metrics | None] = advanc
     metrics, told = START, list[Activity]()
     for new in facts:
         story = [f for f in told if new.reference and f.reference == new.reference]
-        before = effect(story, KINDS) if story else NOTHING
+        before = _effect(story) if story else NOTHING
         told.append(new)
-        advanced = step(metrics, before, effect([*story, new], KINDS))
-        metrics = _folded(told) if advanced is None else advanced
+        advanced = step(metrics, before, _effect([*story, new]))
+        metrics = _folded(told).metrics if advanced is None else advanced
     return metrics
 
 
@@ -79,7 +84,7 @@ def test_any_order_folds_to_the_same_metrics(orders: tuple[list[Activity], list[
 @many
 def test_any_order_earns_the_same_points(orders: tuple[list[Activity], list[Activity]]) -> None:
     def points(facts: Sequence[Activity]) -> int:
-        return sum(earned(s, SETTINGS.earn_rules, KINDS) for s in stories(facts))
+        return sum(earned(read(s, KINDS), SETTINGS.earn_rules) for s in stories(facts))
 
     assert points(orders[0]) == points(orders[1]) >= 0
 
@@ -87,16 +92,15 @@ def test_any_order_earns_the_same_points(orders: tuple[list[Activity], list[Acti
 @given(_histories)
 @many
 def test_metrics_kept_step_by_step_are_the_fold(facts: list[Activity]) -> None:
-    assert kept(facts) == _folded(facts)
+    assert kept(facts) == _folded(facts).metrics
 
 
 def _forgetful(metrics: Metrics, before: Any, after: Any) -> Metrics:
     """Adds and subtracts, and never looks back for the date that takes the lost one's place."""
     changed = {
-        name: getattr(metrics, name) + after.counts.get(name, 0) - before.counts.get(name, 0)
-        for name in {**before.counts, **after.counts}
+        name: getattr(metrics, name) + after.sums.get(name, 0) - before.sums.get(name, 0)
+        for name in {**before.sums, **after.sums}
     }
-    changed["spend_minor"] = metrics.spend_minor + after.spend_minor - before.spend_minor
     for family, (first, last) in after.spans.items():
         old_first = getattr(metrics, f"first_{family}_at") or first
         old_last = getattr(metrics, f"last_{family}_at") or last
@@ -108,7 +112,9 @@ def _forgetful(metrics: Metrics, before: Any, after: Any) -> Metrics:
 def test_a_step_that_never_looks_back_fails_the_same_property() -> None:
     """A cancelled first booking must give its date back."""
     wrong = find(
-        _histories, lambda facts: kept(facts, _forgetful) != _folded(facts), settings=unshrunk
+        _histories,
+        lambda facts: kept(facts, _forgetful) != _folded(facts).metrics,
+        settings=unshrunk,
     )
     assert len(wrong) >= 2
 
@@ -117,10 +123,10 @@ def test_a_step_that_never_looks_back_fails_the_same_property() -> None:
 @many
 def test_a_refund_never_gives_back_more_than_was_taken(facts: list[Activity]) -> None:
     for story in stories(facts):
-        left, paid = kept_of_paid(story, KINDS)
+        left, paid = read(story, KINDS).kept_of_paid
         assert 0 <= left <= paid
         if any(KINDS[f.kind].spends for f in story):
-            assert effect(story, KINDS).spend_minor >= 0
+            assert _effect(story).sums.get("spend_minor", 0) >= 0
 
 
 @given(st.lists(activities(), min_size=1, max_size=6), st.randoms(use_true_random=False))

@@ -14,6 +14,7 @@ from crmkit.customers.profile import ConsentState, Profile
 from crmkit.gdpr.documents import ErasureReceipt, Export
 from crmkit.identity.matching import Resolution
 from crmkit.insights.service import Bands, LifetimeValue
+from crmkit.insights.view import CustomerView
 from crmkit.loyalty.service import Account
 from crmkit.model import (
     Activity,
@@ -80,6 +81,10 @@ def the_namespaces(crm: CRMService, customer: Customer) -> None:
     assert_type(crm.activities.metrics("id"), Metrics)
     assert_type(crm.activities.rebuild(), int)
     assert_type(crm.insights.bands(), Bands)
+    assert_type(crm.insights.for_customer("id").average_order_value, Money | None)
+    assert_type(crm.insights.view("id"), CustomerView)
+    assert_type(crm.insights.spend_series("id")[0].value, Money)
+    assert_type(crm.insights.visit_series("id")[0].value, int)
     assert_type(crm.insights.bands().lifecycle, Mapping[str, int])
     assert_type(crm.segments.create("vip"), Segment)
     assert_type(crm.segments.members("vip"), Iterator[Customer])

@@ -6,7 +6,7 @@ import attrs
 import pytest
 
 from crmkit import CRMError, InvalidInput, Kind, Settings, Tier
-from crmkit.config import COUNTERS, DATES, DEFAULT_KINDS
+from crmkit.config import CORRECTIONS, COUNTERS, DATES, DEFAULT_KINDS
 from crmkit.model import Metrics
 
 
@@ -61,6 +61,6 @@ def test_every_counter_and_date_of_a_kind_is_a_metric() -> None:
 
 def test_the_kinds_that_come_with_crmkit() -> None:
     made = Settings().kinds_by_name
-    assert list(made) == [k.name for k in DEFAULT_KINDS]
+    assert set(made) == {k.name for k in (*DEFAULT_KINDS, *CORRECTIONS)}
     assert {"purchase", "booking", "visit", "cancellation", "no_show", "refund"} <= set(made)
     assert Settings().zone.key == "UTC"

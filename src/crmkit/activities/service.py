@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
-from crmkit.activities import payload as payloads
-from crmkit.activities.stories import NOTHING, advance, effect, fold
+import attrs
+
+from crmkit.activities.bulk import CHUNK, Item, People, Tracked, chunked, parsed
+from crmkit.activities.corrections import Target, changed, refunded, standing
+from crmkit.activities.drafts import draft, story_of
+from crmkit.activities.metrics import Difference, Folded, differences
+from crmkit.activities.recording import folded, record, refold, told_before
+from crmkit.activities.stories import read
+from crmkit.activities.sync import RowMapping, read_row, said_again, says
 from crmkit.config import Kind
-from crmkit.errors import IdempotencyConflict, InvalidInput, unknown
-from crmkit.model import Activity, Metrics, Page
-from crmkit.model.document import canonical
+from crmkit.errors import (
+    CRMError,
+    Erased,
+    IdempotencyConflict,
+    InvalidInput,
+    NotFound,
+    StorageError,
+    unknown,
+)
+from crmkit.model import Activity, Counter, IdempotencyKey, Metrics, Page
+from crmkit.model.document import canonical, text
+from crmkit.model.document import document as as_document
 from crmkit.model.page import checked_limit, paged, position
-from crmkit.model.time import from_micros, iso, to_micros
-from crmkit.ports.events import ActivityRecorded
-from crmkit.ports.idempotency import Call
+from crmkit.model.time import from_micros, to_micros
+from crmkit.ports.idempotency import Call, claim_all, earlier_of, stated
 from crmkit.ports.runtime import Runtime, checked_id
 from crmkit.ports.storage import UnitOfWork
+
+_LONGEST = 100
+_PAGE = 500
 
 
 class Activities:
     """Facts about customers, and the metrics folded from them."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, people: People) -> None:
         self._rt = runtime
+        self._people = people
         self._kinds: Mapping[str, Kind] = runtime.settings.kinds_by_name
 
     def track(
@@ -38,66 +58,26 @@ class Activities:
     ) -> Activity:
         """Record that something happened; metrics and points follow in the same transaction.
 
-        `payload` may hold anything; crmkit reads `amount` (major units), `currency`,
-        `status`, `party_size`, `item`, `venue`, and the host's id of the booking or order
-        as `booking_id`, `order_id`, `ticket_id` or `reference`. Facts with one reference
-        belong together: a cancellation or refund takes back what its booking added.
+        `payload` may hold anything; what crmkit understands of it is listed by kind in the
+        reference. `reference`, or the host's id of the ticket, order or booking, names the
+        story: a cancellation or refund with the same id takes back what its booking added.
 
         With `key`, the same call again returns the first activity. Raises `InvalidInput`
         naming the path, `NotFound`, `Erased` and `IdempotencyConflict`.
         """
-        spec = self._kinds.get(str(kind))
-        if spec is None:
-            raise InvalidInput(unknown("activity kind", kind, self._kinds), field="kind")
-        read = payloads.read(spec, payload, self._rt.settings)
-        now, identifier = self._rt.now(), self._rt.new_id()
-        fact = Activity(
-            tenant=self._rt.tenant,
-            id=identifier,
-            customer_id=checked_id(customer_id),
-            kind=spec.name,
-            occurred_at=now if at is None else self._rt.at(at),
-            recorded_at=now,
-            amount_minor=read.amount_minor,
-            currency=read.currency,
-            story=self._story(customer_id, read) or identifier,
-            status=read.status,
-            reference=read.reference,
-            item=read.item,
-            venue=read.venue,
-            payload=read.document,
-        )
-        call = None
-        if key is not None:
-            when = None if at is None else iso(fact.occurred_at)
-            call = Call.of(
-                self._rt, "activities.track", key, canonical([spec.name, when, read.document])
-            )
-        return self._rt.write(lambda uow: self._record(uow, fact, call))
-
-    def _story(self, customer_id: str, read: payloads.Payload) -> str | None:
-        if read.reference is None:
-            return None
-        told = f"{customer_id}:{read.reference_name}:{read.reference}"
-        return self._rt.fingerprint("story", told)
+        made = draft(self._rt, kind, payload, at, key)
+        fact = made.of(self._rt, checked_id(customer_id))
+        return self._rt.write(lambda uow: self._record(uow, fact, made.call))
 
     def _record(self, uow: UnitOfWork, fact: Activity, call: Call | None) -> Activity:
         customer_id = fact.customer_id or ""
-        metrics = uow.get(Metrics, customer_id, lock=True)
-        if metrics is None:
+        if not uow.hold(Metrics, [customer_id]):
             raise self._rt.missing(uow, customer_id)
         if call:
             seen = call.claim(uow, self._rt, customer_id=customer_id, result_id=fact.id)
             if seen:
                 return self._replayed(uow, seen.result_id or "", customer_id)
-        story: Sequence[Activity] = ()
-        if fact.reference:
-            story = uow.find(Activity, story=fact.story, order=("id",))
-        uow.add(fact)
-        before = effect(story, self._kinds) if story else NOTHING
-        advanced = advance(metrics, before, effect([*story, fact], self._kinds))
-        uow.put(advanced or self._folded(uow, customer_id))
-        self._rt.events.publish(uow, ActivityRecorded(fact, story))
+        record(uow, self._rt, [fact])
         return fact
 
     def _replayed(self, uow: UnitOfWork, activity_id: str, customer_id: str) -> Activity:
@@ -106,9 +86,275 @@ class Activities:
             raise IdempotencyConflict("this key was used before for another customer")
         return earlier
 
-    def _folded(self, uow: UnitOfWork, customer_id: str) -> Metrics:
-        facts = uow.stream(Activity, customer_id=customer_id, order=("occurred_at", "id"))
-        return fold(self._rt.tenant, customer_id, facts, self._kinds)
+    def track_many(
+        self,
+        items: Iterable[Mapping[str, Any]],
+        *,
+        progress: Callable[[Tracked], None] | None = None,
+    ) -> Tracked:
+        """Record many activities, some hundreds in each transaction, in bounded memory.
+
+        An item is a mapping with `kind`, `payload`, `at` and `key` as in `track`, and either
+        `customer_id` or `customer`: the data of a person who is found or created. An item
+        that cannot be used is refused and named in the result; the others are recorded.
+        Give each item a `key`: then a run that was cut off is simply run again.
+        """
+        understood = partial(parsed, self._rt, self._people)
+        return self._in_chunks(items, understood, self._record_all, progress)
+
+    def sync(
+        self,
+        bookings: Iterable[Mapping[Any, Any]],
+        mapping: Mapping[str, Any],
+        *,
+        progress: Callable[[Tracked], None] | None = None,
+    ) -> Tracked:
+        """Bring customers and numbers in line with bookings that are there already.
+
+        `bookings` are rows as mappings, such as ``connection.execute(query).mappings()``;
+        `mapping` says which columns are what (see `RowMapping`). A row that is new is
+        recorded as of its `at`, one that has changed is said again as of its `changed_at`
+        or now, and one that says nothing new changes nothing: so it may be run as often as
+        you like, and again where it was cut off. A booking stays with the customer it was
+        first found to be of.
+        """
+        understood = partial(read_row, self._rt, self._people, RowMapping.read(mapping))
+        return self._in_chunks(bookings, understood, self._sync_all, progress)
+
+    def _in_chunks(
+        self,
+        given: Iterable[object],
+        understood: Callable[[int, object], Item],
+        work: Callable[[UnitOfWork, Sequence[Item]], Tracked],
+        progress: Callable[[Tracked], None] | None,
+    ) -> Tracked:
+        """Some hundreds in each transaction; what cannot be used is refused by itself."""
+        total = Tracked()
+        for chunk in chunked(enumerate(given), CHUNK):
+            refused, sound = Tracked(), list[Item]()
+            for place, item in chunk:
+                try:
+                    sound.append(understood(place, item))
+                except StorageError:
+                    raise
+                except CRMError as error:
+                    refused += Tracked.refusal(place, error)
+            found = refused + self._by_halves(sound, work) if sound else refused
+            in_order = sorted(found.refusals, key=lambda r: r.position)
+            total += attrs.evolve(found, refusals=in_order)
+            if progress:
+                progress(total)
+        return total
+
+    def _by_halves(
+        self, items: Sequence[Item], work: Callable[[UnitOfWork, Sequence[Item]], Tracked]
+    ) -> Tracked:
+        try:
+            return self._rt.write(lambda uow: work(uow, items))
+        except StorageError:
+            raise
+        except CRMError as error:
+            if len(items) == 1:
+                return Tracked.refusal(items[0].position, error)
+        # One of them cannot be recorded: looking for it by halves costs few transactions.
+        half = len(items) // 2
+        return self._by_halves(items[:half], work) + self._by_halves(items[half:], work)
+
+    def _record_all(self, uow: UnitOfWork, items: Sequence[Item]) -> Tracked:
+        facts = self._owned(uow, items)
+        calls = [
+            (i.draft.call, fact.customer_id or "", fact.id)
+            for i, fact in zip(items, facts, strict=True)
+            if i.draft.call
+        ]
+        earlier = claim_all(uow, self._rt, calls) if calls else []
+        repeated = {call[2] for call, seen in zip(calls, earlier, strict=True) if seen}
+        fresh = [fact for fact in facts if fact.id not in repeated]
+        if fresh:
+            record(uow, self._rt, fresh)
+        return Tracked(recorded=len(fresh), repeated=len(repeated))
+
+    def _sync_all(self, uow: UnitOfWork, items: Sequence[Item]) -> Tracked:
+        facts = self._owned(uow, items)
+        told = told_before(uow, facts)
+        fresh: list[Activity] = []
+        claims: list[tuple[Call, str, str]] = []
+        for item, fact in zip(items, facts, strict=True):
+            before = told.get(fact.story)
+            if before:
+                if says(read(before, self._kinds), fact):
+                    continue
+                fact = said_again(fact, before, item.changed_at)
+            elif item.draft.call:
+                claims.append((item.draft.call, fact.customer_id or "", fact.id))
+            told[fact.story] = [*(before or ()), fact]
+            fresh.append(fact)
+        claim_all(uow, self._rt, claims)
+        record(uow, self._rt, fresh)
+        return Tracked(recorded=len(fresh), repeated=len(items) - len(fresh))
+
+    def _owned(self, uow: UnitOfWork, items: Sequence[Item]) -> list[Activity]:
+        """The items as activities of their customers, who are found or created, and held.
+
+        An item whose key was used stays with the customer it was first found to be of.
+        """
+        known = earlier_of(uow, [i.draft.call for i in items if i.draft.call])
+        owners = [self._known_owner(item, known) for item in items]
+        told = [
+            (item.person, item.draft.occurred_at)
+            for item, owner in zip(items, owners, strict=True)
+            if owner is None
+        ]
+        found = iter(self._people.found(uow, told) if told else ())
+        owned = [owner or next(found) for owner in owners]
+        held = uow.hold(Metrics, owned)
+        for customer_id in owned:
+            if customer_id not in held:
+                raise self._rt.missing(uow, customer_id)
+        return [i.draft.of(self._rt, owner) for i, owner in zip(items, owned, strict=True)]
+
+    def _known_owner(self, item: Item, known: Mapping[Call, IdempotencyKey]) -> str | None:
+        seen = known.get(item.draft.call) if item.draft.call else None
+        if seen is None or item.customer_id == seen.customer_id:
+            return item.customer_id
+        if item.customer_id is not None:
+            raise IdempotencyConflict("this key was used before for another customer")
+        return seen.customer_id
+
+    def void(
+        self,
+        activity_id: str,
+        *,
+        reason: str | None = None,
+        at: datetime | str | None = None,
+        key: str | None = None,
+    ) -> Activity:
+        """Record that an activity never was: nothing of it counts any more.
+
+        A refund or an amendment may be voided too, a void may not. Returns the void.
+        """
+        because = _because(reason)
+
+        def said(_: Target) -> dict[str, Any]:
+            return {"kind": "void", "payload": because}
+
+        return self._correct(activity_id, "void", said, [because], at, key)
+
+    def refund(
+        self,
+        activity_id: str,
+        *,
+        amount: object = None,
+        fraction: object = None,
+        reason: str | None = None,
+        at: datetime | str | None = None,
+        key: str | None = None,
+    ) -> Activity:
+        """Record that money was given back: an amount, a fraction of it, or all that is left.
+
+        Returns the refund. Raises `InvalidInput` for more than is left.
+        """
+        settings, because = self._rt.settings, _because(reason)
+
+        def said(target: Target) -> dict[str, Any]:
+            back = refunded(target, amount, fraction, settings)
+            currency = None if back is None else settings.currency
+            return {
+                "kind": "refund", "amount_minor": back, "currency": currency, "payload": because,
+            }  # fmt: skip
+
+        asked = [None if v is None else str(v)[:_LONGEST] for v in (amount, fraction)]
+        return self._correct(activity_id, "refund", said, [*asked, because], at, key)
+
+    def amend(
+        self,
+        activity_id: str,
+        changes: Mapping[str, Any],
+        *,
+        reason: str | None = None,
+        at: datetime | str | None = None,
+        key: str | None = None,
+    ) -> Activity:
+        """Record that keys of an activity's payload should have been others; None removes one.
+
+        What it was about and when it happened stay: for those, void it and track it anew.
+        Returns the amendment.
+        """
+        because = _because(reason)
+
+        def said(target: Target) -> dict[str, Any]:
+            document, kept = changed(target, changes, self._rt.settings)
+            about = story_of(self._rt, target.fact.customer_id or "", document)
+            if (about or target.fact.id) != target.fact.story:
+                raise InvalidInput(
+                    "another id is another story: void it and track it anew", field="changes"
+                )
+            return {
+                "kind": "amendment",
+                "amount_minor": document.amount_minor if "amount" in kept else None,
+                "currency": document.currency if "amount" in kept else None,
+                "status": document.status if "status" in kept else None,
+                "item": document.item,
+                "venue": document.venue,
+                "payload": because | {"changes": kept},
+            }
+
+        asked = as_document(changes, field="changes") if isinstance(changes, Mapping) else {}
+        return self._correct(activity_id, "amend", said, [asked, because], at, key)
+
+    def _correct(
+        self,
+        activity_id: str,
+        operation: str,
+        said: Callable[[Target], Mapping[str, Any]],
+        asked: Sequence[Any],
+        at: datetime | str | None,
+        key: str | None,
+    ) -> Activity:
+        """Store the correction that `said` makes of an activity as it stands."""
+        _check_id(activity_id)
+        content = canonical([activity_id, *asked, stated(at)]) if key is not None else ""
+        call = Call.of(self._rt, f"activities.{operation}", key, content)
+        now, identifier = self._rt.now(), self._rt.new_id()
+        occurred = now if at is None else self._rt.at(at)
+
+        def work(uow: UnitOfWork) -> Activity:
+            target = self._activity(uow, activity_id)
+            customer_id = target.customer_id or ""
+            if not uow.hold(Metrics, [customer_id]):
+                raise self._rt.missing(uow, customer_id)
+            if call:
+                seen = call.claim(uow, self._rt, customer_id=customer_id, result_id=identifier)
+                if seen:
+                    return self._replayed(uow, seen.result_id or "", customer_id)
+            told = uow.find(Activity, story=target.story, order=("story", "id"))
+            correction = Activity(
+                tenant=self._rt.tenant,
+                id=identifier,
+                customer_id=customer_id,
+                occurred_at=occurred,
+                recorded_at=now,
+                story=target.story,
+                corrects=target.id,
+                **said(standing(target, told, self._kinds)),
+            )
+            record(uow, self._rt, [correction])
+            return correction
+
+        return self._rt.write(work)
+
+    def _activity(self, uow: UnitOfWork, activity_id: object) -> Activity:
+        found = uow.get(Activity, _check_id(activity_id))
+        if found is None:
+            raise NotFound("no such activity")
+        if found.customer_id is None:
+            raise Erased("the person of this activity was erased")
+        return found
+
+    def get(self, activity_id: str) -> Activity:
+        """An activity, as it was recorded."""
+        with self._rt.read() as uow:
+            return self._activity(uow, activity_id)
 
     def timeline(
         self,
@@ -154,38 +400,81 @@ class Activities:
         *,
         progress: Callable[[int], None] | None = None,
     ) -> int:
-        """Recompute metrics from the activities, for one customer or for all.
+        """Recompute metrics and counters from the activities, for one customer or for all.
 
         Each customer is a transaction of its own. `progress` hears how many are done;
-        returns how many metrics were wrong.
+        returns how many customers' numbers were wrong.
         """
+        wrong = self._each(customer_id, self._rebuild, progress)
+        return sum(1 for found in wrong if found)
+
+    def verify(
+        self,
+        customer_id: str | None = None,
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> tuple[Difference, ...]:
+        """Compare metrics and counters with what the activities tell; changes nothing."""
+        wrong = self._each(customer_id, self._verify, progress)
+        return tuple(difference for found in wrong for difference in found)
+
+    def _each(
+        self,
+        customer_id: str | None,
+        check: Callable[[UnitOfWork, Metrics], Sequence[Difference]],
+        progress: Callable[[int], None] | None,
+    ) -> Iterator[Sequence[Difference]]:
+        """Check one customer or all, each in a transaction of its own."""
         if customer_id is not None:
-            return int(self._rebuild(checked_id(customer_id)))
-        wrong = done = 0
-        after: tuple[str, ...] | None = None
+            yield self._checked(checked_id(customer_id), check, must_exist=True)
+            return
+        done, after = 0, None
         while True:
             with self._rt.read() as uow:
-                page = uow.find(Metrics, after=after, limit=500)
+                page = uow.find(Metrics, after=after, limit=_PAGE)
             for metrics in page:
-                wrong += self._rebuild(metrics.customer_id, must_exist=False)
+                yield self._checked(metrics.customer_id, check, must_exist=False)
                 done += 1
                 if progress:
                     progress(done)
-            if len(page) < 500:
-                return wrong
+            if len(page) < _PAGE:
+                return
             after = (page[-1].customer_id,)
 
-    def _rebuild(self, customer_id: str, *, must_exist: bool = True) -> bool:
-        def work(uow: UnitOfWork) -> bool:
+    def _checked(
+        self,
+        customer_id: str,
+        check: Callable[[UnitOfWork, Metrics], Sequence[Difference]],
+        *,
+        must_exist: bool,
+    ) -> Sequence[Difference]:
+        def work(uow: UnitOfWork) -> Sequence[Difference]:
+            # Held while it is read, so that nothing is recorded in between.
             cached = uow.get(Metrics, customer_id, lock=True)
             if cached is None:
                 if must_exist:
                     raise self._rt.missing(uow, customer_id)
-                return False
-            folded = self._folded(uow, customer_id)
-            if folded == cached:
-                return False
-            uow.put(folded)
-            return True
+                return ()
+            return check(uow, cached)
 
         return self._rt.write(work)
+
+    def _rebuild(self, uow: UnitOfWork, cached: Metrics) -> Sequence[Difference]:
+        return refold(uow, self._rt, cached)
+
+    def _verify(self, uow: UnitOfWork, cached: Metrics) -> Sequence[Difference]:
+        counters = uow.find(Counter, customer_id=cached.customer_id)
+        return differences(Folded(cached, counters), folded(uow, self._rt, cached.customer_id))
+
+
+def _because(reason: str | None) -> dict[str, Any]:
+    why = None if reason is None else text(reason, field="reason", limit=500)
+    return {} if why is None else {"reason": why}
+
+
+def _check_id(activity_id: object) -> str:
+    if not isinstance(activity_id, str) or not 0 < len(activity_id) <= _LONGEST:
+        raise NotFound("no such activity: expected the `id` of an activity")
+    if not activity_id.isascii() or not activity_id.isprintable():
+        raise NotFound("no such activity: expected the `id` of an activity")
+    return activity_id

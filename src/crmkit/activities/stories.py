@@ -1,15 +1,14 @@
-"""What a story of facts does to a customer's metrics; pure.
+"""What a story of facts says; pure.
 
 A story is all facts of one customer that share a reference: booked, completed, refunded.
 A booking, order, purchase or ticket counts once in its story, as it was last said.
-A fact without a reference is a story of its own. What a story is worth depends on the
-set of its facts, never on the order in which they came; so metrics are sums, firsts and
-lasts over stories, and any order and any repetition of the same facts gives the same.
+A fact without a reference is a story of its own. What a story says depends on the set of
+its facts, never on the order in which they came.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -17,78 +16,119 @@ from typing import Any
 import attrs
 
 from crmkit.config import Kind
-from crmkit.model import Activity, Metrics
+from crmkit.model import Activity
 from crmkit.model.catalogue import evolved
 from crmkit.model.document import canonical
 
-Span = tuple[datetime, datetime]
 Kinds = Mapping[str, Kind]
+
+_CALLED_OFF = {"cancelled": "cancellations", "no_show": "no_shows"}
 
 
 @attrs.frozen
-class Effect:
-    """What a story adds: to counters and spend, and the span of its dates by family."""
+class Story:
+    """A story, read."""
 
-    counts: Mapping[str, int] = attrs.field(factory=dict)
-    spend_minor: int = 0
-    spans: Mapping[str, Span] = attrs.field(factory=dict)
-
-
-NOTHING = Effect()
-
-
-def is_off(story: Sequence[Activity], kinds: Kinds) -> bool:
-    """Whether the story was cancelled or nobody came.
-
-    A cancellation stands; a status holds until what bears it is said again.
-    """
-    return any(kinds[f.kind].role == "cancels" for f in story) or any(
-        f.status in ("cancelled", "no_show") for f in said_last(story, kinds)
-    )
-
-
-def is_completed(story: Sequence[Activity], kinds: Kinds) -> bool:
+    standing: Sequence[Activity]
+    """The facts that were not voided, as they were amended."""
+    said: Sequence[Activity]
+    """Of these the ones that count: of a kind that is said once, what was said last."""
+    called_off: frozenset[str]
+    """The counters of its cancellation or no-show."""
+    off: bool
+    """Whether it was cancelled or nobody came."""
+    completed: bool
     """Whether what was booked took place."""
-    return not is_off(story, kinds) and any(
-        kinds[f.kind].role == "completes" or f.status == "completed"
-        for f in said_last(story, kinds)
-    )
+    paid: int | None
+    """What was paid in minor units, None if nobody spoke of paying."""
+    left: int
+    """What was kept of it. A story never gives back more than it took."""
+    refunded_whole: bool
+    """Whether a refund without an amount gave back all there was, be it no money."""
+
+    @property
+    def kept_of_paid(self) -> tuple[int, int]:
+        """How much was kept of how much that was paid; 1 of 1 where nothing was given back."""
+        if self.paid:
+            return self.left, self.paid
+        return (0, 1) if self.refunded_whole else (1, 1)
 
 
-def effect(story: Sequence[Activity], kinds: Kinds) -> Effect:
-    """What the story adds to its customer's metrics."""
-    if not story:
-        return NOTHING
-    off, completed = is_off(story, kinds), is_completed(story, kinds)
-    counts: Counter[str] = Counter(_called_off(story, kinds) if off else ())
-    counts["activities"] = len(story)
-    times = [fact.occurred_at for fact in story]
-    spans: dict[str, Span] = {"activity": (min(times), max(times))}
-    said = said_last(story, kinds)
+def read(facts: Sequence[Activity], kinds: Kinds) -> Story:
+    """What the facts of one story say together."""
+    standing = facts if len(facts) == 1 else _standing(facts, kinds)
+    said = standing if len(standing) == 1 else _said_last(standing, kinds)
+    called_off: set[str] = set()
+    off = completed = refunded_whole = False
+    amounts: list[int] = []
+    refunds: list[int | None] = []
     for fact in said:
         kind = kinds[fact.kind]
-        if kind.role in ("completes", "cancels") or (off and kind.role == "happens"):
+        if kind.role == "cancels":
+            # A cancellation stands; a status holds until its bearer is said again.
+            off = True
+            called_off.update(kind.counts)
+        if fact.status in _CALLED_OFF:
+            off = True
+            called_off.add(_CALLED_OFF[fact.status])
+        elif kind.role == "completes" or fact.status == "completed":
+            completed = True
+        if kind.role == "refunds":
+            refunds.append(fact.amount_minor)
+            refunded_whole = refunded_whole or fact.amount_minor is None
+        elif kind.spends:
+            amounts.append(fact.amount_minor or 0)
+    paid = sum(amounts)
+    back = sum(paid if amount is None else amount for amount in refunds)
+    return Story(
+        standing=standing,
+        said=said,
+        called_off=frozenset(called_off),
+        off=off,
+        completed=completed and not off,
+        paid=paid if amounts else None,
+        left=max(0, paid - back),
+        refunded_whole=refunded_whole,
+    )
+
+
+def _standing(facts: Sequence[Activity], kinds: Kinds) -> Sequence[Activity]:
+    """The facts without what was voided, each as it was amended."""
+    if all(kinds[f.kind].role not in ("voids", "amends") for f in facts):
+        return facts
+    voided = {f.corrects for f in facts if kinds[f.kind].role == "voids"}
+    amendments: dict[str, list[Activity]] = defaultdict(list)
+    standing: list[Activity] = []
+    for fact in facts:
+        role = kinds[fact.kind].role
+        if fact.id in voided or role == "voids":
             continue
-        families = kind.dates
-        for name in kind.counts:
-            counts[name] += 1
-        if kind.paid_is_order and fact.amount_minor is not None:
-            counts["orders"] += 1
-            families = (*families, "order")
-        if completed and "bookings" in kind.counts:
-            counts["completed_bookings"] += 1
-        for family in families:
-            _extend(spans, family, _first_said(fact, story, kinds))
-    return Effect(counts, 0 if off else _spend(said, kinds), spans)
+        if role == "amends":
+            amendments[fact.corrects or ""].append(fact)
+        else:
+            standing.append(fact)
+    return [amended(fact, amendments.get(fact.id, ())) for fact in standing]
 
 
-def said_last(story: Sequence[Activity], kinds: Kinds) -> Sequence[Activity]:
-    """The facts that count: of a kind that is said once, one fact with what was said last."""
-    if len(story) == 1:
-        return story
+def amended(fact: Activity, amendments: Iterable[Activity]) -> Activity:
+    """The fact with what amendments changed: in the order of their time, then of their content."""
+    for change in sorted(amendments, key=order):
+        payload = dict(fact.payload)
+        for name, value in change.payload.get("changes", {}).items():
+            if value is None:
+                payload.pop(name, None)
+            else:
+                payload[name] = value
+        columns = {c: getattr(change, c) for c in ("amount_minor", "status", "item", "venue")}
+        columns = {c: value for c, value in columns.items() if value is not None}
+        fact = evolved(fact, payload=payload, **columns)
+    return fact
+
+
+def _said_last(facts: Sequence[Activity], kinds: Kinds) -> Sequence[Activity]:
     once: dict[str, list[Activity]] = defaultdict(list)
     many: list[Activity] = []
-    for fact in story:
+    for fact in facts:
         (once[fact.kind] if kinds[fact.kind].once else many).append(fact)
     return [*map(_restated, once.values()), *many]
 
@@ -97,106 +137,24 @@ def _restated(facts: Sequence[Activity]) -> Activity:
     """The last fact, with what it leaves out as it was said before."""
     if len(facts) == 1:
         return facts[0]
-    ordered = sorted(facts, key=_order)
-    amounts = [f.amount_minor for f in ordered if f.amount_minor is not None]
-    statuses = [f.status for f in ordered if f.status is not None]
-    payload = {name: value for f in ordered for name, value in f.payload.items()}
-    return evolved(
-        ordered[-1],
-        amount_minor=amounts[-1] if amounts else None,
-        status=statuses[-1] if statuses else None,
-        payload=payload,
-    )
+    ordered = sorted(facts, key=order)
+    known: dict[str, Any] = {}
+    payload: dict[str, Any] = {}
+    for fact in ordered:
+        payload.update(fact.payload)
+        for column in ("amount_minor", "status", "item", "venue"):
+            value = getattr(fact, column)
+            if value is not None:
+                known[column] = value
+    # It happened when it was first said, however often it was said again.
+    return evolved(ordered[-1], payload=payload, occurred_at=ordered[0].occurred_at, **known)
 
 
-def _order(fact: Activity) -> tuple[datetime, int, str]:
+def order(fact: Activity) -> tuple[datetime, int, str]:
+    """Where a fact stands among those of its story."""
     # At the same instant the content decides, so that the order of arrival never does.
     amount = -1 if fact.amount_minor is None else fact.amount_minor
     return fact.occurred_at, amount, canonical(fact.payload)
-
-
-def _first_said(fact: Activity, story: Sequence[Activity], kinds: Kinds) -> datetime:
-    """When it happened: for what was said again, when it was first said."""
-    if len(story) == 1 or not kinds[fact.kind].once:
-        return fact.occurred_at
-    return min(f.occurred_at for f in story if f.kind == fact.kind)
-
-
-def _called_off(story: Sequence[Activity], kinds: Kinds) -> set[str]:
-    """The counters of a story that is off: it was called off once, however often that was said."""
-    said = {name for f in story if kinds[f.kind].role == "cancels" for name in kinds[f.kind].counts}
-    statuses = {f.status for f in said_last(story, kinds)}
-    said |= {"cancellations"} if "cancelled" in statuses else set()
-    return said | ({"no_shows"} if "no_show" in statuses else set())
-
-
-def _spend(said: Sequence[Activity], kinds: Kinds) -> int:
-    """What was paid less what was given back."""
-    paid, left = _settled(said, kinds)
-    if paid is None:
-        # Nothing known that could be given back; without a reference the refund speaks
-        # of money taken before crmkit was there.
-        refunds = [f for f in said if kinds[f.kind].role == "refunds" and f.story == f.id]
-        return -sum(f.amount_minor or 0 for f in refunds)
-    return left
-
-
-def kept_of_paid(story: Sequence[Activity], kinds: Kinds) -> tuple[int, int]:
-    """How much was kept of how much that was paid; 1 of 1 where nothing was given back."""
-    if not any(kinds[f.kind].role == "refunds" for f in story):
-        return 1, 1
-    paid, left = _settled(said_last(story, kinds), kinds)
-    if paid:
-        return left, paid
-    whole = any(kinds[f.kind].role == "refunds" and f.amount_minor is None for f in story)
-    return (0, 1) if whole else (1, 1)
-
-
-def _settled(said: Sequence[Activity], kinds: Kinds) -> tuple[int | None, int]:
-    """What was paid (None if nobody spoke of paying), and what was kept of it.
-
-    A story never gives back more than it took; a refund without an amount is a full one.
-    """
-    amounts = [f.amount_minor or 0 for f in said if kinds[f.kind].spends]
-    if not amounts:
-        return None, 0
-    paid = sum(amounts)
-    refunds = [f.amount_minor for f in said if kinds[f.kind].role == "refunds"]
-    back = sum(paid if amount is None else amount for amount in refunds)
-    return paid, max(0, paid - back)
-
-
-def _extend(spans: dict[str, Span], family: str, moment: datetime) -> None:
-    first, last = spans.get(family, (moment, moment))
-    spans[family] = (min(first, moment), max(last, moment))
-
-
-def advance(metrics: Metrics, before: Effect, after: Effect) -> Metrics | None:
-    """The metrics once a story has grown from one effect to another.
-
-    None if a first or last date may have gone away: then only all facts can tell.
-    """
-    changed: dict[str, Any] = {}
-    for name in {**before.counts, **after.counts}:
-        step = after.counts.get(name, 0) - before.counts.get(name, 0)
-        if step:
-            changed[name] = getattr(metrics, name) + step
-    if after.spend_minor != before.spend_minor:
-        changed["spend_minor"] = metrics.spend_minor + after.spend_minor - before.spend_minor
-    for family in {**before.spans, **after.spans}:
-        old, new = before.spans.get(family), after.spans.get(family)
-        if new == old:
-            continue
-        first, last = f"first_{family}_at", f"last_{family}_at"
-        now_first, now_last = getattr(metrics, first), getattr(metrics, last)
-        if old and old[0] == now_first and (new is None or new[0] > old[0]):
-            return None
-        if old and old[1] == now_last and (new is None or new[1] < old[1]):
-            return None
-        if new:
-            changed[first] = new[0] if now_first is None else min(now_first, new[0])
-            changed[last] = new[1] if now_last is None else max(now_last, new[1])
-    return evolved(metrics, **changed) if changed else metrics
 
 
 def stories(facts: Iterable[Activity]) -> Iterable[Sequence[Activity]]:
@@ -205,14 +163,3 @@ def stories(facts: Iterable[Activity]) -> Iterable[Sequence[Activity]]:
     for fact in facts:
         grouped[fact.story].append(fact)
     return grouped.values()
-
-
-def fold(tenant: str, customer_id: str, facts: Iterable[Activity], kinds: Kinds) -> Metrics:
-    """The metrics that follow from all facts of a customer."""
-    metrics = Metrics(tenant=tenant, customer_id=customer_id)
-    for story in stories(facts):
-        advanced = advance(metrics, NOTHING, effect(story, kinds))
-        if advanced is None:
-            raise AssertionError("a new story takes nothing away")
-        metrics = advanced
-    return metrics

@@ -47,6 +47,12 @@ class ErasureReceipt:
     anonymised: Mapping[str, int]
 
 
+def tells(entry: Entry) -> bool:
+    """Whether a row says anything but whose it is; one of keyed hashes alone does not."""
+    silent = ("tenant", entry.owner)
+    return any(c.name not in silent and c.data is not Data.FINGERPRINT for c in entry.columns)
+
+
 def exported(entry: Entry, record: object) -> dict[str, Any]:
     """A record as a document: what is filled in, without keyed hashes and the tenant."""
     out: dict[str, Any] = {}

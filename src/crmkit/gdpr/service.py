@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crmkit.gdpr.consents import Consents
-from crmkit.gdpr.documents import ErasureReceipt, Export, blanks, exported
+from crmkit.gdpr.documents import ErasureReceipt, Export, blanks, exported, tells
 from crmkit.model import Customer, Erasure, Metrics, OnErase
 from crmkit.model.catalogue import owned
 from crmkit.ports.runtime import Runtime, checked_id
@@ -28,7 +28,7 @@ class Privacy:
         records: dict[str, tuple[Mapping[str, Any], ...]] = {}
         with self._rt.read() as uow:
             erased = self._erasure(uow, customer_id)
-            for entry in owned():
+            for entry in filter(tells, owned()):
                 theirs: dict[str, Any] = {entry.owner or "": customer_id}
                 rows: list[object] = uow.find(entry.record, **theirs)
                 if rows:

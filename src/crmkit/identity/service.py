@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -176,6 +176,31 @@ class Identities:
         return Resolution(
             customer, match.customer is None, match.matched_by, match.evidence, match.candidates
         )
+
+
+class ManyAtOnce:
+    """Finding or creating the customers of many items, inside one unit of work."""
+
+    def __init__(self, identities: Identities) -> None:
+        self._identities = identities
+
+    def understood(self, data: Mapping[str, Any]) -> Given:
+        """What a mapping tells about a person; raises `InvalidInput`."""
+        return self._identities._given(data)
+
+    def found(self, uow: UnitOfWork, people: Sequence[tuple[Given, datetime]]) -> list[str]:
+        """The customers' ids, in order; who is not there yet is created as of that moment."""
+        rt = self._identities._rt
+        # All names at once and sorted, so that two such units of work never wait crosswise.
+        uow.lock({rt.fingerprint(i.kind, i.value) for g, _ in people for i in g.identifiers})
+        ids: list[str] = []
+        for given, at in people:
+            match = self._identities._match(uow, given)
+            if match.customer is not None and _complete(match, given):
+                ids.append(match.customer.id)
+            else:
+                ids.append(self._identities._resolve(uow, given, at, None).customer.id)
+        return ids
 
 
 def _complete(match: _Match, given: Given) -> bool:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import groupby
+from typing import Any
 
 import attrs
 
-from crmkit.activities.stories import effect
-from crmkit.errors import InvalidInput
+from crmkit.activities.dimensions import local
+from crmkit.activities.metrics import Folded, spend
+from crmkit.activities.stories import read
+from crmkit.errors import InvalidInput, unknown
 from crmkit.insights.bands import (
     FREQUENCY_BANDS,
     LIFECYCLE_STAGES,
@@ -19,9 +22,34 @@ from crmkit.insights.bands import (
     lifecycle,
     spending_band,
 )
-from crmkit.model import Activity, Metrics, Money
+from crmkit.insights.habits import Choice, HeatMap, choices, heat
+from crmkit.insights.numbers import CustomerInsights, insights
+from crmkit.insights.reading import (
+    Asked,
+    counters,
+    facts,
+    just_after,
+    metrics_of,
+    recent,
+    summary,
+)
+from crmkit.insights.series import (
+    Period,
+    checked_period,
+    counted_by_day,
+    paid_at,
+    periods,
+    spent_by_day,
+)
+from crmkit.insights.view import CustomerView, ViewSources, engagement
+from crmkit.model import Activity, Metrics, Money, Note, Page, Tag
+from crmkit.model.document import text
+from crmkit.model.page import checked_limit, paged, position
+from crmkit.model.time import from_micros, instant, to_micros
 from crmkit.ports.runtime import Runtime, checked_id
 from crmkit.ports.storage import UnitOfWork
+
+_RECENT = 10
 
 
 @attrs.frozen
@@ -52,8 +80,169 @@ class Bands:
 class Insights:
     """Numbers about one tenant's customers."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, sources: ViewSources) -> None:
         self._rt = runtime
+        self._sources = sources
+
+    def for_customer(
+        self,
+        customer_id: str,
+        *,
+        at: datetime | str | None = None,
+        known_at: datetime | str | None = None,
+    ) -> CustomerInsights:
+        """All numbers of one customer: now, at an instant, or as they were known at one.
+
+        The cached numbers answer where nothing in them came after that instant; else all
+        facts are read. The profile is today's.
+        """
+        asked = Asked.of(self._rt, at, known_at)
+        with self._rt.read() as uow:
+            return self._insights(uow, summary(uow, self._rt, customer_id, asked), asked)
+
+    def view(self, customer_id: str, *, at: datetime | str | None = None) -> CustomerView:
+        """The whole picture of one customer, in a fixed number of queries.
+
+        `at` is the instant of the numbers, orders, bookings and notes, and the clock of the
+        segments; profile, tags, points and consents are today's.
+        """
+        asked, kinds = Asked.of(self._rt, at), self._rt.settings.kinds
+        bookings = {kind.name for kind in kinds if "bookings" in kind.counts}
+        orders = {kind.name for kind in kinds if "orders" in kind.counts}
+        with self._rt.read() as uow:
+            found = summary(uow, self._rt, customer_id, asked)
+            return CustomerView(
+                insights=self._insights(uow, found, asked),
+                orders=recent(uow, self._rt, customer_id, asked, orders, _RECENT),
+                reservations=recent(uow, self._rt, customer_id, asked, bookings, _RECENT),
+                engagement=engagement(found.metrics),
+                notes=_notes(uow, customer_id, asked.at),
+                tags=tuple(sorted(t.tag for t in uow.find(Tag, customer_id=customer_id))),
+                segments=tuple(self._sources.segments(uow, customer_id, asked.at)),
+                loyalty=self._sources.loyalty(uow, customer_id),
+                consent=self._sources.consent(uow, customer_id),
+            )
+
+    def _insights(self, uow: UnitOfWork, found: Folded, asked: Asked) -> CustomerInsights:
+        customer = self._rt.customer(uow, found.metrics.customer_id)
+        return insights(customer, found, asked.at, self._rt.settings)
+
+    def items(
+        self,
+        customer_id: str,
+        *,
+        at: datetime | str | None = None,
+        known_at: datetime | str | None = None,
+    ) -> tuple[Choice, ...]:
+        """What the customer played, ate or attended; the most chosen first, then by spend."""
+        return self._choices(customer_id, "item", Asked.of(self._rt, at, known_at))
+
+    def venues(
+        self,
+        customer_id: str,
+        *,
+        at: datetime | str | None = None,
+        known_at: datetime | str | None = None,
+    ) -> tuple[Choice, ...]:
+        """Where the customer goes; the most chosen first, then by spend."""
+        return self._choices(customer_id, "venue", Asked.of(self._rt, at, known_at))
+
+    def _choices(self, customer_id: str, dimension: str, asked: Asked) -> tuple[Choice, ...]:
+        with self._rt.read() as uow:
+            found = counters(uow, self._rt, customer_id, asked, dimension)
+        return choices(found, self._rt.settings.currency)
+
+    def heatmap(
+        self,
+        customer_id: str,
+        *,
+        at: datetime | str | None = None,
+        known_at: datetime | str | None = None,
+    ) -> HeatMap:
+        """How often the customer came, by weekday and hour."""
+        asked = Asked.of(self._rt, at, known_at)
+        with self._rt.read() as uow:
+            slots = counters(uow, self._rt, customer_id, asked, "slot")
+        return HeatMap(customer_id, asked.at, heat(slots))
+
+    def spend_series(
+        self, customer_id: str, by: str = "month", *, at: datetime | str | None = None
+    ) -> tuple[Period[Money], ...]:
+        """Net spend by day, week or month of the first payment; reads all facts."""
+        settings, by = self._rt.settings, checked_period(by)
+        days = spent_by_day(self._facts(customer_id, at), settings)
+        return periods(days, by, lambda minor: Money(minor, settings.currency))
+
+    def visit_series(
+        self, customer_id: str, by: str = "month", *, at: datetime | str | None = None
+    ) -> tuple[Period[int], ...]:
+        """Visits by day, week or month; reads all facts."""
+        by = checked_period(by)
+        days = counted_by_day(self._facts(customer_id, at), "visits", self._rt.settings)
+        return periods(days, by, int)
+
+    def booking_series(
+        self, customer_id: str, by: str = "month", *, at: datetime | str | None = None
+    ) -> tuple[Period[int], ...]:
+        """Bookings by the day, week or month that they are for; reads all facts."""
+        by = checked_period(by)
+        days = counted_by_day(self._facts(customer_id, at), "bookings", self._rt.settings)
+        return periods(days, by, int)
+
+    def _facts(self, customer_id: str, at: datetime | str | None) -> list[Activity]:
+        asked = Asked.of(self._rt, at)
+        with self._rt.read() as uow:
+            metrics_of(uow, self._rt, customer_id)
+            return list(facts(uow, self._rt, customer_id, asked))
+
+    def history(
+        self,
+        customer_id: str,
+        *,
+        item: str | None = None,
+        venue: str | None = None,
+        kinds: Iterable[str] | None = None,
+        since: datetime | str | None = None,
+        until: datetime | str | None = None,
+        limit: int = 100,
+        after: str | None = None,
+    ) -> Page[Activity]:
+        """The customer's activities, the latest first, from `since` up to before `until`.
+
+        `item` and `venue` are those of the activities: the name, or the id where no name
+        was given.
+        """
+        limit, start = checked_limit(limit), position(after, (int, str))
+        equal: dict[str, Any] = {"customer_id": checked_id(customer_id)}
+        equal |= _named(item=item, venue=venue)
+        if kinds is not None:
+            equal["kind"] = self._kinds(kinds)
+        edges = [] if start is None else [(from_micros(start[0]), start[1])]
+        if until is not None:
+            edges.append((instant(until, field="until"), ""))
+        earliest = None if since is None else instant(since, field="since")
+        with self._rt.read() as uow:
+            self._rt.customer(uow, customer_id)
+            found = uow.find(
+                Activity,
+                order=("occurred_at", "id"),
+                descending=True,
+                after=min(edges, default=None),
+                limit=limit + 1,
+                **equal,
+            )
+        # In this order what came too early is all at the end.
+        found = [a for a in found if earliest is None or a.occurred_at >= earliest]
+        return paged(found, limit, lambda a: (to_micros(a.occurred_at), a.id))
+
+    def _kinds(self, kinds: object) -> tuple[str, ...]:
+        if isinstance(kinds, str) or not isinstance(kinds, Iterable):
+            raise InvalidInput("expected a list of kinds", field="kinds")
+        wanted, known = tuple(kinds), self._rt.settings.kinds_by_name
+        for kind in wanted:
+            if not isinstance(kind, str) or kind not in known:
+                raise InvalidInput(unknown("activity kind", kind, known), field="kinds")
+        return wanted
 
     def lifetime_value(self, customer_id: str, *, horizon_days: int | None = None) -> LifetimeValue:
         """The customer's value; the horizon is that of the settings unless given."""
@@ -68,9 +257,7 @@ class Insights:
 
     def historic(self, uow: UnitOfWork, customer_id: str) -> Money:
         """What the customer has spent, net of what was given back."""
-        metrics = uow.get(Metrics, checked_id(customer_id))
-        if metrics is None:
-            raise self._rt.missing(uow, customer_id)
+        metrics = metrics_of(uow, self._rt, customer_id)
         return Money(metrics.spend_minor, self._rt.settings.currency)
 
     def bands(self, *, at: datetime | str | None = None) -> Bands:
@@ -94,18 +281,44 @@ class Insights:
         )
 
     def revenue_by_month(self) -> dict[str, Money]:
-        """Net revenue by month of the first payment, ``YYYY-MM`` in the tenant's zone.
+        """Net revenue by month of the first payment, ``YYYY-MM`` in the tenant's calendar.
 
         What erased customers had paid stays in it, linked to nobody.
         """
-        zone, kinds = self._rt.settings.zone, self._rt.settings.kinds_by_name
+        settings, kinds = self._rt.settings, self._rt.settings.kinds_by_name
         months: Counter[str] = Counter()
         with self._rt.read() as uow:
-            facts = uow.stream(Activity, order=("story", "id"))
-            for _, story in groupby(facts, key=lambda fact: fact.story):
-                told = list(story)
-                spent = effect(told, kinds).spend_minor
+            stored = uow.stream(Activity, order=("story", "id"))
+            for _, told in groupby(stored, key=lambda fact: fact.story):
+                story = read(list(told), kinds)
+                spent = spend(story, kinds)
                 if spent:
-                    when = min(f.occurred_at for f in told if f.amount_minor is not None)
-                    months[when.astimezone(zone).strftime("%Y-%m")] += spent
-        return {m: Money(months[m], self._rt.settings.currency) for m in sorted(months)}
+                    day, _ = local(paid_at(story), settings)
+                    months[f"{day:%Y-%m}"] += spent
+        return {m: Money(months[m], settings.currency) for m in sorted(months)}
+
+
+def _named(**names: object) -> dict[str, str]:
+    """The names that were given, as activities bear them."""
+    found: dict[str, str] = {}
+    for field, name in names.items():
+        if name is None:
+            continue
+        called = text(name, field=field, limit=200)
+        if called is None:
+            raise InvalidInput("expected some text", field=field)
+        found[field] = called
+    return found
+
+
+def _notes(uow: UnitOfWork, customer_id: str, at: datetime) -> tuple[Note, ...]:
+    """The last notes that were there at that instant."""
+    found = uow.find(
+        Note,
+        customer_id=customer_id,
+        order=("occurred_at", "id"),
+        descending=True,
+        after=just_after(at),
+        limit=_RECENT,
+    )
+    return tuple(found)

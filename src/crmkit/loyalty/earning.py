@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from crmkit.activities.stories import Kinds, is_completed, is_off, kept_of_paid, said_last
+from crmkit.activities.stories import Story
 from crmkit.config import EarnRule
 from crmkit.model import Activity
 
 
-def earned(story: Sequence[Activity], rules: Sequence[EarnRule], kinds: Kinds) -> int:
+def earned(story: Story, rules: Sequence[EarnRule]) -> int:
     """The points of a story: for each kind in it, once, what the best rule gives.
 
     Where part of the money was given back, that part of the points is not earned.
     """
-    if is_off(story, kinds):
+    if story.off:
         return 0
     best: dict[str, int] = {}
-    completed = is_completed(story, kinds)
-    for fact in said_last(story, kinds):
+    for fact in story.said:
         for rule in rules:
-            if _fits(rule, fact, completed=completed):
+            if _fits(rule, fact, completed=story.completed):
                 best[fact.kind] = max(best.get(fact.kind, 0), rule.points)
-    left, paid = kept_of_paid(story, kinds)
+    left, paid = story.kept_of_paid
     return sum(best.values()) * left // paid
 
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import attrs
 
-from crmkit.activities.stories import is_off
-from crmkit.config import Kind, Settings
+from crmkit.activities.recording import StoriesChanged, StoryChange
+from crmkit.config import Settings
 from crmkit.errors import InsufficientPoints, InvalidInput
 from crmkit.loyalty.earning import earned, regranted
-from crmkit.model import Metrics, Page, PointsAccount, PointsEntry
+from crmkit.model import Activity, Metrics, Page, PointsAccount, PointsEntry
 from crmkit.model.document import canonical, text
 from crmkit.model.page import checked_limit, paged, position
 from crmkit.model.time import from_micros, to_micros
-from crmkit.ports.events import ActivityRecorded
 from crmkit.ports.idempotency import Call, stated
 from crmkit.ports.runtime import Runtime, checked_id
 from crmkit.ports.storage import UnitOfWork
@@ -60,7 +59,6 @@ class Loyalty:
 
     def __init__(self, runtime: Runtime) -> None:
         self._rt = runtime
-        self._kinds: Mapping[str, Kind] = runtime.settings.kinds_by_name
 
     def account(self, customer_id: str) -> Account:
         """Balance and tier; a customer without points has none of the first tier."""
@@ -140,33 +138,53 @@ class Loyalty:
         counts[self._rt.settings.tiers[0].name] += without
         return {tier.name: counts[tier.name] for tier in self._rt.settings.tiers}
 
-    def on_activity(self, uow: UnitOfWork, event: ActivityRecorded) -> None:
-        """Post the difference between what the story is worth now and what it has earned."""
-        fact, rules = event.activity, self._rt.settings.earn_rules
-        told = [*event.story, fact]
-        worth = earned(told, rules, self._kinds)
-        given = 0
-        if event.story:
-            entries = uow.find(PointsEntry, customer_id=fact.customer_id, story=fact.story)
-            given = sum(e.points for e in entries)
-            before = earned(event.story, rules, self._kinds)
-            if given != before:  # granted under other rules: those points stay granted
-                off = is_off(told, self._kinds)
-                worth = 0 if off else regranted(given, before, worth)
-        if worth == given:
-            return
-        entry = PointsEntry(
+    def on_stories(self, uow: UnitOfWork, event: StoriesChanged) -> None:
+        """Post the differences between what stories are worth now and what they have earned."""
+        given = self._given(uow, event.changes)
+        entries = [
+            self._entry(change.fact, points)
+            for change in event.changes
+            if (points := self._owed(change, given[change.fact.story]))
+        ]
+        owed: Counter[str] = Counter()
+        for entry in entries:
+            owed[entry.customer_id or ""] += entry.points
+        tenant = self._rt.tenant
+        uow.gather(
+            PointsAccount(tenant=tenant, customer_id=c, balance=owed[c], qualifying=owed[c])
+            for c in sorted(owed)
+        )
+        uow.add_many(entries)
+
+    def _given(self, uow: UnitOfWork, changes: Sequence[StoryChange]) -> Mapping[str, int]:
+        """What stories that go on were given before."""
+        given: Counter[str] = Counter()
+        going_on = tuple(c.fact.story for c in changes if c.before)
+        if going_on:
+            for entry in uow.find(PointsEntry, story=going_on):
+                given[entry.story or ""] += entry.points
+        return given
+
+    def _owed(self, change: StoryChange, given: int) -> int:
+        rules = self._rt.settings.earn_rules
+        worth = earned(change.after, rules)
+        before = earned(change.before, rules) if change.before else 0
+        if given != before:  # granted under other rules: those points stay granted
+            worth = 0 if change.after.off else regranted(given, before, worth)
+        return worth - given
+
+    def _entry(self, fact: Activity, points: int) -> PointsEntry:
+        return PointsEntry(
             tenant=self._rt.tenant,
             id=self._rt.new_id(),
             customer_id=fact.customer_id,
-            kind="earn" if worth > given else "reverse",
-            points=worth - given,
-            qualifying=worth - given,
+            kind="earn" if points > 0 else "reverse",
+            points=points,
+            qualifying=points,
             story=fact.story,
             occurred_at=fact.occurred_at,
             recorded_at=fact.recorded_at,
         )
-        self._post(uow, entry)
 
     def _post(
         self, uow: UnitOfWork, entry: PointsEntry, *, floor: Mapping[str, int] | None = None

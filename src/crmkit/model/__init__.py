@@ -1,6 +1,6 @@
 """The nouns: records, money, time, ids. Importing this package fills the catalogue."""
 
-from crmkit.model.activity import Activity, Metrics
+from crmkit.model.activity import Activity, Counter, Metrics
 from crmkit.model.catalogue import (
     Column,
     Data,
@@ -11,7 +11,15 @@ from crmkit.model.catalogue import (
     catalogue,
     entry_of,
 )
-from crmkit.model.customer import Customer, Identity, Note, Preferences, ProfileChange, Tag
+from crmkit.model.customer import (
+    Customer,
+    Identity,
+    Note,
+    Preferences,
+    ProfileChange,
+    SearchToken,
+    Tag,
+)
 from crmkit.model.loyalty import PointsAccount, PointsEntry
 from crmkit.model.money import Money
 from crmkit.model.page import Page
@@ -22,6 +30,7 @@ __all__ = [
     "Activity",
     "Column",
     "Consent",
+    "Counter",
     "Customer",
     "Data",
     "Entry",
@@ -40,6 +49,7 @@ __all__ = [
     "PointsEntry",
     "Preferences",
     "ProfileChange",
+    "SearchToken",
     "Segment",
     "Tag",
     "catalogue",

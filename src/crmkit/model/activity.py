@@ -8,6 +8,7 @@ from typing import Any
 
 from crmkit.model.catalogue import (
     Data,
+    Gather,
     Index,
     OnErase,
     OnMerge,
@@ -42,7 +43,8 @@ class Activity:
     `reference` is the host's id of the booking, order or ticket; facts of one customer
     with one reference tell one story (booked, completed, refunded …). `story` is the keyed
     hash of both, so that the story still holds together when its person is erased; a fact
-    without a reference is a story of its own and bears its own id.
+    without a reference is a story of its own and bears its own id. A correction belongs to
+    the story of the activity that it `corrects`.
     """
 
     tenant: str = assigned()
@@ -58,6 +60,7 @@ class Activity:
     reference: str | None = stored(Data.LINK, Origin.OBSERVED, default=None)
     item: str | None = _kept(Data.BEHAVIOUR)
     venue: str | None = _kept(Data.BEHAVIOUR)
+    corrects: str | None = _kept(Data.TECHNICAL)
     payload: Mapping[str, Any] = stored(Data.FREE_TEXT, Origin.OBSERVED, factory=dict)
 
     @property
@@ -73,7 +76,8 @@ class Metrics:
     """Counts, sums and dates of one customer: a fold of the activities.
 
     Every customer has one. `orders` counts purchases and bookings that carry an amount;
-    a `…_minor` sum is in minor units of the tenant's currency.
+    `guests` sums the party sizes of the `parties` that told theirs; a `…_minor` sum is in
+    minor units of the tenant's currency.
     """
 
     tenant: str = assigned()
@@ -89,12 +93,45 @@ class Metrics:
     refunds: int = fold(default=0)
     reviews: int = fold(default=0)
     referrals: int = fold(default=0)
+    feedbacks: int = fold(default=0)
+    support_requests: int = fold(default=0)
+    messages_delivered: int = fold(default=0)
+    messages_opened: int = fold(default=0)
+    messages_clicked: int = fold(default=0)
+    parties: int = fold(default=0)
+    guests: int = fold(default=0)
     spend_minor: int = fold(default=0)
-    first_booking_at: datetime | None = fold(default=None)
-    last_booking_at: datetime | None = fold(default=None)
-    first_order_at: datetime | None = fold(default=None)
-    last_order_at: datetime | None = fold(default=None)
-    first_visit_at: datetime | None = fold(default=None)
-    last_visit_at: datetime | None = fold(default=None)
-    first_activity_at: datetime | None = fold(default=None)
-    last_activity_at: datetime | None = fold(default=None)
+    first_booking_at: datetime | None = fold(default=None, gather=Gather.FIRST)
+    last_booking_at: datetime | None = fold(default=None, gather=Gather.LAST)
+    first_order_at: datetime | None = fold(default=None, gather=Gather.FIRST)
+    last_order_at: datetime | None = fold(default=None, gather=Gather.LAST)
+    first_visit_at: datetime | None = fold(default=None, gather=Gather.FIRST)
+    last_visit_at: datetime | None = fold(default=None, gather=Gather.LAST)
+    first_activity_at: datetime | None = fold(default=None, gather=Gather.FIRST)
+    last_activity_at: datetime | None = fold(default=None, gather=Gather.LAST)
+
+
+@record(
+    "crm_counters",
+    key=("customer_id", "dimension", "fingerprint"),
+    owner="customer_id",
+)
+class Counter:
+    """How often a customer chose something: a fold of the activities, like the metrics.
+
+    `dimension` is item, venue, category, genre, channel, companions, slot or arrival;
+    `value` the host's id of it where there is one, else its name, with its keyed hash in
+    the key; `label` is the name it bore last. Each story counts once, and in a list of
+    items each piece that was ordered.
+    """
+
+    tenant: str = assigned()
+    customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.FOLD)
+    dimension: str = assigned()
+    fingerprint: str = stored(Data.FINGERPRINT, Origin.ASSIGNED)
+    value: str = fold(default="")
+    label: str = fold(default="", gather=Gather.NAME)
+    count: int = fold(default=0)
+    spend_minor: int = fold(default=0)
+    first_at: datetime | None = fold(default=None, gather=Gather.FIRST)
+    last_at: datetime | None = fold(default=None, gather=Gather.LAST)

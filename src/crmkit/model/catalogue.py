@@ -74,6 +74,15 @@ class OnMerge(enum.Enum):
     MOVE = "move"  # points to the surviving customer
 
 
+class Gather(enum.Enum):
+    """How a cached value takes in what further facts add."""
+
+    SUM = "sum"
+    FIRST = "first"  # the smaller; an empty one yields
+    LAST = "last"  # the greater
+    NAME = "name"  # the one that goes with the greater `last_at`, then the greater text
+
+
 @attrs.frozen
 class Column:
     """One stored field of a record, as declared."""
@@ -86,6 +95,7 @@ class Column:
     erase: OnErase
     merge: OnMerge
     default: Any
+    gather: Gather | None = None
     nested: tuple[Column, ...] = ()
 
     @property
@@ -159,12 +169,13 @@ def stored(
     default: Any = attrs.NOTHING,
     factory: Callable[[], Any] | None = None,
     shown: bool = True,
+    gather: Gather | None = None,
 ) -> Any:
     """A classified field. Personal values, and those not `shown`, are left out of `repr`."""
     return attrs.field(
         default=default if factory is None else attrs.Factory(factory),
         repr=shown and not data.personal,
-        metadata={_METADATA: (data, origin, erase, merge)},
+        metadata={_METADATA: (data, origin, erase, merge, gather)},
     )
 
 
@@ -173,9 +184,11 @@ def assigned(*, default: Any = attrs.NOTHING) -> Any:
     return stored(Data.TECHNICAL, Origin.ASSIGNED, erase=OnErase.KEEP, default=default)
 
 
-def fold(data: Data = Data.BEHAVIOUR, *, default: Any = None) -> Any:
-    """A cached value that facts alone determine."""
-    return stored(data, Origin.OBSERVED, merge=OnMerge.FOLD, default=default)
+def fold(data: Data = Data.BEHAVIOUR, *, default: Any = None, gather: Gather | None = None) -> Any:
+    """A cached value that facts alone determine; unless told otherwise a number is a sum."""
+    if gather is None and isinstance(default, int):
+        gather = Gather.SUM
+    return stored(data, Origin.OBSERVED, merge=OnMerge.FOLD, default=default, gather=gather)
 
 
 @dataclass_transform(
@@ -229,10 +242,10 @@ def _column(cls: type, a: attrs.Attribute[Any]) -> Column:
     declared = a.metadata.get(_METADATA)
     if declared is None:
         raise TypeError(f"{cls.__name__}.{a.name} is not classified: make it with stored(...)")
-    data, origin, erase, merge = declared
+    data, origin, erase, merge, gather = declared
     base, optional = _base_type(a.type)
     nested = columns_of(base) if attrs.has(base) else ()
-    return Column(a.name, base, optional, data, origin, erase, merge, a.default, nested)
+    return Column(a.name, base, optional, data, origin, erase, merge, a.default, gather, nested)
 
 
 _STORABLE = (str, bool, int, datetime, date, dict, tuple)
@@ -261,6 +274,22 @@ def evolved(record: T, **changes: Any) -> T:
     values = dict(zip(entry.names, entry.values(record), strict=True))
     values.update(changes)
     return type(record)(**values)
+
+
+def gathered(kept: T, added: T) -> T:
+    """A record once it has taken in what another of its key adds, field by field."""
+    changed: dict[str, Any] = {}
+    for column in entry_of(type(kept)).columns:
+        old, new = getattr(kept, column.name), getattr(added, column.name)
+        if column.gather is Gather.SUM:
+            changed[column.name] = old + new
+        elif column.gather is Gather.NAME:
+            order = ((kept.last_at, old), (added.last_at, new))  # type: ignore[attr-defined]
+            changed[column.name] = max(order)[1] if all(o[0] for o in order) else old or new
+        elif column.gather is not None and new is not None:
+            pick = min if column.gather is Gather.FIRST else max
+            changed[column.name] = new if old is None else pick(old, new)
+    return evolved(kept, **changed)
 
 
 def as_document(value: Any) -> dict[str, Any]:

@@ -160,6 +160,16 @@ class Tag:
     tagged_at: datetime = assigned()
 
 
+@record("crm_search_tokens", key=("customer_id", "fingerprint"), owner="customer_id",
+        indexes=(Index(("tenant", "fingerprint", "customer_id")),))  # fmt: skip
+class SearchToken:
+    """A part of a profile that the customer is found by, as a short keyed hash."""
+
+    tenant: str = assigned()
+    customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.FOLD)
+    fingerprint: str = stored(Data.FINGERPRINT, Origin.ASSIGNED, merge=OnMerge.FOLD)
+
+
 @record("crm_notes", key=("id",), owner="customer_id",
         indexes=(Index(("tenant", "customer_id", "occurred_at")),))  # fmt: skip
 class Note:

@@ -23,7 +23,7 @@ from crmkit.model.catalogue import (
     owner="customer_id",
     erase=OnErase.ANONYMISE,
     reason="points issued and used belong to the business's books; they name nobody",
-    indexes=(Index(("tenant", "customer_id", "occurred_at")),),
+    indexes=(Index(("tenant", "customer_id", "occurred_at")), Index(("tenant", "story"))),
 )
 class PointsEntry:
     """A fact: points were earned, reversed or adjusted. Never changed, never removed.

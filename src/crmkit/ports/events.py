@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from crmkit.model import Activity, Customer
+from crmkit.model import Customer
 from crmkit.ports.storage import UnitOfWork
 
 
@@ -29,17 +29,6 @@ class ConsentStated:
     granted: bool
     source: str
     at: datetime
-
-
-@attrs.frozen
-class ActivityRecorded:
-    """An activity was recorded.
-
-    `story` holds the customer's earlier activities with the same reference.
-    """
-
-    activity: Activity
-    story: Sequence[Activity]
 
 
 Subscriber: TypeAlias = Callable[[UnitOfWork, Any], None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 import attrs
@@ -46,7 +47,7 @@ class Call:
         """What the key led to before, or None; raises like `claim`."""
         seen = uow.get(IdempotencyKey, self.fingerprint)
         if seen is not None:
-            self._check(seen)
+            self.check(seen)
         return seen
 
     def claim(
@@ -57,7 +58,13 @@ class Call:
         Raises `IdempotencyConflict` if the key came with other content, and `Erased` if
         what it led to was erased with its customer.
         """
-        mine = IdempotencyKey(
+        if uow.add_if_absent(self.key(runtime, customer_id, result_id)):
+            return None
+        return self.earlier(uow)
+
+    def key(self, runtime: Runtime, customer_id: str, result_id: str) -> IdempotencyKey:
+        """The key as it is kept, for this result."""
+        return IdempotencyKey(
             tenant=runtime.tenant,
             fingerprint=self.fingerprint,
             customer_id=customer_id,
@@ -65,12 +72,45 @@ class Call:
             result_id=result_id,
             recorded_at=runtime.now(),
         )
-        if uow.add_if_absent(mine):
-            return None
-        return self.earlier(uow)
 
-    def _check(self, seen: IdempotencyKey) -> None:
+    def check(self, seen: IdempotencyKey) -> None:
+        """Raise if the key came with other content, or its customer was erased."""
         if seen.customer_id is None:
             raise Erased("what this key stood for was erased with its customer")
         if seen.content != self.content:
             raise IdempotencyConflict("this key was used before with other content")
+
+
+def earlier_of(uow: UnitOfWork, calls: Sequence[Call]) -> dict[Call, IdempotencyKey]:
+    """What these calls led to before, of those that were made; raises like `claim`."""
+    wanted = tuple(call.fingerprint for call in calls)
+    known = {k.fingerprint: k for k in uow.find(IdempotencyKey, fingerprint=wanted)}
+    found = {call: known[call.fingerprint] for call in calls if call.fingerprint in known}
+    for call, seen in found.items():
+        call.check(seen)
+    return found
+
+
+def claim_all(
+    uow: UnitOfWork, runtime: Runtime, calls: Sequence[tuple[Call, str, str]]
+) -> list[IdempotencyKey | None]:
+    """`Call.claim` for many: calls with the customer and the result each would have.
+
+    A key that comes twice stands for its first result the second time.
+    """
+    known = {k.fingerprint: k for k in uow.find(
+        IdempotencyKey, fingerprint=tuple(call.fingerprint for call, _, _ in calls))}  # fmt: skip
+    earlier: list[IdempotencyKey | None] = []
+    mine: list[IdempotencyKey] = []
+    for call, customer_id, result_id in calls:
+        seen = known.get(call.fingerprint)
+        earlier.append(seen)
+        if seen is not None:
+            call.check(seen)
+            if seen.customer_id != customer_id:
+                raise IdempotencyConflict("this key was used before for another customer")
+            continue
+        mine.append(call.key(runtime, customer_id, result_id))
+        known[call.fingerprint] = mine[-1]
+    uow.add_many(mine)
+    return earlier

@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from crmkit.config import Settings
 from crmkit.model import Customer, Identity, entry_of
-from crmkit.model.catalogue import evolved
+from crmkit.model.catalogue import evolved, gathered
 from crmkit.model.rule import Rule
 
 R = TypeVar("R")
@@ -62,13 +62,14 @@ class UnitOfWork(abc.ABC):
         descending: bool = False,
         after: Sequence[Any] | None = None,
         limit: int | None = None,
+        lock: bool = False,
         **equal: Any,
     ) -> list[R]:
         """The records whose fields equal these, a tuple meaning any of its values.
 
         `order` names fields that are never empty (the key, if none are named); `after` is
         the position in that order behind which to begin; both run backwards when
-        `descending`.
+        `descending`. `lock` as in `get`, one record after the other in that order.
         """
 
     @abc.abstractmethod
@@ -81,6 +82,24 @@ class UnitOfWork(abc.ABC):
         """Store new records."""
         for record in records:
             self.add(record)
+
+    def put_many(self, records: Iterable[object]) -> None:
+        """Store records in place of those with their keys."""
+        for record in records:
+            self.put(record)
+
+    def hold(self, kind: type, keys: Iterable[str]) -> frozenset[str]:
+        """Which of these keys exist; nobody else changes those before this unit ends."""
+        wanted = sorted(set(keys))
+        return frozenset(k for k in wanted if self.get(kind, k, lock=True) is not None)
+
+    def gather(self, records: Iterable[object]) -> None:
+        """Take cached values in: sums are added, firsts and lasts moved (`model.Gather`)."""
+        for record in records:
+            kind: type = type(record)
+            key = [getattr(record, f) for f in _key_after_tenant(kind)]
+            now = self.get(kind, *key, lock=True)
+            self.put(record if now is None else gathered(now, record))
 
     def stream(self, kind: type[R], /, *, order: Sequence[str] = (), **equal: Any) -> Iterator[R]:
         """All such records in order, a page in memory at a time.

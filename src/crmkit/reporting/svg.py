@@ -36,6 +36,9 @@ _GAP: Final = 5.0
 _BOLD: Final = 1.1  # how much wider bold digits are
 _MARGIN: Final = 2.0
 _TICKS_WANTED: Final = 4
+_HEAT_WIDTH: Final = 960
+_HEAT_PITCH: Final = 30
+_FAINTEST: Final = 0.15  # of a cell that has any
 
 
 class Svg(str):
@@ -120,6 +123,74 @@ def bar_chart(title: str, points: Sequence[Point], *, unit: str = "", descriptio
         body = _bars_body(points, unit) if points else _no_data(_BAR_WIDTH, height)
         text = description or _describe(points, unit)
     return _wrap(title, text, points, (_BAR_WIDTH, height), body)
+
+
+def heat_map(
+    title: str,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    counts: Sequence[Sequence[int]],
+    *,
+    description: str = "",
+) -> Svg:
+    """Draw a grid whose cells are the fuller the more they count, such as visits by hour.
+
+    Args:
+        title: Name for screen readers.
+        rows: Names of the rows from top to bottom, such as weekdays.
+        columns: Names of the columns from left to right, such as hours.
+        counts: A row of numbers from zero up for each row, one for each column.
+        description: Text for screen readers; made from the counts when empty.
+
+    Raises:
+        ValueError: the counts are not such a grid.
+    """
+    if [len(row) for row in counts] != [len(columns)] * len(rows):
+        raise ValueError("expected a number for each row and column")
+    if any(count < 0 for row in counts for count in row):
+        raise ValueError("expected numbers from zero up")
+    cells = tuple(
+        Point(f"{name}, {column}", count)
+        for name, row in zip(rows, counts, strict=True)
+        for column, count in zip(columns, row, strict=True)
+    )
+    if not any(cell.value for cell in cells):
+        size = (_HEAT_WIDTH, 140)
+        return _wrap(title, description or "No data yet.", cells, size, _no_data(*size))
+    body, size = _heat_body(rows, columns, cells), (_HEAT_WIDTH, _HEAT_PITCH * len(rows) + 26)
+    with localcontext(ARITHMETIC):
+        text = description or _describe(cells, "")
+    return _wrap(title, text, cells, size, body)
+
+
+def _heat_body(rows: Sequence[str], columns: Sequence[str], cells: Sequence[Point]) -> str:
+    names = [shorten(name, TEXT_SIZE, _HEAT_WIDTH / 4) for name in rows]
+    left = max(text_width(name, TEXT_SIZE) for name in names) + 10
+    wide = (_HEAT_WIDTH - _MARGIN - left) / len(columns)
+    most = max(cell.exact for cell in cells)
+    drawn = []
+    for place, cell in enumerate(cells):
+        row, column = divmod(place, len(columns))
+        fill = _FAINTEST + (1 - _FAINTEST) * float(cell.exact / most)
+        kind = f'class="accent" fill-opacity="{_n(fill)}"' if cell.value else 'class="hit"'
+        drawn.append(
+            f"<g><title>{escape(_spoken(cell, ''))}</title>"
+            f'<rect {kind} x="{_n(left + wide * column + 1)}" y="{_n(_HEAT_PITCH * row + 1)}"'
+            f' width="{_n(wide - 2)}" height="{_n(_HEAT_PITCH - 2)}" rx="2"/></g>'
+        )
+    for row, name in enumerate(names):
+        drawn.append(_text(left - 10, _HEAT_PITCH * (row + 0.5) + 4.5, name, "muted end"))
+    drawn += _heat_labels(columns, left, wide, _HEAT_PITCH * len(rows) + 18)
+    return "".join(drawn)
+
+
+def _heat_labels(columns: Sequence[str], left: float, wide: float, y: float) -> Iterator[str]:
+    """Write the columns' names at the smallest regular step at which none touch."""
+    widest = max(text_width(name, TEXT_SIZE) for name in columns)
+    step = max(1, -(-int(widest + _GAP) // max(int(wide), 1)))
+    for place in range(0, len(columns), step):
+        name = shorten(columns[place], TEXT_SIZE, wide * step)
+        yield _text(left + wide * (place + 0.5), y, name, "muted middle")
 
 
 def _columns_body(points: tuple[Point, ...], unit: str) -> str:

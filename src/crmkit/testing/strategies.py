@@ -36,6 +36,7 @@ DURATIONS: Final = ("1h", "90d", "1mo", "1y")
 """The lengths of the generated windows."""
 
 _MICROSECOND: Final = timedelta(microseconds=1)
+_DAY: Final = timedelta(days=1)
 _LETTERS: Final = "Aa1%_'\"\\$éİß\uffff\U0001f600"
 _WORDS: Final = (
     "",
@@ -264,7 +265,8 @@ def activities(draw: st.DrawFn) -> Document:
     if draw(st.integers(0, 3)) == 0:
         payload["status"] = draw(st.sampled_from(_STATUSES))
     if draw(st.integers(0, 3)) == 0:
-        payload["type"] = draw(st.sampled_from(("party", "cafe")))
+        types = ("FREE", "list") if kind.name == "ticket" else ("party", "cafe")
+        payload["type"] = draw(st.sampled_from(types))
     if draw(st.integers(0, 7)) == 0:
         payload |= {"item": draw(st.sampled_from(_WORDS[1:])), "venue": "V"}
     moment = draw(st.sampled_from(INSTANTS)) + draw(st.sampled_from((-1, 0, 0, 1))) * _MICROSECOND
@@ -275,3 +277,34 @@ def histories(*, max_size: int = 12) -> st.SearchStrategy[list[Document]]:
     """What one customer did: some facts said twice, in no order of time."""
     pool = st.lists(activities(), min_size=1, max_size=max_size)
     return pool.flatmap(lambda facts: st.lists(st.sampled_from(facts), max_size=max_size)) | pool
+
+
+_CHANGES: Final = st.fixed_dictionaries(
+    {},
+    optional={
+        "amount": st.sampled_from((None, *_PAID)),
+        "status": st.sampled_from((None, "confirmed", "completed", "cancelled")),
+        "item": st.sampled_from((None, "Quiz", "Heist")),
+        "type": st.sampled_from((None, "party", "LIST")),
+        "party_size": st.sampled_from((None, 2, 7)),
+    },
+)
+
+
+@st.composite
+def corrections(draw: st.DrawFn) -> tuple[str, Document]:
+    """A correction without the activity: ``void``, ``refund`` or ``amend``, and its arguments.
+
+    Some ask for more than most activities can give.
+    """
+    name = draw(st.sampled_from(("void", "refund", "refund", "amend", "amend")))
+    asked: Document = {"at": draw(st.sampled_from(INSTANTS)) + draw(st.sampled_from((0, 1))) * _DAY}
+    if name == "amend":
+        asked["changes"] = draw(_CHANGES)
+    elif name == "refund":
+        part = draw(st.sampled_from(("all", "amount", "fraction", "fraction")))
+        if part == "amount":
+            asked["amount"] = draw(st.sampled_from(_PAID))
+        elif part == "fraction":
+            asked["fraction"] = draw(st.sampled_from(("0.333", 0.5, 1, "0.005")))
+    return name, asked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
@@ -9,20 +10,13 @@ from typing import Any
 import pytest
 
 from crmkit import Kind, Settings
-from crmkit.activities.stories import (
-    NOTHING,
-    advance,
-    effect,
-    fold,
-    is_completed,
-    is_off,
-    kept_of_paid,
-    said_last,
-    stories,
-)
+from crmkit.activities.metrics import NOTHING, Effect, Folded, advance
+from crmkit.activities.metrics import effect as effect_of
+from crmkit.activities.metrics import fold as fold_of
+from crmkit.activities.stories import Story, read, stories
 from crmkit.model import Activity, Metrics
 
-KINDS = Settings().kinds_by_name
+SETTINGS = Settings()
 AT = datetime(2026, 1, 15, 12, tzinfo=UTC)
 
 
@@ -50,6 +44,18 @@ def fact(
         reference=ref,
         payload=payload,
     )
+
+
+def told(*facts: Activity, settings: Settings = SETTINGS) -> Story:
+    return read(facts, settings.kinds_by_name)
+
+
+def effect(facts: Sequence[Activity], settings: Settings = SETTINGS) -> Effect:
+    return effect_of(told(*facts, settings=settings), settings)
+
+
+def fold(facts: Sequence[Activity]) -> Folded:
+    return fold_of(Metrics(tenant="t", customer_id="c"), facts, SETTINGS, str)
 
 
 CASES: dict[str, tuple[list[Activity], dict[str, int], int]] = {
@@ -169,34 +175,35 @@ CASES: dict[str, tuple[list[Activity], dict[str, int], int]] = {
 def test_what_a_story_is_worth(case: str) -> None:
     """Whichever fact is told first."""
     story, counts, spend = CASES[case]
-    for told in (story, story[::-1]):
-        found = effect(told, KINDS)
-        assert {k: n for k, n in found.counts.items() if n and k != "activities"} == counts
-        assert found.spend_minor == spend
-        assert found.counts.get("activities", 0) == len(story)
+    for order in (story, story[::-1]):
+        found = effect(order)
+        counters = {k: n for k, n in found.sums.items() if n}
+        assert counters.pop("activities", 0) == len(story)
+        assert counters.pop("spend_minor", 0) == spend
+        assert counters == counts
 
 
 def test_dates_of_a_story() -> None:
     """A restated booking keeps the date on which it was first said; a cancelled one has none."""
     story = [fact("booking", 100, day=2), fact("booking", 80, day=5), fact("refund", 10, day=9)]
-    spans = effect(story, KINDS).spans
+    spans = effect(story).spans
     two, nine = AT + timedelta(days=2), AT + timedelta(days=9)
     assert spans == {"activity": (two, nine), "booking": (two, two), "order": (two, two)}
-    assert set(effect([*story, fact("no_show")], KINDS).spans) == {"activity"}
+    assert set(effect([*story, fact("no_show")]).spans) == {"activity"}
 
 
 def test_at_one_instant_the_content_decides_what_was_said_last() -> None:
     """The larger amount, then the greater text; never who came first."""
     kept = fact("booking", 80, status="completed", note="b")
     story = [kept, fact("booking", 80, status="cancelled", note="a"), fact("booking", note="z")]
-    for told in permutations(story):
-        assert list(said_last(told, KINDS)) == [kept]
+    for order in permutations(story):
+        assert list(told(*order).said) == [kept]
 
 
 def test_off_wins_over_completed() -> None:
-    story = [fact("completion"), fact("no_show")]
-    assert is_off(story, KINDS)
-    assert not is_completed(story, KINDS)
+    story = told(fact("completion"), fact("no_show"))
+    assert story.off
+    assert not story.completed
 
 
 @pytest.mark.parametrize(
@@ -204,7 +211,7 @@ def test_off_wins_over_completed() -> None:
     [
         ([fact("booking")], (1, 1)),
         ([fact("booking", 0)], (1, 1)),
-        ([fact("booking", 300)], (1, 1)),
+        ([fact("booking", 300)], (300, 300)),
         ([fact("booking", 300), fact("refund", 100)], (200, 300)),
         ([fact("booking", 300), fact("refund")], (0, 300)),
         ([fact("booking", 300), fact("refund", 900)], (0, 300)),
@@ -215,18 +222,18 @@ def test_off_wins_over_completed() -> None:
     ],
 )
 def test_the_share_that_was_kept(story: list[Activity], share: tuple[int, int]) -> None:
-    assert kept_of_paid(story, KINDS) == share
+    assert told(*story).kept_of_paid == share
 
 
 def test_advancing_looks_back_only_where_a_date_may_be_lost() -> None:
     first = fact("booking", ref="a", day=1)
-    metrics = fold("t", "c", [first, fact("booking", ref="b", day=3)], KINDS)
-    before = effect([first], KINDS)
-    assert advance(metrics, before, effect([first, fact("cancellation", ref="a")], KINDS)) is None
+    metrics = fold([first, fact("booking", ref="b", day=3)]).metrics
+    before = effect([first])
+    assert advance(metrics, before, effect([first, fact("cancellation", ref="a")])) is None
     inner = fact("booking", ref="c", day=2)
-    known = fold("t", "c", [first, inner, fact("booking", ref="b", day=3)], KINDS)
-    off = effect([inner, fact("cancellation", ref="c", day=2)], KINDS)
-    advanced = advance(known, effect([inner], KINDS), off)
+    known = fold([first, inner, fact("booking", ref="b", day=3)]).metrics
+    off = effect([inner, fact("cancellation", ref="c", day=2)])
+    advanced = advance(known, effect([inner]), off)
     assert advanced is not None
     assert (advanced.bookings, advanced.cancellations) == (2, 1)
     assert advance(metrics, NOTHING, NOTHING) is metrics
@@ -234,14 +241,14 @@ def test_advancing_looks_back_only_where_a_date_may_be_lost() -> None:
 
 def test_a_fact_without_a_reference_is_a_story_of_its_own() -> None:
     alone = [fact("visit", ref=None, day=n) for n in range(2)]
-    told = stories([*alone, fact("booking"), fact("completion")])
-    assert sorted(map(len, told)) == [1, 1, 2]
-    assert fold("t", "c", [], KINDS) == Metrics(tenant="t", customer_id="c")
+    found = stories([*alone, fact("booking"), fact("completion")])
+    assert sorted(map(len, found)) == [1, 1, 2]
+    assert fold([]) == Folded(Metrics(tenant="t", customer_id="c"), [])
 
 
 def test_a_hosts_own_kind() -> None:
     """What it does to the metrics is what its declaration says."""
     rental = Kind(name="rental", counts=("orders",), dates=("order",), spends=True)
-    kinds = Settings(kinds=(rental,), earn_rules=()).kinds_by_name
-    found = effect([fact("rental", 10), fact("rental", 5)], kinds)
-    assert (found.counts["orders"], found.spend_minor) == (2, 15)
+    settings = Settings(kinds=(rental,), earn_rules=())
+    found = effect([fact("rental", 10), fact("rental", 5)], settings)
+    assert (found.sums["orders"], found.sums["spend_minor"]) == (2, 15)

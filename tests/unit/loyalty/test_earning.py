@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from crmkit import EarnRule, Settings
+from crmkit.activities.stories import Story, read
 from crmkit.loyalty.earning import earned, regranted
 from crmkit.loyalty.service import standing
 from crmkit.model import Activity, PointsAccount
@@ -38,6 +39,10 @@ def fact(
     )
 
 
+def told(*facts: Activity) -> Story:
+    return read(facts, SETTINGS.kinds_by_name)
+
+
 DONE = fact("completion")
 
 
@@ -68,8 +73,8 @@ DONE = fact("completion")
     ],
 )
 def test_what_a_story_earns(story: list[Activity], points: int) -> None:
-    for told in (story, story[::-1]):
-        assert earned(told, SETTINGS.earn_rules, SETTINGS.kinds_by_name) == points
+    for order in (story, story[::-1]):
+        assert earned(told(*order), SETTINGS.earn_rules) == points
 
 
 def test_a_hosts_own_rule() -> None:
@@ -77,10 +82,9 @@ def test_a_hosts_own_rule() -> None:
         EarnRule(name="any", kind="visit", points=5),
         EarnRule(name="night", kind="visit", points=20, where={"gate": "north", "vip": True}),
     )
-    kinds = SETTINGS.kinds_by_name
-    assert earned([fact("visit", gate="north", vip=True)], rules, kinds) == 20
-    assert earned([fact("visit", gate="north")], rules, kinds) == 5
-    assert earned([fact("visit")], (), kinds) == 0
+    assert earned(told(fact("visit", gate="north", vip=True)), rules) == 20
+    assert earned(told(fact("visit", gate="north")), rules) == 5
+    assert earned(told(fact("visit")), ()) == 0
 
 
 @pytest.mark.parametrize(

@@ -21,13 +21,17 @@ Key = tuple[str, ...]
 
 
 class _Table:
-    """One kind's records by key, and the keys by owner."""
+    """One kind's records by key, and the keys by what each index begins with."""
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self.documents = [c.name for c in entry.columns if c.type is dict]
         self.rows: dict[Key, Any] = {}
-        self.by_owner: dict[tuple[str, str | None], dict[Key, None]] = defaultdict(dict)
+        leading = [i.fields[1] for i in entry.indexes if len(i.fields) > 1]
+        fields = dict.fromkeys([entry.owner] if entry.owner else []) | dict.fromkeys(leading)
+        self.indexed: dict[str, dict[tuple[str, Any], dict[Key, None]]] = {
+            field: defaultdict(dict) for field in fields
+        }
 
     def key_of(self, record: object) -> Key:
         return tuple(getattr(record, f) for f in self.entry.key)
@@ -40,20 +44,29 @@ class _Table:
     def set(self, key: Key, record: Any | None) -> Any | None:
         """Store or drop (None) the record of a key; returns what was there."""
         before = self.rows.pop(key, None)
-        owner = self.entry.owner
-        if owner and before is not None:
-            self.by_owner[key[0], getattr(before, owner)].pop(key, None)
+        for field, keys in self.indexed.items():
+            if before is not None:
+                keys[key[0], getattr(before, field)].pop(key, None)
+            if record is not None:
+                keys[key[0], getattr(record, field)][key] = None
         if record is not None:
             self.rows[key] = record
-            if owner:
-                self.by_owner[key[0], getattr(record, owner)][key] = None
         return before
+
+    def _keys(self, tenant: str, field: str, wanted: Any) -> dict[Key, None]:
+        values = wanted if isinstance(wanted, tuple) else (wanted,)
+        keys: dict[Key, None] = {}
+        for value in dict.fromkeys(values):
+            keys |= self.indexed[field].get((tenant, value), {})
+        return keys
 
     def select(self, tenant: str, equal: dict[str, Any]) -> list[Any]:
         """The tenant's records whose fields equal these."""
-        owner = self.entry.owner
-        if owner in equal and not isinstance(equal[owner], tuple):
-            candidates = [self.rows[k] for k in self.by_owner.get((tenant, equal[owner]), ())]
+        indexed = [f for f in self.indexed if f in equal]
+        if indexed:
+            # The most particular one: of several values the shortest list.
+            field = min(indexed, key=lambda f: len(self._keys(tenant, f, equal[f])))
+            candidates = [self.rows[k] for k in self._keys(tenant, field, equal[field])]
         elif set(equal) >= set(self.entry.key[1:]) and not any(
             isinstance(equal[f], tuple) for f in self.entry.key if f != "tenant"
         ):
@@ -147,6 +160,7 @@ class MemoryUnitOfWork(UnitOfWork):
         descending: bool = False,
         after: Sequence[Any] | None = None,
         limit: int | None = None,
+        lock: bool = False,  # noqa: ARG002 - as in `get`
         **equal: Any,
     ) -> list[R]:
         """See `UnitOfWork.find`."""

@@ -17,8 +17,9 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.sql import operators
 
 from crmkit.adapters.sql.codec import remembered
-from crmkit.adapters.sql.tables import table
+from crmkit.adapters.sql.tables import JSON_TEXT, table
 from crmkit.model import Customer, Identity, entry_of
+from crmkit.model.catalogue import Gather
 
 
 @remembered
@@ -55,32 +56,96 @@ def _compiled(statement: Any, name: str) -> Statement:
     return Statement(str(compiled), tuple(compiled.positiontup or ()), constants)
 
 
-def _insert(name: str, kind: type) -> Any:
+Shape = tuple[tuple[str, int, bool], ...]
+"""What a filter looks like: each field, how many values fit it, and whether being empty does."""
+
+AS_ARRAY = -1
+"""In a shape: the values come as one array, so that their number changes no statement."""
+
+
+def _insert(name: str, kind: type, *, many: bool = False) -> Any:
+    """Insert a row; with `many`, on PostgreSQL, rows of which each column is an array."""
     build = sqlite.insert if name == "sqlite" else postgresql.insert
     t = table(kind)
-    return build(t).values({c.name: sa.bindparam(c.name) for c in t.c})
+    if not many:
+        return build(t).values({c.name: sa.bindparam(c.name) for c in t.c})
+    sent = {c.name: _sent(c) for c in t.c}
+    arrays = [sa.bindparam(c, type_=postgresql.ARRAY(type_)) for c, type_ in sent.items()]
+    rows = sa.func.unnest(*arrays).table_valued(*(sa.column(c, sent[c]) for c in sent))
+    named = rows.render_derived().c
+    chosen = [
+        named[c.name] if sent[c.name] is c.type else sa.cast(named[c.name], c.type) for c in t.c
+    ]
+    return build(t).from_select([*sent], sa.select(*chosen))
+
+
+def _sent(column: sa.Column[Any]) -> Any:
+    """How a column's values are sent in an array: documents as text."""
+    return sa.Text() if column.type is JSON_TEXT else column.type
 
 
 @remembered
-def add(name: str, kind: type) -> Statement:
+def add(name: str, kind: type, *, many: bool = False) -> Statement:
     """Insert; values are the columns in order."""
-    return _compiled(_insert(name, kind), name)
+    return _compiled(_insert(name, kind, many=many), name)
 
 
 @remembered
-def add_if_absent(name: str, kind: type) -> Statement:
+def add_if_absent(name: str, kind: type, *, many: bool = False) -> Statement:
     """Insert unless the key is there."""
-    return _compiled(_insert(name, kind).on_conflict_do_nothing(
+    return _compiled(_insert(name, kind, many=many).on_conflict_do_nothing(
         index_elements=list(entry_of(kind).key)), name)  # fmt: skip
 
 
 @remembered
-def put(name: str, kind: type) -> Statement:
+def put(name: str, kind: type, *, many: bool = False) -> Statement:
     """Insert, or replace the row with the same key."""
-    insert, entry = _insert(name, kind), entry_of(kind)
+    insert, entry = _insert(name, kind, many=many), entry_of(kind)
     rest = {c: insert.excluded[c] for c in entry.names if c not in entry.key}
+    if not rest:
+        return add_if_absent(name, kind, many=many)
     upsert = insert.on_conflict_do_update(index_elements=list(entry.key), set_=rest)
     return _compiled(upsert, name)
+
+
+@remembered
+def gather(name: str, kind: type, *, many: bool = False) -> Statement:
+    """Insert, or take the cached values in."""
+    insert, entry, t = _insert(name, kind, many=many), entry_of(kind), table(kind)
+    taken = {
+        c.name: _gathered(name, c.gather, t.c, insert.excluded, c.name)
+        for c in entry.columns
+        if c.gather is not None
+    }
+    if not taken:
+        return add_if_absent(name, kind, many=many)
+    upsert = insert.on_conflict_do_update(index_elements=list(entry.key), set_=taken)
+    return _compiled(upsert, name)
+
+
+def _gathered(name: str, how: Gather, kept: Any, added: Any, field: str) -> Any:
+    old, new = kept[field], added[field]
+    if how is Gather.SUM:
+        return old + new
+    if how is Gather.NAME:
+        later = sa.or_(
+            kept.last_at.is_(None),
+            added.last_at > kept.last_at,
+            sa.and_(added.last_at == kept.last_at, new > old),
+        )
+        return sa.case((later, new), else_=old)
+    if name == "sqlite":  # its min and max give nothing where one of the two is empty
+        both = sa.func.coalesce(old, new), sa.func.coalesce(new, old)
+        return sa.func.min(*both) if how is Gather.FIRST else sa.func.max(*both)
+    return sa.func.least(old, new) if how is Gather.FIRST else sa.func.greatest(old, new)
+
+
+@remembered
+def hold(name: str, kind: type, shape: Shape, *, lock: bool) -> Statement:
+    """Select keys, in their order; on PostgreSQL their rows are locked."""
+    t, field = table(kind), entry_of(kind).key[-1]
+    query = sa.select(t.c[field]).where(*_where(t, shape)).order_by(t.c[field])
+    return _compiled(query.with_for_update(key_share=True) if lock else query, name)
 
 
 @remembered
@@ -112,18 +177,17 @@ def get(name: str, kind: type, *, lock: bool) -> Statement:
     return _compiled(query, name)
 
 
-Shape = tuple[tuple[str, int, bool], ...]
-"""What a filter looks like: each field, how many values fit it, and whether being empty does."""
-
-
 def _where(t: sa.Table, shape: Shape) -> list[Any]:
     conditions: list[Any] = [t.c.tenant == sa.bindparam("tenant")]
     for field, count, empty in shape:
         column = t.c[field]
         fits: list[Any] = []
-        if count:
+        if count > 0:
             choices: list[Any] = [sa.bindparam(f"{field}_{i}") for i in range(count)]
             fits.append(column == choices[0] if count == 1 else column.in_(choices))
+        if count == AS_ARRAY:
+            array = sa.bindparam(f"{field}_0", type_=postgresql.ARRAY(column.type))
+            fits.append(column == sa.any_(array))
         if empty:
             fits.append(column.is_(None))
         conditions.append(sa.or_(*fits) if fits else sa.false())
@@ -156,6 +220,7 @@ def find(
     descending: bool,
     after: bool,
     limit: bool,
+    lock: bool = False,
 ) -> Statement:
     """Select by equality, in order, from a position on."""
     t = table(kind)
@@ -170,6 +235,8 @@ def find(
     query = query.order_by(*(c.desc() if descending else c for c in columns))
     if limit:
         query = query.limit(sa.bindparam("limit"))
+    if lock:
+        query = query.with_for_update(key_share=True)
     return _compiled(query, name)
 
 

@@ -16,7 +16,7 @@ METADATA = sa.MetaData()
 # One order everywhere: PostgreSQL compares text by code point too, whatever the
 # database's locale, so that pages and rules agree with SQLite and Python.
 _TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
-_JSON = sa.Text().with_variant(JSONB(), "postgresql")
+JSON_TEXT = sa.Text().with_variant(JSONB(), "postgresql")
 _TYPES: dict[type, Any] = {
     str: _TEXT,
     int: sa.BigInteger(),
@@ -45,7 +45,7 @@ def table(record: type) -> sa.Table:
 
 def _make(entry: Entry) -> sa.Table:
     columns = [
-        sa.Column(c.name, _TYPES.get(c.type, _JSON), nullable=c.optional) for c in entry.columns
+        sa.Column(c.name, _TYPES.get(c.type, JSON_TEXT), nullable=c.optional) for c in entry.columns
     ]
     # The key in its declared order: the tenant leads, for it is the distribution key.
     made = sa.Table(
@@ -53,9 +53,7 @@ def _make(entry: Entry) -> sa.Table:
         METADATA,
         *columns,
         sa.PrimaryKeyConstraint(*entry.key),
-        # Rows that are only ever found by their key live in the key's own tree: one page
-        # to write instead of two. With a second index SQLite would prefer to walk the key.
-        sqlite_with_rowid=bool(entry.indexes) or any(c.type not in _TYPES for c in entry.columns),
+        sqlite_with_rowid=not _in_the_key(entry),
     )
     for index in entry.indexes:
         present = made.c[index.where_present].is_not(None) if index.where_present else None
@@ -67,6 +65,17 @@ def _make(entry: Entry) -> sa.Table:
             postgresql_where=present,
         )
     return made
+
+
+def _in_the_key(entry: Entry) -> bool:
+    """Whether SQLite keeps the rows in the key's own tree: one page to write instead of two.
+
+    Rows that are only ever found by their key, and rows that are nothing but their key. For
+    others with a second index SQLite would prefer to walk the key.
+    """
+    if set(entry.key) == set(entry.names):
+        return True
+    return not entry.indexes and all(c.type in _TYPES for c in entry.columns)
 
 
 def all_tables() -> sa.MetaData:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from hashlib import blake2b
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any, TypeVar
 
 from crmkit.adapters.sql import rules, statements
@@ -13,7 +13,7 @@ from crmkit.adapters.sql.codec import Codec, codec
 from crmkit.config import Settings
 from crmkit.errors import StorageError
 from crmkit.model import Customer, Identity
-from crmkit.model.catalogue import evolved
+from crmkit.model.catalogue import evolved, gathered
 from crmkit.model.rule import Rule
 from crmkit.ports.storage import UnitOfWork
 
@@ -25,6 +25,29 @@ BATCH_ROWS = 500
 def _lock_key(tenant: str, name: str) -> int:
     """PostgreSQL locks whole numbers of 64 bits."""
     return int.from_bytes(blake2b(f"{tenant}:{name}".encode(), digest_size=8).digest(), signed=True)
+
+
+def _pad(values: list[Any]) -> None:
+    """Repeat the last, so that lists have few lengths and there are few statements to prepare."""
+    if len(values) > 2:
+        values += values[-1:] * ((1 << (len(values) - 1).bit_length()) - len(values))
+
+
+def _batched(records: Iterable[object], size: int) -> Iterator[list[object]]:
+    """The records, so many at a time."""
+    rest = iter(records)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
+def _unique(
+    coder: Codec, records: Sequence[object], joined: Callable[[Any, Any], object]
+) -> Iterable[object]:
+    found: dict[Sequence[Any], object] = {}
+    for record in records:
+        key = coder.key(record)
+        found[key] = joined(found[key], record) if key in found else record
+    return found.values()
 
 
 class SqlUnitOfWork(UnitOfWork):
@@ -78,18 +101,45 @@ class SqlUnitOfWork(UnitOfWork):
 
     def add_many(self, records: Iterable[object]) -> None:
         """See `UnitOfWork.add_many`."""
+        self._write_many(statements.add, records)
+
+    def put_many(self, records: Iterable[object]) -> None:
+        """See `UnitOfWork.put_many`."""
+        self._write_many(statements.put, records, lambda _, later: later)
+
+    def gather(self, records: Iterable[object]) -> None:
+        """See `UnitOfWork.gather`."""
+        self._write_many(statements.gather, records, gathered)
+
+    def hold(self, kind: type, keys: Iterable[str]) -> frozenset[str]:
+        """See `UnitOfWork.hold`."""
+        field = codec(kind).entry.key[-1]
+        shape, values = self._filter(kind, {field: tuple(dict.fromkeys(keys))})
+        statement = statements.hold(self._dialect, kind, shape, lock=self._writable)
+        self._cursor.execute(statement.sql, statement.values(values))
+        return frozenset([row[0] for row in self._cursor.fetchall()])
+
+    def _write_many(
+        self,
+        statement: Callable[..., statements.Statement],
+        records: Iterable[object],
+        joined: Callable[[Any, Any], object] | None = None,
+    ) -> None:
+        """Write records, some hundreds at a time; `joined` makes one of two with one key."""
         if not self._writable:
             raise StorageError("this unit of work only reads")
         for kind, group in groupby(records, type):
-            sql = statements.add(self._dialect, kind).sql
-            batch: list[list[Any]] = []
-            for record in group:
-                batch.append(self._row(record)[1])
-                if len(batch) == BATCH_ROWS:
-                    self._cursor.executemany(sql, batch)
-                    batch.clear()
-            if batch:
-                self._cursor.executemany(sql, batch)
+            for batch in _batched(group, BATCH_ROWS):
+                # A statement on PostgreSQL may not meet a row twice.
+                unique = batch if joined is None else _unique(codec(kind), batch, joined)
+                rows = [self._row(record)[1] for record in unique]
+                if len(rows) == 1:
+                    self._cursor.execute(statement(self._dialect, kind).sql, rows[0])
+                elif self._dialect == "postgresql":
+                    columns = [list(column) for column in zip(*rows, strict=True)]
+                    self._cursor.execute(statement(self._dialect, kind, many=True).sql, columns)
+                else:
+                    self._cursor.executemany(statement(self._dialect, kind).sql, rows)
 
     def put(self, record: object) -> None:
         """See `UnitOfWork.put`."""
@@ -112,7 +162,13 @@ class SqlUnitOfWork(UnitOfWork):
         for field, wanted in equal.items():
             choices = wanted if isinstance(wanted, tuple) else (wanted,)
             present = [c for c in choices if c is not None]
-            shape.append((field, len(present), len(present) < len(choices)))
+            empty = len(present) < len(choices)
+            if len(present) > 2 and self._dialect == "postgresql":
+                shape.append((field, statements.AS_ARRAY, empty))
+                values[f"{field}_0"] = [coder.value(field, choice) for choice in present]
+                continue
+            _pad(present)
+            shape.append((field, len(present), empty))
             for i, choice in enumerate(present):
                 values[f"{field}_{i}"] = coder.value(field, choice)
         return tuple(shape), values
@@ -158,6 +214,7 @@ class SqlUnitOfWork(UnitOfWork):
         descending: bool = False,
         after: Sequence[Any] | None = None,
         limit: int | None = None,
+        lock: bool = False,
         **equal: Any,
     ) -> list[R]:
         """See `UnitOfWork.find`."""
@@ -170,8 +227,9 @@ class SqlUnitOfWork(UnitOfWork):
         if limit is not None:
             values["limit"] = limit
         statement = statements.find(
-            self._dialect, kind, shape, fields, descending, after is not None, limit is not None
-        )
+            self._dialect, kind, shape, fields, descending, after is not None, limit is not None,
+            lock and self._writable,
+        )  # fmt: skip
         self._cursor.execute(statement.sql, statement.values(values))
         return [coder.decode(row) for row in self._cursor.fetchall()]
 

@@ -10,7 +10,7 @@ from crmkit.testing.contract.operations import (
     OrderedOperations,
 )
 from crmkit.testing.contract.records import RoundTrips, Tenants
-from crmkit.testing.contract.transactions import Sums, Transactions
+from crmkit.testing.contract.transactions import Gathering, Sums, Transactions
 
 __all__ = ["StorageContract"]
 
@@ -24,6 +24,7 @@ class StorageContract(
     Tenants,
     Transactions,
     Sums,
+    Gathering,
     Concurrency,
 ):
     """The promises of `crmkit.ports.storage`; a storage that passes them can be plugged in.

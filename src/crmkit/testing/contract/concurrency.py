@@ -75,6 +75,23 @@ class Concurrency(Contract):
         self._together(add_one)
         assert self._balance() == _THREADS * _TIMES
 
+    def test_found_or_held_records_may_be_read_and_written(self) -> None:
+        """`find(lock=True)` and `hold` keep others away as `get(lock=True)` does."""
+        self.store(self._points(), self._points("d"))
+
+        def add_one(uow: UnitOfWork) -> None:
+            uow.hold(PointsAccount, ["d", "c"])
+            for account in uow.find(PointsAccount, customer_id=("d", "c"), lock=True):
+                uow.put(evolved(account, balance=account.balance + 1))
+
+        self._together(add_one)
+        assert self._balance() == self._balance("d") == _THREADS * _TIMES
+
+    def test_gathered_sums_are_not_lost(self) -> None:
+        """Each of many concurrent additions counts, the first ones too."""
+        self._together(lambda uow: uow.gather([self._points(balance=1)]))
+        assert self._balance() == _THREADS * _TIMES
+
     def test_lock_makes_check_then_add_safe(self) -> None:
         """Who holds a name sees what its former holders stored."""
         numbers = iter(range(10_000))

@@ -85,6 +85,8 @@ class RoundTrips(Contract):
             self.store(first)
             for other in rest:
                 values = {c: getattr(other, c) for c in entry.names if c not in entry.key}
+                if not values:
+                    continue  # all of it is key
                 self.write(methodcaller("change", entry.record, values, **_by_key(first)))
                 with self.read() as uow:
                     found = uow.get(entry.record, *_key(first))
@@ -181,6 +183,8 @@ class Tenants(Contract):
         stranger = evolved(self.note("n1"), tenant=f"{self.tenant} 2")
         for write in ("add", "add_if_absent", "put"):
             refused(partial(self.write, methodcaller(write, stranger)))
+        for write in ("add_many", "put_many", "gather"):
+            refused(partial(self.write, methodcaller(write, [stranger])))
         refused(lambda: self.store(self.note("n0"), stranger))
         with self.storage.read(stranger.tenant) as uow:
             assert uow.count(Note) == 0

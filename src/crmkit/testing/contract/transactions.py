@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from typing import Any, NoReturn
 
-from crmkit.model import Note, PointsAccount
+from crmkit.model import Counter, Note, PointsAccount
 from crmkit.model.catalogue import evolved
 from crmkit.ports.storage import UnitOfWork
-from crmkit.testing.contract.base import Contract, raised, refused
+from crmkit.testing.contract.base import MOMENT, Contract, raised, refused
 
 
 class _Stop(BaseException):
@@ -103,6 +104,8 @@ class Transactions(Contract):
             lambda uow: uow.put(other),
             lambda uow: uow.remove(Note, id="n1"),
             lambda uow: uow.change(Note, {"text": "x"}, id="n1"),
+            lambda uow: uow.put_many([other]),
+            lambda uow: uow.gather([account]),
             lambda uow: uow.increase(account, {"balance": 1}),
             lambda uow: uow.increase(account, {"balance": 1}, floor={"balance": 0}),
         ]
@@ -198,3 +201,77 @@ class Sums(Contract):
         """Debt is allowed where no floor forbids it."""
         assert self._increase(self._sums(), balance=-4) == self._sums(balance=-4)
         assert self._increase(self._sums(), {}, balance=-4) == self._sums(balance=-8)
+
+
+class Gathering(Contract):
+    """Cached values take in what further facts add, field by field as the catalogue says."""
+
+    def _counter(self, day: int | None, label: str = "", **fields: Any) -> Counter:
+        at = None if day is None else MOMENT + timedelta(days=day)
+        given: dict[str, Any] = {"first_at": at, "last_at": at, "label": label, "value": "v"}
+        return Counter(
+            tenant=self.tenant, customer_id="c", dimension="item", fingerprint="f",
+            **given | fields,
+        )  # fmt: skip
+
+    def _gathered(self, *counters: Counter) -> Counter:
+        for counter in counters:
+            self.write(lambda uow, one=counter: uow.gather([one]))  # type: ignore[misc]
+        with self.read() as uow:
+            (found,) = uow.find(Counter)
+        return found
+
+    def test_gathering_adds_and_widens(self) -> None:
+        """Sums are added, the first date and the last date move apart, the last name stands."""
+        found = self._gathered(
+            self._counter(2, "b", count=1, spend_minor=50),
+            self._counter(5, "a", count=2, spend_minor=-20),
+            self._counter(1, "c", count=3),
+        )
+        first, last = MOMENT + timedelta(days=1), MOMENT + timedelta(days=5)
+        assert found == self._counter(
+            None, "a", count=6, spend_minor=30, first_at=first, last_at=last
+        )
+
+    def test_gathering_in_any_order_gives_the_same(self) -> None:
+        """At one instant the greater name stands, whichever came first."""
+        one, other = self._counter(3, "x", count=1), self._counter(3, "y", count=1)
+        none = self._counter(None, count=1)
+        there = self._gathered(one, none, other)
+        self.write(lambda uow: uow.remove(Counter))
+        assert self._gathered(other, one, none) == there
+        assert (there.label, there.count) == ("y", 3)
+
+    def test_many_are_gathered_at_once(self) -> None:
+        """Several of one key in a batch count like one after the other."""
+        self.write(lambda uow: uow.gather(self._counter(n, count=1) for n in range(1_200)))
+        with self.read() as uow:
+            (found,) = uow.find(Counter)
+        assert found.count == 1_200
+        assert found.last_at == MOMENT + timedelta(days=1_199)
+
+    def test_put_many_replaces(self) -> None:
+        """Records with keys that are there take their place, the others are added."""
+        self.store(self.note("n1"))
+        self.write(lambda uow: uow.put_many(self.note(f"n{n}", text="new") for n in range(1_200)))
+        with self.read() as uow:
+            assert {n.text for n in uow.find(Note)} == {"new"}
+            assert uow.count(Note) == 1_200
+
+    def test_what_follows_a_batch_is_its_own_answer(self) -> None:
+        """A read right after many writes sees them, and nothing of their answers."""
+
+        def work(uow: UnitOfWork) -> tuple[int, list[str]]:
+            uow.add_many(self.note(f"n{n:03}") for n in range(700))
+            found = uow.find(Note, limit=2)
+            uow.put_many(self.note(f"m{n}") for n in range(3))
+            return uow.remove(Note, id="n001"), [n.id for n in found]
+
+        assert self.write(work) == (1, ["n000", "n001"])
+
+    def test_hold_tells_what_is_there(self) -> None:
+        """Of the keys asked for, those that exist, each once."""
+        self.store(self.note("n1"), self.note("n2"))
+        held = self.write(lambda uow: uow.hold(Note, ["n2", "n3", "n1", "n2", "n4"]))
+        assert held == {"n1", "n2"}
+        assert self.write(lambda uow: uow.hold(Note, [])) == frozenset()

@@ -21,6 +21,7 @@ def upgrade() -> None:
     """Create the tables, and the database's own key."""
     _activities()
     _consents()
+    _counters()
     _customers()
     _erasures()
     _idempotency()
@@ -30,6 +31,7 @@ def upgrade() -> None:
     _metrics()
     _notes()
     _profile_changes()
+    _search_tokens()
     _secrets()
     _segment_customers()
     _segments()
@@ -54,6 +56,7 @@ def _activities() -> None:
         sa.Column("reference", _TEXT, nullable=True),
         sa.Column("item", _TEXT, nullable=True),
         sa.Column("venue", _TEXT, nullable=True),
+        sa.Column("corrects", _TEXT, nullable=True),
         sa.Column("payload", _JSON, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
@@ -88,6 +91,24 @@ def _consents() -> None:
         "ix_crm_consents_customer_id_occurred_at",
         "crm_consents",
         ["tenant", "customer_id", "occurred_at"],
+    )
+
+
+def _counters() -> None:
+    op.create_table(
+        "crm_counters",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("customer_id", _TEXT, nullable=False),
+        sa.Column("dimension", _TEXT, nullable=False),
+        sa.Column("fingerprint", _TEXT, nullable=False),
+        sa.Column("value", _TEXT, nullable=False),
+        sa.Column("label", _TEXT, nullable=False),
+        sa.Column("count", sa.BigInteger(), nullable=False),
+        sa.Column("spend_minor", sa.BigInteger(), nullable=False),
+        sa.Column("first_at", sa.BigInteger(), nullable=True),
+        sa.Column("last_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("tenant", "customer_id", "dimension", "fingerprint"),
+        sqlite_with_rowid=False,
     )
 
 
@@ -212,6 +233,7 @@ def _loyalty_entries() -> None:
         "crm_loyalty_entries",
         ["tenant", "customer_id", "occurred_at"],
     )
+    op.create_index("ix_crm_loyalty_entries_story", "crm_loyalty_entries", ["tenant", "story"])
 
 
 def _metrics() -> None:
@@ -230,6 +252,13 @@ def _metrics() -> None:
         sa.Column("refunds", sa.BigInteger(), nullable=False),
         sa.Column("reviews", sa.BigInteger(), nullable=False),
         sa.Column("referrals", sa.BigInteger(), nullable=False),
+        sa.Column("feedbacks", sa.BigInteger(), nullable=False),
+        sa.Column("support_requests", sa.BigInteger(), nullable=False),
+        sa.Column("messages_delivered", sa.BigInteger(), nullable=False),
+        sa.Column("messages_opened", sa.BigInteger(), nullable=False),
+        sa.Column("messages_clicked", sa.BigInteger(), nullable=False),
+        sa.Column("parties", sa.BigInteger(), nullable=False),
+        sa.Column("guests", sa.BigInteger(), nullable=False),
         sa.Column("spend_minor", sa.BigInteger(), nullable=False),
         sa.Column("first_booking_at", sa.BigInteger(), nullable=True),
         sa.Column("last_booking_at", sa.BigInteger(), nullable=True),
@@ -279,6 +308,22 @@ def _profile_changes() -> None:
         "ix_crm_profile_changes_customer_id_occurred_at",
         "crm_profile_changes",
         ["tenant", "customer_id", "occurred_at"],
+    )
+
+
+def _search_tokens() -> None:
+    op.create_table(
+        "crm_search_tokens",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("customer_id", _TEXT, nullable=False),
+        sa.Column("fingerprint", _TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "customer_id", "fingerprint"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "ix_crm_search_tokens_fingerprint_customer_id",
+        "crm_search_tokens",
+        ["tenant", "fingerprint", "customer_id"],
     )
 
 

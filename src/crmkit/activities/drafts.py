@@ -1,0 +1,81 @@
+"""Activities that were asked for and checked, before it is known whose they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import attrs
+
+from crmkit.activities.payload import Payload, read
+from crmkit.config import Kind
+from crmkit.errors import InvalidInput, unknown
+from crmkit.model import Activity
+from crmkit.model.document import canonical
+from crmkit.model.time import iso
+from crmkit.ports.idempotency import Call
+from crmkit.ports.runtime import Runtime
+
+
+@attrs.frozen(repr=False)
+class Draft:
+    """An activity without its customer."""
+
+    id: str
+    kind: Kind
+    read: Payload
+    occurred_at: datetime
+    recorded_at: datetime
+    call: Call | None
+
+    def of(self, rt: Runtime, customer_id: str) -> Activity:
+        """The activity of that customer."""
+        return Activity(
+            tenant=rt.tenant,
+            id=self.id,
+            customer_id=customer_id,
+            kind=self.kind.name,
+            occurred_at=self.occurred_at,
+            recorded_at=self.recorded_at,
+            amount_minor=self.read.amount_minor,
+            currency=self.read.currency,
+            story=story_of(rt, customer_id, self.read) or self.id,
+            status=self.read.status,
+            reference=self.read.reference,
+            item=self.read.item,
+            venue=self.read.venue,
+            payload=self.read.document,
+        )
+
+
+def draft(
+    rt: Runtime,
+    kind: object,
+    payload: Mapping[str, Any] | None,
+    at: datetime | str | None,
+    key: object,
+) -> Draft:
+    """Check what is to be recorded; raises `InvalidInput` naming the place."""
+    kinds = rt.settings.kinds_by_name
+    spec = kinds.get(str(kind))
+    if spec is None:
+        raise InvalidInput(unknown("activity kind", kind, kinds), field="kind")
+    if spec.role in ("voids", "amends"):
+        raise InvalidInput("use crm.activities.void and .amend", field="kind")
+    document = read(spec, payload, rt.settings)
+    now = rt.now()
+    occurred = now if at is None else rt.at(at)
+    call = None
+    if key is not None:
+        when = None if at is None else iso(occurred)
+        content = canonical([spec.name, when, document.document])
+        call = Call.of(rt, "activities.track", key, content)
+    return Draft(rt.new_id(), spec, document, occurred, now, call)
+
+
+def story_of(rt: Runtime, customer_id: str, read: Payload) -> str | None:
+    """The story that a payload names; None if it names none."""
+    if read.reference is None:
+        return None
+    return rt.fingerprint("story", f"{customer_id}:{read.reference_name}:{read.reference}")

@@ -1,0 +1,209 @@
+"""Storing facts, and with them what follows: metrics and counters, in one unit of work.
+
+One fact or a thousand go the same way: what is there is read once, each story is folded
+before and after, and what changed is written once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache, partial
+
+import attrs
+
+from crmkit.activities.dimensions import Place
+from crmkit.activities.metrics import (
+    NOTHING,
+    Difference,
+    Effect,
+    Folded,
+    added,
+    advance,
+    counted,
+    differences,
+    effect,
+    fold,
+)
+from crmkit.activities.stories import Story, read
+from crmkit.model import Activity, Counter, Metrics
+from crmkit.ports.runtime import Runtime
+from crmkit.ports.storage import UnitOfWork
+
+
+@attrs.frozen
+class StoryChange:
+    """A story that new facts joined: the last of them, what it said before, and says now."""
+
+    fact: Activity
+    before: Story | None
+    after: Story
+
+
+@attrs.frozen
+class StoriesChanged:
+    """Activities were recorded; metrics and counters have followed."""
+
+    changes: Sequence[StoryChange]
+
+
+Step = tuple[Effect, Effect]
+"""What a story added before, and adds now."""
+
+
+def record(uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity]) -> None:
+    """Store new facts about customers whose metrics are held, and all that follows."""
+    told = told_before(uow, facts)
+    uow.add_many(facts)
+    news: dict[str, list[Activity]] = defaultdict(list)
+    for fact in facts:
+        news[fact.story].append(fact)
+    kinds = rt.settings.kinds_by_name
+    changes: list[StoryChange] = []
+    steps: dict[str, list[Step]] = defaultdict(list)
+    for story, new in news.items():
+        earlier = told.get(story, [])
+        before = read(earlier, kinds) if earlier else None
+        after = read([*earlier, *new], kinds)
+        changes.append(StoryChange(new[-1], before, after))
+        steps[new[-1].customer_id or ""].append(
+            (effect(before, rt.settings) if before else NOTHING, effect(after, rt.settings))
+        )
+    _keep(uow, rt, steps)
+    rt.events.publish(uow, StoriesChanged(changes))
+
+
+def told_before(uow: UnitOfWork, facts: Iterable[Activity]) -> dict[str, list[Activity]]:
+    """What was told before, of the stories that have a name."""
+    named = tuple(dict.fromkeys(f.story for f in facts if f.reference or f.corrects))
+    told: dict[str, list[Activity]] = defaultdict(list)
+    if named:
+        for fact in uow.find(Activity, story=named, order=("story", "id")):
+            told[fact.story].append(fact)
+    return told
+
+
+def _keep(uow: UnitOfWork, rt: Runtime, steps: Mapping[str, Sequence[Step]]) -> None:
+    """Carry what stories add into metrics and counters."""
+    metrics: list[Metrics] = []
+    counters: list[Counter] = []
+    going_on: dict[str, list[Step]] = {}
+    hashed = cache(partial(_hashed, rt))
+    for customer_id, taken in steps.items():
+        nothing = Metrics(tenant=rt.tenant, customer_id=customer_id)
+        more = added(nothing, [now for was, now in taken if was is NOTHING], hashed)
+        metrics.append(more.metrics)
+        counters += more.counters
+        rest = [step for step in taken if step[0] is not NOTHING]
+        if rest:
+            going_on[customer_id] = rest
+    # What is new is added without reading; only a story that goes on may take something away.
+    uow.gather(metrics)
+    uow.gather(counters)
+    if going_on:
+        _move(uow, rt, going_on)
+
+
+def _move(uow: UnitOfWork, rt: Runtime, steps: Mapping[str, Sequence[Step]]) -> None:
+    """Replace what stories said before by what they say now."""
+    counters = _touched(uow, rt, steps)
+    metrics: list[Metrics] = []
+    moved: list[Counter] = []
+    for cached in uow.find(Metrics, customer_id=tuple(sorted(steps))):
+        grown = _grown(cached, counters[cached.customer_id], steps[cached.customer_id], rt)
+        if grown is None:
+            refold(uow, rt, cached)
+            continue
+        if grown[0] is not cached:
+            metrics.append(grown[0])
+        for counter in grown[1]:
+            if counter.count:
+                moved.append(counter)
+            else:
+                _drop(uow, counter)
+    uow.put_many(metrics)
+    uow.put_many(moved)
+
+
+def _touched(
+    uow: UnitOfWork, rt: Runtime, steps: Mapping[str, Sequence[Step]]
+) -> dict[str, dict[Place, Counter]]:
+    """The counters that these steps may change, as they are stored."""
+    places = {p for taken in steps.values() for s in taken for e in s for p in e.tallies}
+    found: dict[str, dict[Place, Counter]] = defaultdict(dict)
+    if places:
+        stored = uow.find(
+            Counter,
+            customer_id=tuple(steps),
+            dimension=tuple(sorted({dimension for dimension, _ in places})),
+            fingerprint=tuple(sorted({_hashed(rt, value) for _, value in places})),
+        )
+        for counter in stored:
+            found[counter.customer_id][counter.dimension, counter.value] = counter
+    return found
+
+
+def _hashed(rt: Runtime, value: str) -> str:
+    return rt.fingerprint("counter", value)
+
+
+def _grown(
+    metrics: Metrics, counters: Mapping[Place, Counter], steps: Sequence[Step], rt: Runtime
+) -> tuple[Metrics, Iterable[Counter]] | None:
+    """Metrics and changed counters after these steps; None if only all facts can tell."""
+    changed: dict[Place, Counter] = {}
+    for before, after in steps:
+        advanced = advance(metrics, before, after)
+        if advanced is None:
+            return None
+        metrics = advanced
+        for place in {**before.tallies, **after.tallies}:
+            old, new = before.tallies.get(place), after.tallies.get(place)
+            if old == new:
+                continue
+            counter = changed.get(place) or counters.get(place) or _empty(metrics, place, rt)
+            grown = counted(counter, old, new)
+            if grown is None:
+                return None
+            changed[place] = grown
+    return metrics, changed.values()
+
+
+def _empty(owner: Metrics, place: Place, rt: Runtime) -> Counter:
+    dimension, value = place
+    return Counter(
+        tenant=owner.tenant,
+        customer_id=owner.customer_id,
+        dimension=dimension,
+        fingerprint=_hashed(rt, value),
+        value=value,
+    )
+
+
+def folded(uow: UnitOfWork, rt: Runtime, customer_id: str) -> Folded:
+    """What all facts about a customer say."""
+    facts = uow.stream(Activity, customer_id=customer_id, order=("occurred_at", "id"))
+    nothing = Metrics(tenant=rt.tenant, customer_id=customer_id)
+    return fold(nothing, facts, rt.settings, partial(_hashed, rt))
+
+
+def refold(uow: UnitOfWork, rt: Runtime, cached: Metrics) -> Sequence[Difference]:
+    """Put metrics and counters right; returns what was wrong."""
+    right = folded(uow, rt, cached.customer_id)
+    stored = uow.find(Counter, customer_id=cached.customer_id)
+    wrong = differences(Folded(cached, stored), right)
+    if wrong:
+        uow.put(right.metrics)
+        for counter in {*stored} - {*right.counters}:
+            _drop(uow, counter)
+        uow.put_many(c for c in right.counters if c not in {*stored})
+    return wrong
+
+
+def _drop(uow: UnitOfWork, counter: Counter) -> None:
+    uow.remove(
+        Counter,
+        customer_id=counter.customer_id,
+        dimension=counter.dimension,
+        fingerprint=counter.fingerprint,
+    )
