@@ -5,9 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from itertools import chain
 from pathlib import Path
 
 from benchmarks.front_door import postgresql_comparisons, sqlite_comparisons
+from benchmarks.insights import insights_comparisons
+from benchmarks.search import postgresql_searches, sqlite_searches
 
 
 def import_cpu_ms() -> float:
@@ -26,9 +29,12 @@ def main() -> None:
     """Print every figure."""
     print(f"import crmkit: {import_cpu_ms():.0f} ms CPU")
     with tempfile.TemporaryDirectory() as folder:
-        for comparison in sqlite_comparisons(Path(folder)):
+        path = Path(folder)
+        for comparison in chain(
+            sqlite_comparisons(path), sqlite_searches(path), insights_comparisons(path)
+        ):
             print(comparison.line(), flush=True)
-    for comparison in postgresql_comparisons():
+    for comparison in chain(postgresql_comparisons(), postgresql_searches()):
         print(comparison.line(), flush=True)
 
 

@@ -1,0 +1,315 @@
+"""`track_many` against bulk SQL by hand, and `sync` of whole files: ``python -m benchmarks.bulk``.
+
+`$CRMKIT_BENCH_DATA` or ``--data`` may name a folder that has hotel_bookings.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import os
+import sqlite3
+import statistics
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import attrs
+import psycopg
+from sqlalchemy import make_url
+
+from benchmarks.bulk_by_hand import OnPostgres, OnSqlite, Tables
+from benchmarks.by_hand import TENANT
+from crmkit import CRMService, Settings, migrate
+from crmkit.activities.bulk import Tracked
+from crmkit.demo.bookings import PACKAGED
+from tests.postgres import database, postgres
+
+ITEMS = 20_000
+CUSTOMERS = 2_000
+ROUNDS = 5
+START = datetime(2025, 1, 1, 18, tzinfo=UTC)
+LONDON, LISBON = ZoneInfo("Europe/London"), ZoneInfo("Europe/Lisbon")
+MONTHS = "January February March April May June July August September October November December"
+OUTCOMES = {"Check-Out": "completed", "Canceled": "cancelled", "No-Show": "no_show"}
+
+Item = dict[str, Any]
+
+
+@attrs.frozen
+class Bulk:
+    """Rows a second of crmkit and of the code written by hand, in turns of as many rows."""
+
+    name: str
+    rows: int
+    crmkit: Sequence[float]
+    by_hand: Sequence[float]
+
+    def line(self) -> str:
+        """One line of the report; the ratio is the median over the rounds."""
+        ratios = [h / c for c, h in zip(self.crmkit, self.by_hand, strict=True)]
+        ours, theirs = (self.rows * len(t) / sum(t) for t in (self.crmkit, self.by_hand))
+        return (
+            f"{self.name:44} {statistics.median(ratios):6.0%} of by hand"
+            f" ({min(ratios):.0%}–{max(ratios):.0%} over rounds)\n"
+            f"{'':6}crmkit  {ours:8,.0f} rows/s\n{'':6}by hand {theirs:8,.0f} rows/s"
+        )
+
+
+@attrs.frozen
+class Figure:
+    """Something measured of crmkit alone."""
+
+    name: str
+    said: str
+
+    def line(self) -> str:
+        """One line of the report."""
+        return f"{self.name:44} {self.said}"
+
+
+def items(ids: Sequence[str], numbers: Iterable[int]) -> Iterator[Item]:
+    """Completed bookings: of many guests in turn, at some venues, with their keys."""
+    for n in numbers:
+        yield {
+            "customer_id": ids[n * 7 % len(ids)],
+            "kind": "booking",
+            "payload": {
+                "booking_id": f"bk{n}",
+                "amount": f"{100 + n % 90}.50",
+                "status": "completed",
+                "item": f"Room {n % 7}",
+                "venue": f"Venue {n % 3}",
+                "party_size": n % 8 + 1,
+            },
+            "at": START + timedelta(minutes=n * 11 % 500_000),
+            "key": f"bk{n}",
+        }
+
+
+def sqlite_imports(
+    folder: Path, *, count: int = ITEMS, customers: int = CUSTOMERS, data: Path | None = None
+) -> Iterator[Bulk | Figure]:
+    """On SQLite files, commits durable (synchronous = FULL)."""
+    ours, theirs = (f"sqlite:///{folder}/{name}.db" for name in ("bulk", "bulk_by_hand"))
+    connection = sqlite3.connect(folder / "bulk_by_hand.db", isolation_level=None)
+    with closing(connection):
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        yield from _tracked("SQLite", ours, theirs, OnSqlite(connection), count, customers)
+    yield _memory(ours, count, customers)
+    yield from _synced("SQLite", lambda name: f"sqlite:///{folder}/{name}.db", data)
+
+
+def postgresql_imports(
+    *, count: int = ITEMS, customers: int = CUSTOMERS, data: Path | None = None
+) -> Iterator[Bulk | Figure]:
+    """On databases of one PostgreSQL server, commits durable."""
+    with ExitStack() as stack:
+        server = stack.enter_context(postgres(durable=True))
+
+        def fresh(_: str) -> str:
+            url = stack.enter_context(database(server))
+            migrate(url)
+            return url
+
+        ours, theirs = fresh("bulk"), fresh("bulk_by_hand")
+        plain = make_url(theirs).set(drivername="postgresql").render_as_string(hide_password=False)
+        connection = stack.enter_context(closing(psycopg.connect(plain)))
+        yield from _tracked("PostgreSQL", ours, theirs, OnPostgres(connection), count, customers)
+        yield from _synced("PostgreSQL", fresh, data)
+
+
+def _tracked(
+    label: str, ours: str, theirs: str, hand: Tables, count: int, customers: int
+) -> Iterator[Bulk]:
+    with CRMService(ours, tenant=TENANT) as crm, CRMService(theirs, tenant=TENANT) as other:
+        ids, others = _guests(crm, customers), _guests(other, customers)
+        size = count // ROUNDS
+        times: list[tuple[float, float]] = []
+        for n in range(ROUNDS):
+            numbers = range(n * size, (n + 1) * size)
+            mine, same = list(items(ids, numbers)), list(items(others, numbers))
+            times.append(
+                (
+                    _seconds(partial(crm.activities.track_many, mine), size),
+                    _seconds(partial(hand.track, same), size),
+                )
+            )
+        assert _numbers(crm) == _numbers(other)
+        assert other.activities.verify() == ()
+    name = f"{label}: track_many, {count:,} of {customers:,} customers"
+    yield Bulk(name, size, *zip(*times, strict=True))
+
+
+def _guests(crm: CRMService, count: int) -> list[str]:
+    guests = (
+        {"customer": {"email": f"guest{n}@venue-guests.net"}, "kind": "interaction"}
+        for n in range(count)
+    )
+    crm.activities.track_many(guests)
+    return [crm.find_or_create({"email": f"guest{n}@venue-guests.net"}).id for n in range(count)]
+
+
+def _seconds(work: Callable[[], Tracked | int], rows: int) -> float:
+    begun = time.perf_counter()
+    done = work()
+    seconds = time.perf_counter() - begun
+    assert (done.recorded if isinstance(done, Tracked) else done) == rows
+    return seconds
+
+
+def _numbers(crm: CRMService) -> list[object]:
+    """What both sides must have told: by guest, in the order they came."""
+    told: list[object] = []
+    for customer in _everybody(crm):
+        profile = crm.activities.metrics(customer)
+        account = crm.loyalty.account(customer)
+        told.append(
+            (profile.bookings, profile.spend_minor, profile.guests, profile.last_booking_at,
+             account.balance, account.qualifying)
+        )  # fmt: skip
+    return told
+
+
+def _everybody(crm: CRMService) -> Iterator[str]:
+    after = None
+    while True:
+        page = crm.customers.list(limit=500, after=after)
+        yield from sorted(customer.id for customer in page)
+        after = page.next
+        if after is None:
+            return
+
+
+def _memory(url: str, count: int, customers: int) -> Figure:
+    """The most that Python held at once while it read and stored, for few items and for many."""
+    peaks = []
+    with CRMService(url, tenant="memory") as crm:
+        ids = _guests(crm, min(customers, 500))
+        for numbers in (range(count // 8), range(count // 8, count // 8 * 5)):
+            tracemalloc.start()
+            crm.activities.track_many(items(ids, numbers))
+            peaks.append((len(numbers), tracemalloc.get_traced_memory()[1] / 2**20))
+            tracemalloc.stop()
+    said = ", ".join(f"{peak:.1f} MiB for {n:,}" for n, peak in peaks)
+    return Figure("SQLite: track_many, peak of memory", said)
+
+
+# --- sync ---
+
+
+def _london(cell: str) -> datetime:
+    return datetime.fromisoformat(cell).replace(tzinfo=LONDON)
+
+
+BOOKINGS: dict[str, Any] = {
+    "id": "booking_id",
+    "at": lambda row: _london(row["booked_at"]),
+    "customer": {
+        name: name
+        for name in (
+            "first_name", "last_name", "email", "phone", "country", "birth_date", "city",
+            "instagram",
+        )
+    },
+    "payload": {
+        "amount": "amount",
+        "status": "status",
+        "item": "item",
+        "venue": "venue",
+        "party_size": lambda row: int(row["party_size"]),
+        "method": "booking_method",
+        "starts_at": lambda row: _london(row["starts_at"]),
+    },
+}  # fmt: skip
+
+
+def _arrival(row: Mapping[str, str]) -> datetime:
+    month = MONTHS.split().index(row["arrival_date_month"]) + 1
+    day = int(row["arrival_date_day_of_month"])
+    return datetime(int(row["arrival_date_year"]), month, day, 15, tzinfo=LISBON)
+
+
+def _nights(row: Mapping[str, str]) -> int:
+    return int(row["stays_in_weekend_nights"]) + int(row["stays_in_week_nights"])
+
+
+HOTEL: dict[str, Any] = {
+    "id": "number",
+    "at": lambda row: _arrival(row) - timedelta(days=int(row["lead_time"])),
+    "changed_at": lambda row: datetime.strptime(row["reservation_status_date"], "%d-%m-%y").replace(
+        tzinfo=LISBON
+    ),
+    "customer": {
+        "name": "name",
+        "email": "email",
+        "phone": lambda row: f"+1{row['phone-number'].replace('-', '')}",
+    },
+    "payload": {
+        "amount": lambda row: Decimal(row["adr"]) * _nights(row),
+        "status": lambda row: OUTCOMES[row["reservation_status"]],
+        "venue": "hotel",
+        "party_size": lambda row: int(row["adults"]) + int(row["children"] or 0) or None,
+        "starts_at": _arrival,
+    },
+}
+
+
+def _synced(label: str, fresh: Callable[[str], str], data: Path | None) -> Iterator[Figure]:
+    with gzip.open(PACKAGED, "rt", encoding="utf-8", newline="") as file:
+        yield _sync(label, PACKAGED.name, fresh("bookings"), list(csv.DictReader(file)), BOOKINGS)
+    hotel = data / "hotel_bookings.csv" if data else None
+    if hotel:
+        with hotel.open(encoding="utf-8", newline="") as file:
+            rows = [{**row, "number": str(n)} for n, row in enumerate(csv.DictReader(file), 1)]
+        yield _sync(label, hotel.name, fresh("hotel"), rows, HOTEL)
+
+
+def _sync(
+    label: str, name: str, url: str, rows: Sequence[Mapping[str, str]], mapping: Mapping[str, Any]
+) -> Figure:
+    """The whole file into an empty database, and once more unchanged."""
+    rates = []
+    with CRMService(url, settings=Settings(timezone="Europe/London")) as crm:
+        for known in (False, True):
+            begun = time.perf_counter()
+            done = crm.activities.sync(rows, mapping)
+            rates.append(len(rows) / (time.perf_counter() - begun))
+            assert (done.refused, done.repeated == len(rows)) == (0, known)
+    said = f"{rates[0]:,.0f} rows/s, unchanged {rates[1]:,.0f} rows/s"
+    return Figure(f"{label}: sync of {name}, {len(rows):,} rows", said)
+
+
+def folder_of_data() -> Path | None:
+    """The folder that the environment names."""
+    named = os.environ.get("CRMKIT_BENCH_DATA")
+    return Path(named) if named else None
+
+
+def main() -> None:
+    """Print every figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--items", type=int, default=ITEMS)
+    parser.add_argument("--customers", type=int, default=CUSTOMERS)
+    parser.add_argument("--data", type=Path, default=folder_of_data())
+    asked = parser.parse_args()
+    how = {"count": asked.items, "customers": asked.customers, "data": asked.data}
+    with tempfile.TemporaryDirectory() as folder:
+        for figure in sqlite_imports(Path(folder), **how):
+            print(figure.line(), flush=True)
+    for figure in postgresql_imports(**how):
+        print(figure.line(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
