@@ -38,6 +38,7 @@ ITEMS = 20_000
 CUSTOMERS = 2_000
 ROUNDS = 5
 START = datetime(2025, 1, 1, 18, tzinfo=UTC)
+END = START + timedelta(days=365)
 LONDON, LISBON = ZoneInfo("Europe/London"), ZoneInfo("Europe/Lisbon")
 MONTHS = "January February March April May June July August September October November December"
 OUTCOMES = {"Check-Out": "completed", "Canceled": "cancelled", "No-Show": "no_show"}
@@ -145,15 +146,16 @@ def _tracked(
                     _seconds(partial(hand.track, same), size),
                 )
             )
-        assert _numbers(crm) == _numbers(other)
-        assert other.activities.verify() == ()
+        assert _numbers(crm, ids) == _numbers(other, others)
+        # Counters differ in their keyed hashes alone, which by-hand code cannot make.
+        assert all(d.name.endswith(" counter") for d in other.activities.verify())
     name = f"{label}: track_many, {count:,} of {customers:,} customers"
     yield Bulk(name, size, *zip(*times, strict=True))
 
 
 def _guests(crm: CRMService, count: int) -> list[str]:
     guests = (
-        {"customer": {"email": f"guest{n}@venue-guests.net"}, "kind": "interaction"}
+        {"customer": {"email": f"guest{n}@venue-guests.net"}, "kind": "interaction", "at": START}
         for n in range(count)
     )
     crm.activities.track_many(guests)
@@ -168,27 +170,15 @@ def _seconds(work: Callable[[], Tracked | int], rows: int) -> float:
     return seconds
 
 
-def _numbers(crm: CRMService) -> list[object]:
-    """What both sides must have told: by guest, in the order they came."""
+def _numbers(crm: CRMService, ids: Sequence[str]) -> list[object]:
+    """What both sides must have told of each guest."""
     told: list[object] = []
-    for customer in _everybody(crm):
-        profile = crm.activities.metrics(customer)
-        account = crm.loyalty.account(customer)
-        told.append(
-            (profile.bookings, profile.spend_minor, profile.guests, profile.last_booking_at,
-             account.balance, account.qualifying)
-        )  # fmt: skip
+    for customer_id in ids:
+        found = crm.insights.for_customer(customer_id, at=END)
+        account = crm.loyalty.account(customer_id)
+        same = attrs.asdict(found, filter=attrs.filters.exclude("customer", "at"))
+        told.append((same, account.balance, account.qualifying))
     return told
-
-
-def _everybody(crm: CRMService) -> Iterator[str]:
-    after = None
-    while True:
-        page = crm.customers.list(limit=500, after=after)
-        yield from sorted(customer.id for customer in page)
-        after = page.next
-        if after is None:
-            return
 
 
 def _memory(url: str, count: int, customers: int) -> Figure:

@@ -21,7 +21,7 @@ POINTS = 100
 KEYS = "tenant fingerprint customer_id content result_id recorded_at".split()
 ACTIVITIES = (
     "tenant id customer_id kind story status occurred_at recorded_at amount_minor currency"
-    " reference item venue payload"
+    " reference item venue shares payload"
 ).split()
 ENTRIES = "tenant id customer_id kind points qualifying story occurred_at recorded_at".split()
 COUNTERS = (
@@ -63,7 +63,7 @@ class Rows:
         self.activities.append(
             (
                 TENANT, activity, owner, "booking", story, payload["status"], at, now, amount,
-                "EUR", reference, payload["item"], payload["venue"], written,
+                "EUR", reference, payload["item"], payload["venue"], "{}", written,
             )
         )  # fmt: skip
         self.entries.append((TENANT, new_id(), owner, "earn", POINTS, POINTS, story, at, now))

@@ -57,9 +57,10 @@ class ByHand:
         )
         self._run(
             "INSERT INTO crm_activities (tenant, id, customer_id, kind, story, status,"
-            " occurred_at, recorded_at, amount_minor, currency, reference, item, venue, payload)"
+            " occurred_at, recorded_at, amount_minor, currency, reference, item, venue, shares,"
+            " payload)"
             " VALUES (?, ?, ?, 'booking', ?, 'completed', ?, ?, ?, 'EUR', ?, 'Escape',"
-            " 'Old Mill', ?)",
+            " 'Old Mill', '{}', ?)",
             (
                 TENANT, activity, customer_id, story, now, now,
                 amount_minor, booking_id, payload,

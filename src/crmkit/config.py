@@ -20,6 +20,7 @@ from crmkit.payload_fields import (
     FEEDBACK,
     FUNNEL_STEP,
     MESSAGE,
+    PARTICIPANTS,
     POST_EVENT_REPORT,
     PREMIUM_CONVERSION,
     REASON,
@@ -75,7 +76,13 @@ class Kind:
     @property
     def fields(self) -> Mapping[str, PayloadField]:
         """The keys that are understood, by their names: its own, and the common ones."""
-        return {field.name: field for field in (*COMMON, *self.payload)}
+        shared = (PARTICIPANTS,) if self.spends else ()
+        return {field.name: field for field in (*COMMON, *shared, *self.payload)}
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether participants may bear parts of the amount."""
+        return self.fields.get("participants") is PARTICIPANTS
 
 
 DEFAULT_KINDS = (

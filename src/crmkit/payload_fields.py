@@ -88,6 +88,18 @@ COMMON = (
 )
 """What is understood in the payload of every kind."""
 
+PARTICIPANTS = PayloadField(
+    "participants",
+    "list",
+    "customers who bear parts of the amount",
+    fields=(
+        PayloadField("customer_id", "id", "who"),
+        PayloadField("share", "number", "which part of the amount", least=0, most=1),
+        PayloadField("amount", "money", "or how much of it", least=0),
+    ),
+)
+"""Understood in the payload of every kind that spends."""
+
 _SOURCE = (
     PayloadField("referral_source", "text", "such as instagram_dm, whatsapp or website"),
     PayloadField("promoter", "text", "the promoter who brought the guest"),

@@ -154,6 +154,14 @@ class TestManyRows:
         assert (done.recorded, done.repeated) == (2, 1)
         assert numbers(crm) == (1, 0, 9_500)
 
+    def test_two_rows_that_change_places(self, crm: CRMService) -> None:
+        """In one run one leaves the room that the other takes: what was paid for it goes too."""
+        crm.activities.sync([row(1), row(2, room="Manor", price=0)], MAPPING)
+        crm.activities.sync([row(1, room="Manor"), row(2, price=0)], MAPPING)
+        spent = {choice.value: choice.spent.minor for choice in crm.insights.items(who(crm))}
+        assert spent == {"Manor": 8_000, "Crypt": 0}
+        assert crm.activities.verify() == ()
+
     def test_an_id_is_one_of_its_kind(self, crm: CRMService) -> None:
         """Booking 1 and order 1 are two, and both are recognised."""
         for seen in (Tracked(recorded=1), Tracked(repeated=1)):

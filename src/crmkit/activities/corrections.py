@@ -105,6 +105,10 @@ def changed(
         raise InvalidInput("expected the payload keys that change", field="changes")
     if target.kind.role == "amends":
         raise InvalidInput("amend the activity itself", field="activity_id")
+    if "participants" in changes and target.kind.is_shared:
+        raise InvalidInput(
+            "say the booking again, or void it and track it anew", field="changes.participants"
+        )
     payload: dict[Any, Any] = {**target.fact.payload, **changes}
     given = {name: value for name, value in payload.items() if value is not None}
     document = read(target.kind, given, settings)

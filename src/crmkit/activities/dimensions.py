@@ -2,7 +2,7 @@
 
 Each story counts once for each value it names, and as often as it was ordered for an item
 of a list. What was paid goes to the values of the fact that says so, less its part of
-what was given back.
+what was given back and less what participants bear.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import attrs
 
+from crmkit.activities.sharing import PAYER, divided, split
 from crmkit.activities.stories import Story, order
 from crmkit.config import Settings
 from crmkit.errors import InvalidInput
@@ -65,11 +66,12 @@ def tallies(story: Story, settings: Settings) -> Tallies:
     facts = [f for f in story.said if kinds[f.kind].dates or kinds[f.kind].spends]
     if len(facts) > 1:
         facts.sort(key=order)  # what is left over in rounding never depends on who came first
-    spent = _shares(story.left, [(f.amount_minor or 0) * kinds[f.kind].spends for f in facts])
+    spent = split(story.left, [(f.amount_minor or 0) * kinds[f.kind].spends for f in facts])
     found: dict[Place, Tally] = {}
     for fact, spend in zip(facts, spent, strict=True):
         at = takes_place(fact)
-        for place, label, count, part in _named(fact, spend):
+        own = divided(spend, fact.shares)[PAYER] if fact.shares else spend
+        for place, label, count, part in _named(fact, own):
             found[place] = _joined(found.get(place), Tally(count, part, at, at, label))
     for place, at in _moments(facts, settings):
         found[place] = _joined(found.get(place), Tally(1, 0, at, at, place[1]))
@@ -123,7 +125,7 @@ def _ordered(
     """The items of a list: a line's part of the money is its part of the list's price."""
     totals: dict[str, list[Any]] = {}
     prices = [_price(i) for i in items]
-    for item, part in zip(items, _shares(spend, prices) if any(prices) else prices, strict=True):
+    for item, part in zip(items, split(spend, prices) if any(prices) else prices, strict=True):
         name = _text(item, ("name",))
         value = _text(item, ("id",)) or name
         if not value:
@@ -172,19 +174,6 @@ def local(moment: datetime, settings: Settings) -> tuple[date, time]:
     """
     there = moment.astimezone(settings.zone).replace(tzinfo=None)
     return (there - settings.day_end).date(), there.time()
-
-
-def _shares(total: int, weights: Sequence[int]) -> list[int]:
-    """The total split by weights, to the last unit; nothing where nothing weighs."""
-    whole = sum(weights)
-    if not whole:
-        return [0] * len(weights)
-    shares, weight, given = [], 0, 0
-    for each in weights:
-        weight += each
-        shares.append(total * weight // whole - given)
-        given += shares[-1]
-    return shares
 
 
 def _text(payload: Mapping[str, Any], names: Sequence[str]) -> str:

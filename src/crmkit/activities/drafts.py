@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from crmkit.activities.payload import Payload, read
+from crmkit.activities.sharing import PAYER
 from crmkit.config import Kind
 from crmkit.errors import InvalidInput, unknown
 from crmkit.model import Activity
@@ -29,8 +30,14 @@ class Draft:
     recorded_at: datetime
     call: Call | None
 
+    @property
+    def participants(self) -> list[str]:
+        """The customers who are to bear parts of it."""
+        return [who for who in self.read.parts if who != PAYER]
+
     def of(self, rt: Runtime, customer_id: str) -> Activity:
         """The activity of that customer."""
+        story = story_of(rt, customer_id, self.read) or self.id
         return Activity(
             tenant=rt.tenant,
             id=self.id,
@@ -40,11 +47,12 @@ class Draft:
             recorded_at=self.recorded_at,
             amount_minor=self.read.amount_minor,
             currency=self.read.currency,
-            story=story_of(rt, customer_id, self.read) or self.id,
+            story=story,
             status=self.read.status,
             reference=self.read.reference,
             item=self.read.item,
             venue=self.read.venue,
+            shares=_shares(rt, story, customer_id, self.read.parts),
             payload=self.read.document,
         )
 
@@ -79,3 +87,18 @@ def story_of(rt: Runtime, customer_id: str, read: Payload) -> str | None:
     if read.reference is None:
         return None
     return rt.fingerprint("story", f"{customer_id}:{read.reference_name}:{read.reference}")
+
+
+def share_of(rt: Runtime, story: str, customer_id: str) -> str:
+    """The pseudonym under which a customer has a part in a story."""
+    return rt.fingerprint("share", f"{story}:{customer_id}")
+
+
+def _shares(rt: Runtime, story: str, payer: str, parts: Mapping[str, int]) -> Mapping[str, int]:
+    if payer in parts:
+        raise InvalidInput(
+            "the customer of the activity bears the rest", field="payload.participants"
+        )
+    return {
+        who if who == PAYER else share_of(rt, story, who): weight for who, weight in parts.items()
+    }

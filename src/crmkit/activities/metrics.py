@@ -9,17 +9,21 @@ from __future__ import annotations
 from collections import Counter as Counts
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Any, TypeVar
 
 import attrs
 
 from crmkit.activities.dimensions import Place, Tallies, Tally, party_size, tallies
-from crmkit.activities.stories import Kinds, Story, read, stories
+from crmkit.activities.sharing import PAYER, divided, split
+from crmkit.activities.stories import Kinds, Story, order, read, stories
 from crmkit.config import Settings
 from crmkit.model import Activity, Counter, Metrics, entry_of
 from crmkit.model.catalogue import evolved
 
 Span = tuple[datetime, datetime]
+Joined = tuple[Sequence[Activity], str]
+"""The facts of a story of another, and the share of it that a customer bears."""
 T = TypeVar("T")
 
 
@@ -64,7 +68,7 @@ def effect(story: Story, settings: Settings) -> Effect:
         party = max(party, party_size(fact.payload))
     if party:
         sums["parties"], sums["guests"] = 1, party
-    spent = spend(story, kinds)
+    spent = borne(story, kinds)[PAYER]
     if spent:
         sums["spend_minor"] = spent
     return Effect(sums, spans, {} if story.off else tallies(story, settings))
@@ -80,6 +84,39 @@ def spend(story: Story, kinds: Kinds) -> int:
     # of money taken before crmkit was there.
     refunds = [f for f in story.said if kinds[f.kind].role == "refunds" and f.story == f.id]
     return -sum(f.amount_minor or 0 for f in refunds)
+
+
+def borne(story: Story, kinds: Kinds) -> Mapping[str, int]:
+    """What each of those who share bears of the spend; all is the payer's where nobody does."""
+    facts = [f for f in story.said if kinds[f.kind].spends]
+    if story.off or not any(f.shares for f in facts):
+        return {PAYER: spend(story, kinds)}
+    facts.sort(key=order)
+    parts: Counts[str] = Counts({PAYER: 0})
+    amounts = [f.amount_minor or 0 for f in facts]
+    for fact, part in zip(facts, split(story.left, amounts), strict=True):
+        parts.update(divided(part, fact.shares))
+    return parts
+
+
+def shared(story: Story, share: str, settings: Settings) -> Effect:
+    """What the story of another adds to the metrics of who bears this share of it."""
+    kinds = settings.kinds_by_name
+    facts = [f for f in story.said if kinds[f.kind].spends and f.shares.get(share)]
+    if story.off or not facts:
+        return NOTHING
+    times = [fact.occurred_at for fact in facts]
+    spans = {"activity": (min(times), max(times))}
+    ordered = [f.occurred_at for f in facts if _is_order(f, kinds)]
+    if ordered:
+        spans["order"] = (min(ordered), max(ordered))
+    sums = {"orders": len(ordered), "spend_minor": borne(story, kinds)[share]}
+    return Effect({name: n for name, n in sums.items() if n}, spans)
+
+
+def _is_order(fact: Activity, kinds: Kinds) -> bool:
+    kind = kinds[fact.kind]
+    return "orders" in kind.counts or (kind.paid_is_order and fact.amount_minor is not None)
 
 
 def advance(metrics: Metrics, before: Effect, after: Effect) -> Metrics | None:
@@ -124,8 +161,8 @@ def counted(counter: Counter, before: Tally | None, after: Tally | None) -> Coun
     """A counter once a story's part in it has changed; None if only all facts can tell."""
     old, new = before or _NO_TALLY, after or _NO_TALLY
     count = counter.count + new.count - old.count
-    if count == 0:
-        return evolved(counter, count=0)
+    if count == 0:  # nothing of it remains, should the next story begin it anew
+        return evolved(counter, count=0, spend_minor=0, first_at=None, last_at=None, label="")
     span = (counter.first_at, counter.last_at and (counter.last_at, counter.label))
     moved = _moved(span, before and before.span, after and after.span)
     if moved is None:
@@ -147,15 +184,21 @@ class Folded:
 
 
 def fold(
-    empty: Metrics, facts: Iterable[Activity], settings: Settings, hashed: Callable[[str], str]
+    empty: Metrics,
+    facts: Iterable[Activity],
+    settings: Settings,
+    hashed: Callable[[str], str],
+    joined: Iterable[Joined] = (),
 ) -> Folded:
     """The metrics and counters that follow from all facts of a customer.
 
-    `empty` are the metrics of nothing, and `hashed` makes a value's keyed hash.
+    `empty` are the metrics of nothing, `hashed` makes a value's keyed hash, and `joined`
+    are the stories of others of which the customer bears a share.
     """
     kinds = settings.kinds_by_name
-    effects = (effect(read(story, kinds), settings) for story in stories(facts))
-    told = added(empty, effects, hashed)
+    own = (effect(read(story, kinds), settings) for story in stories(facts))
+    parts = (shared(read(story, kinds), share, settings) for story, share in joined)
+    told = added(empty, chain(own, parts), hashed)
     return Folded(told.metrics, sorted(told.counters, key=lambda c: (c.dimension, c.fingerprint)))
 
 

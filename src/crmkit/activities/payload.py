@@ -8,6 +8,7 @@ from typing import Any, Final, TypeAlias
 
 import attrs
 
+from crmkit.activities.sharing import weights
 from crmkit.config import Kind, Settings
 from crmkit.errors import InvalidInput, nearest
 from crmkit.model.document import MAX_TEXT, document, text
@@ -36,6 +37,8 @@ class Payload:
     item: str | None
     venue: str | None
     document: Mapping[str, Any]
+    parts: Mapping[str, int]
+    """What the part of each who shares weighs, by customer id; empty where nobody does."""
 
 
 @attrs.frozen
@@ -56,6 +59,9 @@ def read(kind: Kind, given: Mapping[str, Any] | None, settings: Settings) -> Pay
     said = _told(document({} if given is None else given, field="payload"), schema.readers)
     amount = _amount(kind, said.get("amount"), settings.currency)
     name = _first(said, schema.references)
+    parts: Mapping[str, int] = {}
+    if kind.spends and "participants" in said and kind.is_shared:
+        parts = weights(said["participants"], amount, settings.currency)
     return Payload(
         amount_minor=amount,
         currency=None if amount is None else settings.currency,
@@ -65,6 +71,7 @@ def read(kind: Kind, given: Mapping[str, Any] | None, settings: Settings) -> Pay
         item=said.get(_first(said, ITEMS)),
         venue=said.get(_first(said, VENUES)),
         document=said,
+        parts=parts,
     )
 
 

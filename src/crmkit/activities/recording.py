@@ -7,28 +7,37 @@ before and after, and what changed is written once.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache, partial
+from itertools import chain
+from typing import TypeVar
 
 import attrs
 
+from crmkit.activities.bulk import CHUNK, chunked
 from crmkit.activities.dimensions import Place
+from crmkit.activities.drafts import share_of
 from crmkit.activities.metrics import (
     NOTHING,
     Difference,
     Effect,
     Folded,
+    Joined,
     added,
     advance,
     counted,
     differences,
     effect,
     fold,
+    shared,
 )
-from crmkit.activities.stories import Story, read
-from crmkit.model import Activity, Counter, Metrics
+from crmkit.activities.stories import Story, read, stories
+from crmkit.errors import InvalidInput
+from crmkit.model import Activity, Counter, Metrics, Participation
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
+
+T = TypeVar("T")
 
 
 @attrs.frozen
@@ -51,9 +60,59 @@ Step = tuple[Effect, Effect]
 """What a story added before, and adds now."""
 
 
-def record(uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity]) -> None:
-    """Store new facts about customers whose metrics are held, and all that follows."""
+class Unheld(Exception):
+    """A story concerns customers who are not held; see `write`."""
+
+    def __init__(self, customers: frozenset[str]) -> None:
+        super().__init__("more customers must be held")
+        self.customers = customers
+
+
+def write(
+    rt: Runtime,
+    work: Callable[[UnitOfWork, frozenset[str]], T],
+    also: frozenset[str] = frozenset(),
+) -> T:
+    """Run `work` in one transaction; it is given whom to hold beside those that it knows of.
+
+    Who bears shares of a story is known when it has been read. Holding them only then could
+    have two wait for each other; so it begins anew and holds all of them at once.
+    """
+    try:
+        return rt.write(lambda uow: work(uow, also))
+    except Unheld as unheld:
+        return write(rt, work, also | unheld.customers)
+
+
+def hold(
+    uow: UnitOfWork,
+    rt: Runtime,
+    owners: Collection[str],
+    participants: Collection[str] = (),
+    also: frozenset[str] = frozenset(),
+) -> frozenset[str]:
+    """Hold these customers' metrics until the end, so that nobody else changes them.
+
+    Raises `NotFound` or `Erased` for an owner, `InvalidInput` for a participant who is no
+    customer. Returns all who were asked for.
+    """
+    asked = also.union(owners, participants)
+    held = uow.hold(Metrics, asked)
+    for customer_id in owners:
+        if customer_id not in held:
+            raise rt.missing(uow, customer_id)
+    if not held.issuperset(participants):
+        raise InvalidInput("one of them is no customer", field="payload.participants")
+    return asked
+
+
+def record(uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity], held: frozenset[str]) -> None:
+    """Store new facts about customers who are held, and all that follows.
+
+    Raises `Unheld` if it concerns others too.
+    """
     told = told_before(uow, facts)
+    sharing = _sharing(uow, rt, facts, told, held)
     uow.add_many(facts)
     news: dict[str, list[Activity]] = defaultdict(list)
     for fact in facts:
@@ -69,6 +128,13 @@ def record(uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity]) -> None:
         steps[new[-1].customer_id or ""].append(
             (effect(before, rt.settings) if before else NOTHING, effect(after, rt.settings))
         )
+        for part in sharing.get(story, ()):
+            steps[part.customer_id].append(
+                (
+                    shared(before, part.share, rt.settings) if before else NOTHING,
+                    shared(after, part.share, rt.settings),
+                )
+            )
     _keep(uow, rt, steps)
     rt.events.publish(uow, StoriesChanged(changes))
 
@@ -81,6 +147,34 @@ def told_before(uow: UnitOfWork, facts: Iterable[Activity]) -> dict[str, list[Ac
         for fact in uow.find(Activity, story=named, order=("story", "id")):
             told[fact.story].append(fact)
     return told
+
+
+def _sharing(
+    uow: UnitOfWork,
+    rt: Runtime,
+    facts: Sequence[Activity],
+    told: Mapping[str, Sequence[Activity]],
+    held: frozenset[str],
+) -> Mapping[str, Sequence[Participation]]:
+    """Who bears shares of these stories."""
+    named = tuple({f.story for f in chain(facts, *told.values()) if f.shares})
+    if not named:
+        return {}
+    uow.put_many(p for fact in facts for p in _participations(rt, fact))
+    sharing: dict[str, list[Participation]] = defaultdict(list)
+    for part in uow.find(Participation, story=named):
+        sharing[part.story].append(part)
+    unheld = {p.customer_id for p in chain(*sharing.values())} - held
+    if unheld:
+        raise Unheld(frozenset(unheld))
+    return sharing
+
+
+def _participations(rt: Runtime, fact: Activity) -> Iterator[Participation]:
+    for told in fact.payload["participants"] if fact.shares else ():
+        who = told["customer_id"]
+        share = share_of(rt, fact.story, who)
+        yield Participation(tenant=rt.tenant, story=fact.story, share=share, customer_id=who)
 
 
 def _keep(uow: UnitOfWork, rt: Runtime, steps: Mapping[str, Sequence[Step]]) -> None:
@@ -184,7 +278,20 @@ def folded(uow: UnitOfWork, rt: Runtime, customer_id: str) -> Folded:
     """What all facts about a customer say."""
     facts = uow.stream(Activity, customer_id=customer_id, order=("occurred_at", "id"))
     nothing = Metrics(tenant=rt.tenant, customer_id=customer_id)
-    return fold(nothing, facts, rt.settings, partial(_hashed, rt))
+    return fold(nothing, facts, rt.settings, partial(_hashed, rt), joined(uow, customer_id))
+
+
+def joined(
+    uow: UnitOfWork, customer_id: str, asked: Callable[[Activity], bool] | None = None
+) -> Iterator[Joined]:
+    """The stories of others of which a customer bears shares; only the facts that are asked."""
+    shares: dict[str, list[str]] = defaultdict(list)
+    for part in uow.find(Participation, customer_id=customer_id):
+        shares[part.story].append(part.share)
+    for named in chunked(shares, CHUNK):
+        found = uow.find(Activity, story=tuple(named), order=("story", "id"))
+        for facts in stories(f for f in found if asked is None or asked(f)):
+            yield from ((facts, share) for share in shares[facts[0].story])
 
 
 def refold(uow: UnitOfWork, rt: Runtime, cached: Metrics) -> Sequence[Difference]:

@@ -13,7 +13,7 @@ from crmkit.activities.bulk import CHUNK, Item, People, Tracked, chunked, parsed
 from crmkit.activities.corrections import Target, changed, refunded, standing
 from crmkit.activities.drafts import draft, story_of
 from crmkit.activities.metrics import Difference, Folded, differences
-from crmkit.activities.recording import folded, record, refold, told_before
+from crmkit.activities.recording import folded, hold, record, refold, told_before, write
 from crmkit.activities.stories import read
 from crmkit.activities.sync import RowMapping, read_row, said_again, says
 from crmkit.config import Kind
@@ -37,6 +37,10 @@ from crmkit.ports.storage import UnitOfWork
 
 _LONGEST = 100
 _PAGE = 500
+
+
+Work = Callable[[Sequence[Item], UnitOfWork, frozenset[str]], Tracked]
+"""Records some items in one transaction; also holds those customers."""
 
 
 class Activities:
@@ -67,18 +71,17 @@ class Activities:
         """
         made = draft(self._rt, kind, payload, at, key)
         fact = made.of(self._rt, checked_id(customer_id))
-        return self._rt.write(lambda uow: self._record(uow, fact, made.call))
 
-    def _record(self, uow: UnitOfWork, fact: Activity, call: Call | None) -> Activity:
-        customer_id = fact.customer_id or ""
-        if not uow.hold(Metrics, [customer_id]):
-            raise self._rt.missing(uow, customer_id)
-        if call:
-            seen = call.claim(uow, self._rt, customer_id=customer_id, result_id=fact.id)
-            if seen:
-                return self._replayed(uow, seen.result_id or "", customer_id)
-        record(uow, self._rt, [fact])
-        return fact
+        def work(uow: UnitOfWork, also: frozenset[str]) -> Activity:
+            held = hold(uow, self._rt, [customer_id], made.participants, also)
+            if made.call:
+                seen = made.call.claim(uow, self._rt, customer_id=customer_id, result_id=fact.id)
+                if seen:
+                    return self._replayed(uow, seen.result_id or "", customer_id)
+            record(uow, self._rt, [fact], held)
+            return fact
+
+        return write(self._rt, work)
 
     def _replayed(self, uow: UnitOfWork, activity_id: str, customer_id: str) -> Activity:
         earlier = uow.get(Activity, activity_id)
@@ -125,7 +128,7 @@ class Activities:
         self,
         given: Iterable[object],
         understood: Callable[[int, object], Item],
-        work: Callable[[UnitOfWork, Sequence[Item]], Tracked],
+        work: Work,
         progress: Callable[[Tracked], None] | None,
     ) -> Tracked:
         """Some hundreds in each transaction; what cannot be used is refused by itself."""
@@ -146,11 +149,9 @@ class Activities:
                 progress(total)
         return total
 
-    def _by_halves(
-        self, items: Sequence[Item], work: Callable[[UnitOfWork, Sequence[Item]], Tracked]
-    ) -> Tracked:
+    def _by_halves(self, items: Sequence[Item], work: Work) -> Tracked:
         try:
-            return self._rt.write(lambda uow: work(uow, items))
+            return write(self._rt, partial(work, items))
         except StorageError:
             raise
         except CRMError as error:
@@ -160,8 +161,8 @@ class Activities:
         half = len(items) // 2
         return self._by_halves(items[:half], work) + self._by_halves(items[half:], work)
 
-    def _record_all(self, uow: UnitOfWork, items: Sequence[Item]) -> Tracked:
-        facts = self._owned(uow, items)
+    def _record_all(self, items: Sequence[Item], uow: UnitOfWork, also: frozenset[str]) -> Tracked:
+        facts, held = self._owned(uow, items, also)
         calls = [
             (i.draft.call, fact.customer_id or "", fact.id)
             for i, fact in zip(items, facts, strict=True)
@@ -171,11 +172,11 @@ class Activities:
         repeated = {call[2] for call, seen in zip(calls, earlier, strict=True) if seen}
         fresh = [fact for fact in facts if fact.id not in repeated]
         if fresh:
-            record(uow, self._rt, fresh)
+            record(uow, self._rt, fresh, held)
         return Tracked(recorded=len(fresh), repeated=len(repeated))
 
-    def _sync_all(self, uow: UnitOfWork, items: Sequence[Item]) -> Tracked:
-        facts = self._owned(uow, items)
+    def _sync_all(self, items: Sequence[Item], uow: UnitOfWork, also: frozenset[str]) -> Tracked:
+        facts, held = self._owned(uow, items, also)
         told = told_before(uow, facts)
         fresh: list[Activity] = []
         claims: list[tuple[Call, str, str]] = []
@@ -190,11 +191,13 @@ class Activities:
             told[fact.story] = [*(before or ()), fact]
             fresh.append(fact)
         claim_all(uow, self._rt, claims)
-        record(uow, self._rt, fresh)
+        record(uow, self._rt, fresh, held)
         return Tracked(recorded=len(fresh), repeated=len(items) - len(fresh))
 
-    def _owned(self, uow: UnitOfWork, items: Sequence[Item]) -> list[Activity]:
-        """The items as activities of their customers, who are found or created, and held.
+    def _owned(
+        self, uow: UnitOfWork, items: Sequence[Item], also: frozenset[str]
+    ) -> tuple[list[Activity], frozenset[str]]:
+        """The items as activities of their customers, who are found or created; who is held.
 
         An item whose key was used stays with the customer it was first found to be of.
         """
@@ -207,11 +210,10 @@ class Activities:
         ]
         found = iter(self._people.found(uow, told) if told else ())
         owned = [owner or next(found) for owner in owners]
-        held = uow.hold(Metrics, owned)
-        for customer_id in owned:
-            if customer_id not in held:
-                raise self._rt.missing(uow, customer_id)
-        return [i.draft.of(self._rt, owner) for i, owner in zip(items, owned, strict=True)]
+        participants = {who for item in items for who in item.draft.participants}
+        held = hold(uow, self._rt, owned, participants, also)
+        facts = [i.draft.of(self._rt, owner) for i, owner in zip(items, owned, strict=True)]
+        return facts, held
 
     def _known_owner(self, item: Item, known: Mapping[Call, IdempotencyKey]) -> str | None:
         seen = known.get(item.draft.call) if item.draft.call else None
@@ -318,11 +320,10 @@ class Activities:
         now, identifier = self._rt.now(), self._rt.new_id()
         occurred = now if at is None else self._rt.at(at)
 
-        def work(uow: UnitOfWork) -> Activity:
+        def work(uow: UnitOfWork, also: frozenset[str]) -> Activity:
             target = self._activity(uow, activity_id)
             customer_id = target.customer_id or ""
-            if not uow.hold(Metrics, [customer_id]):
-                raise self._rt.missing(uow, customer_id)
+            held = hold(uow, self._rt, [customer_id], (), also)
             if call:
                 seen = call.claim(uow, self._rt, customer_id=customer_id, result_id=identifier)
                 if seen:
@@ -338,10 +339,10 @@ class Activities:
                 corrects=target.id,
                 **said(standing(target, told, self._kinds)),
             )
-            record(uow, self._rt, [correction])
+            record(uow, self._rt, [correction], held)
             return correction
 
-        return self._rt.write(work)
+        return write(self._rt, work)
 
     def _activity(self, uow: UnitOfWork, activity_id: object) -> Activity:
         found = uow.get(Activity, _check_id(activity_id))

@@ -142,9 +142,9 @@ def _restated(facts: Sequence[Activity]) -> Activity:
     payload: dict[str, Any] = {}
     for fact in ordered:
         payload.update(fact.payload)
-        for column in ("amount_minor", "status", "item", "venue"):
+        for column in ("amount_minor", "status", "item", "venue", "shares"):
             value = getattr(fact, column)
-            if value is not None:
+            if value is not None and value != {}:
                 known[column] = value
     # It happened when it was first said, however often it was said again.
     return evolved(ordered[-1], payload=payload, occurred_at=ordered[0].occurred_at, **known)

@@ -9,7 +9,8 @@ from typing import Any, Final
 import attrs
 
 from crmkit.activities.dimensions import DIMENSIONS
-from crmkit.activities.metrics import Folded, fold
+from crmkit.activities.metrics import Folded, Joined, fold
+from crmkit.activities.recording import joined
 from crmkit.activities.stories import Kinds, read, stories
 from crmkit.insights.view import Recent, as_it_stands
 from crmkit.model import Activity, Counter, Metrics
@@ -67,6 +68,12 @@ def facts(uow: UnitOfWork, rt: Runtime, customer_id: str, asked: Asked) -> Itera
     return (fact for fact in stored if asked.includes(fact, kinds))
 
 
+def parts_of(uow: UnitOfWork, rt: Runtime, customer_id: str, asked: Asked) -> Iterator[Joined]:
+    """What is asked about of the stories of others of which the customer bears a share."""
+    kinds = rt.settings.kinds_by_name
+    return joined(uow, customer_id, lambda fact: asked.includes(fact, kinds))
+
+
 def counters(
     uow: UnitOfWork, rt: Runtime, customer_id: str, asked: Asked, dimension: str
 ) -> list[Counter]:
@@ -89,7 +96,9 @@ def summary(uow: UnitOfWork, rt: Runtime, customer_id: str, asked: Asked) -> Fol
 def _folded(uow: UnitOfWork, rt: Runtime, customer_id: str, asked: Asked) -> Folded:
     nothing = Metrics(tenant=rt.tenant, customer_id=customer_id)
     # Nothing is stored: the counters need no keyed hash.
-    return fold(nothing, facts(uow, rt, customer_id, asked), rt.settings, lambda _: "")
+    told = facts(uow, rt, customer_id, asked)
+    parts = parts_of(uow, rt, customer_id, asked)
+    return fold(nothing, told, rt.settings, lambda _: "", parts)
 
 
 def _favourite(uow: UnitOfWork, customer_id: str, dimension: str) -> list[Counter]:

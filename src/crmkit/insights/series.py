@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
+from itertools import chain
 from typing import Final, Generic, TypeVar
 
 import attrs
 from dateutil.relativedelta import relativedelta
 
 from crmkit.activities.dimensions import local, takes_place
-from crmkit.activities.metrics import spend
+from crmkit.activities.metrics import Joined, borne
+from crmkit.activities.sharing import PAYER
 from crmkit.activities.stories import Story, read, stories
 from crmkit.config import Settings
 from crmkit.errors import InvalidInput, unknown
@@ -45,13 +47,15 @@ def checked_period(by: object) -> str:
     return by
 
 
-def spent_by_day(facts: Iterable[Activity], settings: Settings) -> Counter[date]:
-    """What stories brought in, net, by the business day on which it was first paid for."""
+def spent_by_day(
+    facts: Iterable[Activity], joined: Iterable[Joined], settings: Settings
+) -> Counter[date]:
+    """What a customer bore, net, by the business day on which a story was first paid for."""
     kinds = settings.kinds_by_name
     sums: Counter[date] = Counter()
-    for facts_told in stories(facts):
-        story = read(facts_told, kinds)
-        spent = spend(story, kinds)
+    for told, share in chain(((story, PAYER) for story in stories(facts)), joined):
+        story = read(told, kinds)
+        spent = borne(story, kinds).get(share, 0)
         if spent:
             sums[local(paid_at(story), settings)[0]] += spent
     return sums

@@ -30,6 +30,7 @@ from crmkit.insights.reading import (
     facts,
     just_after,
     metrics_of,
+    parts_of,
     recent,
     summary,
 )
@@ -170,7 +171,12 @@ class Insights:
     ) -> tuple[Period[Money], ...]:
         """Net spend by day, week or month of the first payment; reads all facts."""
         settings, by = self._rt.settings, checked_period(by)
-        days = spent_by_day(self._facts(customer_id, at), settings)
+        asked = Asked.of(self._rt, at)
+        with self._rt.read() as uow:
+            metrics_of(uow, self._rt, customer_id)
+            told = facts(uow, self._rt, customer_id, asked)
+            parts = parts_of(uow, self._rt, customer_id, asked)
+            days = spent_by_day(told, parts, settings)
         return periods(days, by, lambda minor: Money(minor, settings.currency))
 
     def visit_series(

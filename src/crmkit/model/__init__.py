@@ -1,6 +1,6 @@
 """The nouns: records, money, time, ids. Importing this package fills the catalogue."""
 
-from crmkit.model.activity import Activity, Counter, Metrics
+from crmkit.model.activity import Activity, Counter, Metrics, Participation
 from crmkit.model.catalogue import (
     Column,
     Data,
@@ -45,6 +45,7 @@ __all__ = [
     "OnMerge",
     "Origin",
     "Page",
+    "Participation",
     "PointsAccount",
     "PointsEntry",
     "Preferences",

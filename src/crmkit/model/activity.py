@@ -44,7 +44,8 @@ class Activity:
     with one reference tell one story (booked, completed, refunded …). `story` is the keyed
     hash of both, so that the story still holds together when its person is erased; a fact
     without a reference is a story of its own and bears its own id. A correction belongs to
-    the story of the activity that it `corrects`.
+    the story of the activity that it `corrects`. Where participants bear parts of the
+    amount, `shares` weighs them, by keyed hashes that a `Participation` leads to.
     """
 
     tenant: str = assigned()
@@ -61,6 +62,9 @@ class Activity:
     item: str | None = _kept(Data.BEHAVIOUR)
     venue: str | None = _kept(Data.BEHAVIOUR)
     corrects: str | None = _kept(Data.TECHNICAL)
+    shares: Mapping[str, int] = stored(
+        Data.FINGERPRINT, Origin.OBSERVED, erase=OnErase.KEEP, factory=dict
+    )
     payload: Mapping[str, Any] = stored(Data.FREE_TEXT, Origin.OBSERVED, factory=dict)
 
     @property
@@ -69,6 +73,21 @@ class Activity:
         if self.amount_minor is None or self.currency is None:
             return None
         return Money(self.amount_minor, self.currency)
+
+
+@record(
+    "crm_participations",
+    key=("story", "share"),
+    owner="customer_id",
+    indexes=(Index(("tenant", "customer_id", "story")),),
+)
+class Participation:
+    """That a customer bears a part of another's story: the `share` of that name."""
+
+    tenant: str = assigned()
+    story: str = stored(Data.FINGERPRINT, Origin.ASSIGNED)
+    share: str = stored(Data.FINGERPRINT, Origin.ASSIGNED)
+    customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.MOVE)
 
 
 @record("crm_metrics", key=("customer_id",), owner="customer_id")

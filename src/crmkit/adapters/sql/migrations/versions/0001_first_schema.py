@@ -30,6 +30,7 @@ def upgrade() -> None:
     _loyalty_entries()
     _metrics()
     _notes()
+    _participations()
     _profile_changes()
     _search_tokens()
     _secrets()
@@ -57,6 +58,7 @@ def _activities() -> None:
         sa.Column("item", _TEXT, nullable=True),
         sa.Column("venue", _TEXT, nullable=True),
         sa.Column("corrects", _TEXT, nullable=True),
+        sa.Column("shares", _JSON, nullable=False),
         sa.Column("payload", _JSON, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
@@ -290,6 +292,22 @@ def _notes() -> None:
         "ix_crm_notes_customer_id_occurred_at",
         "crm_notes",
         ["tenant", "customer_id", "occurred_at"],
+    )
+
+
+def _participations() -> None:
+    op.create_table(
+        "crm_participations",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("story", _TEXT, nullable=False),
+        sa.Column("share", _TEXT, nullable=False),
+        sa.Column("customer_id", _TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "story", "share"),
+    )
+    op.create_index(
+        "ix_crm_participations_customer_id_story",
+        "crm_participations",
+        ["tenant", "customer_id", "story"],
     )
 
 

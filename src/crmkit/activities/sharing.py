@@ -1,0 +1,85 @@
+"""Who bears which part of what was paid: the payer, and participants with shares; pure.
+
+An activity keeps weights, by the participant's pseudonym within the story. So the parts
+hold whatever the amount becomes, and whoever of them is erased.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from crmkit.errors import InvalidInput
+from crmkit.model.money import to_minor
+
+PAYER: Final = ""
+"""Stands for the customer of the activity among those who share."""
+
+_FIELD: Final = "payload.participants"
+_MOST: Final = 500
+_SCALE: Final = 1_000_000  # shares are kept to a millionth of the smallest unit
+
+
+def weights(
+    participants: Sequence[Mapping[str, Any]], amount_minor: int | None, currency: str
+) -> dict[str, int]:
+    """What each participant's part weighs, by customer id, and the payer's.
+
+    A part is a `share` of the amount, an `amount` of money, or equal to the parts of the
+    payer and of all others who tell neither. Raises `InvalidInput` naming the place.
+    """
+    if len(participants) > _MOST:
+        raise InvalidInput(f"more than {_MOST} participants", field=_FIELD)
+    whole = (amount_minor or 1) * _SCALE
+    told: dict[str, int | None] = {}
+    for n, participant in enumerate(participants):
+        customer_id = participant.get("customer_id")
+        if customer_id is None:
+            raise InvalidInput("whose part?", field=f"{_FIELD}[{n}].customer_id")
+        if customer_id in told:
+            raise InvalidInput("is named twice", field=f"{_FIELD}[{n}].customer_id")
+        told[customer_id] = _weight(participant, amount_minor, currency, f"{_FIELD}[{n}]")
+    left = whole - sum(weight or 0 for weight in told.values())
+    if left < -len(told):  # so much may come of rounding
+        raise InvalidInput("the parts are more than the whole", field=_FIELD)
+    equal = max(0, left) // (1 + sum(1 for weight in told.values() if weight is None))
+    found = {who: equal if weight is None else weight for who, weight in told.items()}
+    return found | {PAYER: max(0, whole - sum(found.values()))}
+
+
+def _weight(
+    participant: Mapping[str, Any], amount_minor: int | None, currency: str, path: str
+) -> int | None:
+    share, amount = participant.get("share"), participant.get("amount")
+    if share is not None and amount is not None:
+        raise InvalidInput("expected a share or an amount, not both", field=path)
+    if share is not None:
+        return round(Decimal(str(share)) * (amount_minor or 1) * _SCALE)
+    if amount is None:
+        return None
+    if amount_minor is None:
+        raise InvalidInput("the activity has no amount to take part in", field=f"{path}.amount")
+    return to_minor(amount, currency, field=f"{path}.amount") * _SCALE
+
+
+def split(total: int, weights: Sequence[int]) -> list[int]:
+    """The total split by weights, to the last unit; nothing where nothing weighs."""
+    whole = sum(weights)
+    if not whole:
+        return [0] * len(weights)
+    shares, weight, given = [], 0, 0
+    for each in weights:
+        weight += each
+        shares.append(total * weight // whole - given)
+        given += shares[-1]
+    return shares
+
+
+def divided(total: int, shares: Mapping[str, int]) -> dict[str, int]:
+    """Everybody's part of a total; all is the payer's where nobody shares."""
+    if not shares:
+        return {PAYER: total}
+    # The payer comes last, and so bears what rounding leaves over.
+    who = sorted(shares, key=lambda ref: (ref == PAYER, ref))
+    return dict(zip(who, split(total, [shares[ref] for ref in who]), strict=True))
