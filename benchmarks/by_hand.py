@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any
 
 TENANT = "bench"
+
+_ROW = f"({', '.join('?' * 10)})"
+_COUNTERS = (
+    "INSERT INTO crm_counters (tenant, customer_id, dimension, fingerprint, value, label, count,"
+    f" spend_minor, first_at, last_at) VALUES {', '.join([_ROW] * 4)}"
+    " ON CONFLICT (tenant, customer_id, dimension, fingerprint) DO UPDATE SET"
+    " count = crm_counters.count + 1, label = excluded.label,"
+    " spend_minor = crm_counters.spend_minor + excluded.spend_minor, last_at = excluded.last_at"
+)
 
 
 def new_id() -> str:
@@ -36,7 +47,7 @@ class ByHand:
             self._run("BEGIN IMMEDIATE")
 
     def track(self, customer_id: str, booking_id: str, amount_minor: int) -> None:
-        """One completed booking: key, activity, metrics, points entry, account."""
+        """One completed booking: key, activity, metrics, counters, points entry, account."""
         now, activity, entry = time.time_ns() // 1000, new_id(), new_id()
         fingerprint, story = hashed(booking_id), hashed(f"{customer_id}:{booking_id}")
         payload = json.dumps(
@@ -69,13 +80,14 @@ class ByHand:
         self._run(
             "UPDATE crm_metrics SET activities = activities + 1, bookings = bookings + 1,"
             " completed_bookings = completed_bookings + 1, orders = orders + 1,"
-            " spend_minor = spend_minor + ?,"
+            " spend_minor = spend_minor + ?, parties = parties + 1, guests = guests + 4,"
             " first_booking_at = coalesce(first_booking_at, ?), last_booking_at = ?,"
             " first_order_at = coalesce(first_order_at, ?), last_order_at = ?,"
             " first_activity_at = coalesce(first_activity_at, ?), last_activity_at = ?"
             " WHERE tenant = ? AND customer_id = ?",
             (amount_minor, now, now, now, now, now, now, TENANT, customer_id),
         )
+        self._run(_COUNTERS, tuple(self._counters(customer_id, amount_minor, now)))
         self._run(
             "INSERT INTO crm_loyalty_entries (tenant, id, customer_id, kind, points, qualifying,"
             " story, reason, occurred_at, recorded_at)"
@@ -90,6 +102,18 @@ class ByHand:
             (TENANT, customer_id),
         )
         self.connection.commit()
+
+    def _counters(self, customer_id: str, amount_minor: int, now: int) -> Iterator[Any]:
+        moment = datetime.fromtimestamp(now / 1_000_000, UTC)
+        slot = f"{moment.weekday()} {moment.hour:02}"
+        for dimension, value, spent in (
+            ("item", "Escape", amount_minor),
+            ("venue", "Old Mill", amount_minor),
+            ("companions", "small group", amount_minor),
+            ("slot", slot, 0),
+        ):
+            yield from (TENANT, customer_id, dimension, hashed(value), value, value, 1, spent)
+            yield from (now, now)
 
     def find_or_create(self, email: str) -> dict[str, Any]:
         """Select by e-mail, insert if there is nobody, in a transaction."""

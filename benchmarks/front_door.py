@@ -15,6 +15,7 @@ from sqlalchemy import make_url
 from benchmarks.by_hand import TENANT, ByHand
 from benchmarks.harness import Comparison, compare
 from crmkit import CRMService, migrate
+from crmkit.model import Metrics, entry_of
 from tests.postgres import database, postgres
 
 CUSTOMERS = 500
@@ -96,6 +97,7 @@ def _comparisons(label: str, crm: CRMService, hand: ByHand) -> Iterator[Comparis
 
 def _populate(hand: ByHand, emails: list[str], ids: list[str]) -> None:
     rows: list[tuple[str, tuple[Any, ...]]] = []
+    sums = [c.name for c in entry_of(Metrics).columns if c.type is int]
     for email, customer_id in zip(emails, ids, strict=True):
         rows.append(
             (
@@ -114,10 +116,8 @@ def _populate(hand: ByHand, emails: list[str], ids: list[str]) -> None:
         )
         rows.append(
             (
-                "INSERT INTO crm_metrics (tenant, customer_id, activities, bookings,"
-                " completed_bookings, orders, visits, events_attended, cancellations, no_shows,"
-                " refunds, reviews, referrals, spend_minor)"
-                " VALUES (?, ?, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)",
+                f"INSERT INTO crm_metrics (tenant, customer_id, {', '.join(sums)})"
+                f" VALUES (?, ?{', 0' * len(sums)})",
                 (TENANT, customer_id),
             )
         )

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 
 
 @attrs.frozen
 class Timing:
-    """Calls of one kind: microseconds each."""
+    """Calls of one kind: microseconds each, and microseconds of this process's CPU on average."""
 
     samples: tuple[float, ...]
+    cpu: float
 
     @property
     def per_second(self) -> float:
@@ -46,9 +47,9 @@ class Comparison:
         return (
             f"{self.name:44} {self.ratio:6.0%} of by hand ({low:.0%}–{high:.0%} over rounds)\n"
             f"{'':6}crmkit  {c.per_second:8,.0f}/s  p50 {c.percentile(0.5):7,.0f} µs"
-            f"  p99 {c.percentile(0.99):7,.0f} µs\n"
+            f"  p99 {c.percentile(0.99):7,.0f} µs  CPU {c.cpu:7,.0f} µs\n"
             f"{'':6}by hand {h.per_second:8,.0f}/s  p50 {h.percentile(0.5):7,.0f} µs"
-            f"  p99 {h.percentile(0.99):7,.0f} µs"
+            f"  p99 {h.percentile(0.99):7,.0f} µs  CPU {h.cpu:7,.0f} µs"
         )
 
 
@@ -63,21 +64,25 @@ def compare(
     """Run both in turns; each call gets a number that never repeats."""
     _timed(crmkit, 0, calls)
     _timed(by_hand, 0, calls)
-    ours: list[float] = []
-    theirs: list[float] = []
-    ratios = []
+    ours: list[Timing] = []
+    theirs: list[Timing] = []
     for n in range(1, rounds + 1):
-        pair = [_timed(crmkit, n * calls, calls), _timed(by_hand, n * calls, calls)]
-        ours += pair[0]
-        theirs += pair[1]
-        ratios.append(sum(pair[1]) / sum(pair[0]))
-    return Comparison(name, Timing(tuple(ours)), Timing(tuple(theirs)), tuple(ratios))
+        ours.append(_timed(crmkit, n * calls, calls))
+        theirs.append(_timed(by_hand, n * calls, calls))
+    ratios = tuple(sum(h.samples) / sum(c.samples) for c, h in zip(ours, theirs, strict=True))
+    return Comparison(name, _joined(ours), _joined(theirs), ratios)
 
 
-def _timed(call: Callable[[int], object], start: int, calls: int) -> list[float]:
+def _joined(timings: Sequence[Timing]) -> Timing:
+    samples = tuple(sample for timing in timings for sample in timing.samples)
+    return Timing(samples, statistics.fmean(timing.cpu for timing in timings))
+
+
+def _timed(call: Callable[[int], object], start: int, calls: int) -> Timing:
     samples = []
+    cpu = time.process_time()
     for n in range(start, start + calls):
         begun = time.perf_counter()
         call(n)
         samples.append((time.perf_counter() - begun) * 1e6)
-    return samples
+    return Timing(tuple(samples), (time.process_time() - cpu) * 1e6 / calls)

@@ -115,7 +115,7 @@ _ITEMS = PayloadField(
     fields=(
         PayloadField("name", "id", "what it is called"),
         PayloadField("id", "id", "your id of it"),
-        PayloadField("quantity", "integer", "how many", least=1, default=1),
+        PayloadField("quantity", "integer", "how many", least=1, most=_PEOPLE, default=1),
         PayloadField("price", "money", "of one; below zero for a discount"),
         PayloadField("category", "text", "what sort of thing it is"),
     ),

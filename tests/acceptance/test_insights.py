@@ -399,6 +399,26 @@ class TestThen:
             )
             assert again == answer
 
+    def test_what_was_corrected_had_not_happened(self, crm: CRMService) -> None:
+        """An amendment or a void counts whatever its date, but nothing without its activity."""
+        customer = crm.find_or_create({"email": "ana@mail.com"}).id
+        party = crm.track_activity(customer, "booking", {"amount": 9}, at="2026-01-12T00:00:00Z")
+        crm.activities.amend(party.id, {"status": "no_show"})
+        crm.activities.void(crm.track_activity(customer, "visit", at="2026-01-13T00:00:00Z").id)
+        before = crm.insights.for_customer(customer, at="2026-01-11T00:00:00Z")
+        assert (before.no_shows, before.no_show_rate, before.first_activity_at) == (0, None, None)
+
+    def test_a_share_of_what_changed_since(self, crm: CRMService, clock: FrozenClock) -> None:
+        """The part of a bill is that of then too, whatever became of the bill."""
+        ana, bob = (crm.find_or_create({"name": name}).id for name in ("Ana", "Bob"))
+        bill = {"booking_id": 1, "amount": 100, "participants": [{"customer_id": bob}]}
+        crm.track_activity(ana, "booking", bill)
+        then = clock.advance(days=30)
+        for kind, since in (("booking", {"amount": 300}), ("refund", {}), ("cancellation", {})):
+            crm.track_activity(ana, kind, {"booking_id": 1} | since, at=clock.advance(days=1))
+            for guest in (ana, bob):
+                assert crm.insights.for_customer(guest, at=then).total_spent == Money(5_000, "EUR")
+
     def test_what_had_happened_and_what_was_known(
         self, crm: CRMService, clock: FrozenClock
     ) -> None:

@@ -63,6 +63,14 @@ BY_FRAGMENT = [
     ("+40 722.123.456", "ion", "phone"),
     ("0040722123456", "ion", "phone"),
     ("ion 3456", "ion", "phone"),
+    ("+40 722", "ion", "phone"),
+    ("0040722", "ion", "phone"),
+    ("+4072212345", "ion", "phone"),
+    ("+40 (0)722 123 456", "ion", "phone"),
+    ("popescu 0722 123 456", "ion", "phone"),
+    ("popescu 0722-123", "ion", "name"),
+    ("ion venue", "ion", "email"),
+    ("popescu cool.dude", "ion", "instagram"),
     ("dj.ion", "ion", "email"),
     ("DJ.Ion84@venue-nord.ro", "ion", "email"),
     ("@venue-n", "ion", "email"),
@@ -83,6 +91,25 @@ def test_a_fragment_finds_the_guest(
     first = crm.customers.search(text)[0]
     assert (first.customer, first.matched) == (guests[who], field)
     assert 0 < first.score <= 1
+
+
+def test_all_who_are_as_near_are_found(crm: CRMService) -> None:
+    """One letter away, by whichever letter."""
+    for name in ("Marina Krstic", "Goran Krstev"):
+        crm.find_or_create({"name": name})
+    hits = crm.customers.search("krstec")
+    assert {h.customer.full_name for h in hits} == {"Marina Krstic", "Goran Krstev"}
+
+
+def test_a_nickname_behind_a_long_name(crm: CRMService) -> None:
+    crm.find_or_create({"name": "Maria Elena Ana Ioana Popescu Ionescu", "nickname": "Mimi"})
+    assert [h.customer.nickname for h in crm.customers.search("mimi")] == ["Mimi"]
+
+
+def test_accents_of_an_address_tell_two_apart(crm: CRMService) -> None:
+    crm.find_or_create({"name": "Jose", "email": "jose@venue-club.ro"})
+    crm.find_or_create({"name": "José", "email": "josé@venue-club.ro"})
+    assert [h.customer.name for h in crm.customers.search("josé@venue-club.ro")] == ["José"]
 
 
 def test_an_id_finds_its_customer(crm: CRMService, guests: dict[str, Customer]) -> None:

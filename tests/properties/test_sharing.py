@@ -140,8 +140,10 @@ def test_every_cent_is_somebodys(
         for customer_id, minor in zip(ids, spent[-1], strict=True):
             series = crm.insights.spend_series(customer_id)
             assert sum(period.value.minor for period in series) == minor
-            known = crm.insights.for_customer(customer_id, known_at=crm._runtime.now())
-            assert known.total_spent.minor == minor
+            now, then = crm._runtime.now(), INSTANTS[0] + timedelta(hours=cut)
+            assert crm.insights.for_customer(customer_id, known_at=now).total_spent.minor == minor
+            asked = crm.insights.for_customer(customer_id, at=then)
+            assert asked == crm.insights.for_customer(customer_id, at=then, known_at=now)
     assert spent == [spent[0]] * len(storages)
     bills = 2 * GUESTS  # each may leave a cent to somebody
     for minor, due in zip(spent[0], model(told), strict=True):

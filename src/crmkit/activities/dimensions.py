@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 import attrs
 
@@ -35,6 +35,7 @@ _NAMED: Final = {
     "channel": ((), ("channel", "method", "referral_source")),
 }
 _LONGEST: Final = 200
+_MOST_COUNTED: Final = 100_000
 _DEAREST: Final = 10**12
 
 
@@ -141,9 +142,14 @@ def _ordered(
 def party_size(payload: Mapping[str, Any]) -> int:
     """How many came, the customer among them; 0 if nobody says."""
     size, others = payload.get("party_size"), payload.get("companions")
-    if isinstance(size, int) and size > 0:
+    if _is_number(size) and size > 0:
         return int(size)
-    return int(others) + 1 if isinstance(others, int) and others >= 0 else 0
+    return int(others) + 1 if _is_number(others) and others >= 0 else 0
+
+
+def _is_number(value: object) -> TypeGuard[int]:
+    """Whether it is a number that can be counted, also of a kind that checks nothing."""
+    return type(value) is int and -_MOST_COUNTED <= value <= _MOST_COUNTED
 
 
 def companions(people: int) -> str:
@@ -189,7 +195,7 @@ def _text(payload: Mapping[str, Any], names: Sequence[str]) -> str:
 
 def _quantity(item: Mapping[str, Any]) -> int:
     quantity = item.get("quantity")
-    return quantity if isinstance(quantity, int) and quantity > 0 else 1
+    return quantity if _is_number(quantity) and quantity > 0 else 1
 
 
 def _price(item: Mapping[str, Any]) -> int:

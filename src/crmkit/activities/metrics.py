@@ -102,11 +102,14 @@ def borne(story: Story, kinds: Kinds) -> Mapping[str, int]:
 def shared(story: Story, share: str, settings: Settings) -> Effect:
     """What the story of another adds to the metrics of who bears this share of it."""
     kinds = settings.kinds_by_name
+    if not any(f.shares.get(share) for f in story.standing):
+        return NOTHING
+    # Whatever the story tells may change the share, so all of it is dated.
+    times = [fact.occurred_at for fact in story.standing]
+    spans = {"activity": (min(times), max(times))}
     facts = [f for f in story.said if kinds[f.kind].spends and f.shares.get(share)]
     if story.off or not facts:
-        return NOTHING
-    times = [fact.occurred_at for fact in facts]
-    spans = {"activity": (min(times), max(times))}
+        return Effect({}, spans)
     ordered = [f.occurred_at for f in facts if _is_order(f, kinds)]
     if ordered:
         spans["order"] = (min(ordered), max(ordered))

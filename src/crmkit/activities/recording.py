@@ -186,7 +186,8 @@ def _keep(uow: UnitOfWork, rt: Runtime, steps: Mapping[str, Sequence[Step]]) -> 
     for customer_id, taken in steps.items():
         nothing = Metrics(tenant=rt.tenant, customer_id=customer_id)
         more = added(nothing, [now for was, now in taken if was is NOTHING], hashed)
-        metrics.append(more.metrics)
+        if more.metrics is not nothing:
+            metrics.append(more.metrics)
         counters += more.counters
         rest = [step for step in taken if step[0] is not NOTHING]
         if rest:

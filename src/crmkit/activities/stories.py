@@ -56,7 +56,7 @@ class Story:
 
 def read(facts: Sequence[Activity], kinds: Kinds) -> Story:
     """What the facts of one story say together."""
-    standing = facts if len(facts) == 1 else _standing(facts, kinds)
+    standing = _standing(facts, kinds)
     said = standing if len(standing) == 1 else _said_last(standing, kinds)
     called_off: set[str] = set()
     off = completed = refunded_whole = False

@@ -120,9 +120,8 @@ def search(uow: UnitOfWork, runtime: Runtime, text: str, limit: int) -> tuple[Hi
     for some in tokens.misspelt(query) if len(hits) < limit else ():
         near = [c for c in reader.having_any(some) if c not in meant]
         meant |= dict.fromkeys(near)
-        more = _hits(uow, query, near)
-        hits += more
-        if more:
+        hits += _hits(uow, query, near)
+        if len(hits) >= limit:
             break
     hits.sort(key=lambda h: (h.score, h.customer.id), reverse=True)
     return tuple(hits[:limit])

@@ -58,6 +58,8 @@ _NUMBER_MAX: Final = 10  # a country's prefix tells nobody apart
 _WORDS_MAX: Final = 6
 _PAIRED_MAX: Final = 4
 
+_PREFIXES: Final = (1, 2, 3)  # digits that stand for a country
+_IN_NUMBERS: Final = re.compile(r"(?<=\d)[ ().+/-]+(?=\d)")
 _ADDRESS: Final = re.compile(r"[^\s@]+@[^\s@]+\.[^\s@]+")
 
 
@@ -106,8 +108,9 @@ def of_tag(tag: str) -> str:
 def names(customer: Customer) -> list[str]:
     """The words of a person's names, each once."""
     given = (customer.name, customer.first_name, customer.last_name, customer.nickname)
-    found = [w for name in given if name for w in parts(folded(name))]
-    return list(dict.fromkeys(found))[:_WORDS_MAX]
+    found = [parts(folded(name)) for name in given if name]
+    first = [w for words in found for w in words[:1]]  # a nickname counts, however long the name
+    return list(dict.fromkeys((*first, *(w for words in found for w in words))))[:_WORDS_MAX]
 
 
 def mailbox(customer: Customer) -> str:
@@ -166,6 +169,7 @@ class Query:
     """
 
     text: str = attrs.field(repr=False)
+    typed: str = attrs.field(repr=False)
     terms: tuple[str, ...] = attrs.field(repr=False)
     words: tuple[str, ...] = attrs.field(repr=False)
     numbers: tuple[str, ...] = attrs.field(repr=False)
@@ -174,13 +178,10 @@ class Query:
     def of(cls, text: str) -> Query:
         """The text, taken apart."""
         plain = " ".join(folded(text).split())
-        terms = tuple(dict.fromkeys(parts(plain)))[:_WORDS_MAX]
-        if terms and all(map(str.isdecimal, terms)):
-            # Spaces, dots and brackets of a number mean nothing.
-            terms = ("".join(c for c in plain if c.isdecimal()),)
+        terms = tuple(dict.fromkeys(parts(_joined(plain))))[:_WORDS_MAX]
         words = sorted((t for t in terms if not t.isdecimal()), key=len, reverse=True)
         numbers = (t for t in terms if t.isdecimal() and len(t) >= _NUMBER_MIN)
-        return cls(plain, terms, tuple(words), tuple(numbers))
+        return cls(plain, text.strip(), terms, tuple(words), tuple(numbers))
 
     @property
     def is_enough(self) -> bool:
@@ -190,7 +191,7 @@ class Query:
     @property
     def email(self) -> str | None:
         """The canonical address, if this is a whole one."""
-        found = _ADDRESS.fullmatch(self.text)
+        found = _ADDRESS.fullmatch(self.typed)
         return contacts.canonical_email(found[0]) if found else None
 
 
@@ -215,13 +216,34 @@ def readings(query: Query) -> Iterator[tuple[Ask, ...]]:
     if len(query.terms) == 1 and query.words:
         yield (Ask(_WORD + query.words[0], whole=True),)
     words = tuple(Ask(_WORD + w) for w in query.words if len(w) > 1)
-    for found in dict.fromkeys((query.numbers, tuple(map(trunk, query.numbers)))):
+    for found in dict.fromkeys(_dialled(query.numbers)):
         numbers = tuple(Ask(_NUMBER + n[-_NUMBER_MAX:]) for n in found)
         if pairs:
             yield (*numbers, *pairs)
         if numbers or words:
             yield (*numbers, *words)
     yield from address
+    for word in query.words if len(words) > 1 else ():
+        rest = [ask for ask in words if ask.token != _WORD + word]
+        yield (Ask(_HANDLE + word), *rest)
+        yield (Ask(_DOMAIN + word), *rest)
+
+
+def _joined(text: str) -> str:
+    """The text with each number in one piece: spaces, dots and brackets in it mean nothing."""
+    if "+" in text:
+        text = text.replace("(0)", "")  # dialled only without the country's prefix
+    return _IN_NUMBERS.sub("", text)
+
+
+def _dialled(numbers: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The numbers as typed, and without what is dialled before those that are stored."""
+    yield numbers
+    bare = tuple(map(trunk, numbers))
+    yield bare
+    for prefix in _PREFIXES:
+        if all(len(n) >= prefix + _NUMBER_MIN for n in bare):
+            yield tuple(n[prefix:] for n in bare)
 
 
 def trunk(number: str) -> str:

@@ -14,6 +14,7 @@ from crmkit.activities.recording import joined
 from crmkit.activities.stories import Kinds, read, stories
 from crmkit.insights.view import Recent, as_it_stands
 from crmkit.model import Activity, Counter, Metrics
+from crmkit.model.time import instant
 from crmkit.ports.runtime import Runtime, checked_id
 from crmkit.ports.storage import UnitOfWork
 
@@ -35,7 +36,7 @@ class Asked:
         cls, rt: Runtime, at: datetime | str | None, known_at: datetime | str | None = None
     ) -> Asked:
         """What a caller asks for; `known_at` alone asks for what was answered then."""
-        known = None if known_at is None else rt.at(known_at)
+        known = None if known_at is None else instant(known_at, field="known_at")
         return cls((known or rt.now()) if at is None else rt.at(at), known)
 
     def includes(self, fact: Activity, kinds: Kinds) -> bool:

@@ -176,7 +176,7 @@ def _heat_body(rows: Sequence[str], columns: Sequence[str], cells: Sequence[Poin
         drawn.append(
             f"<g><title>{escape(_spoken(cell, ''))}</title>"
             f'<rect {kind} x="{_n(left + wide * column + 1)}" y="{_n(_HEAT_PITCH * row + 1)}"'
-            f' width="{_n(wide - 2)}" height="{_n(_HEAT_PITCH - 2)}" rx="2"/></g>'
+            f' width="{_n(max(wide - 2, wide / 2))}" height="{_n(_HEAT_PITCH - 2)}" rx="2"/></g>'
         )
     for row, name in enumerate(names):
         drawn.append(_text(left - 10, _HEAT_PITCH * (row + 0.5) + 4.5, name, "muted end"))

@@ -7,7 +7,7 @@ execution costs several times what SQLite needs for the statement.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 import sqlalchemy as sa
@@ -63,20 +63,35 @@ AS_ARRAY = -1
 """In a shape: the values come as one array, so that their number changes no statement."""
 
 
-def _insert(name: str, kind: type, *, many: bool = False) -> Any:
-    """Insert a row; with `many`, on PostgreSQL, rows of which each column is an array."""
+def _insert(
+    name: str, kind: type, *, many: bool = False, told: tuple[str, ...] | None = None
+) -> Any:
+    """Insert a row; with `many`, on PostgreSQL, rows of which each column is an array.
+
+    Columns that are not `told`, if those are named, are zero or empty.
+    """
     build = sqlite.insert if name == "sqlite" else postgresql.insert
     t = table(kind)
+    empty = {c.name: _EMPTY[c.type.python_type] for c in t.c if told and c.name not in told}
+    empty = {c: sa.null() if t.c[c].nullable else value for c, value in empty.items()}
     if not many:
-        return build(t).values({c.name: sa.bindparam(c.name) for c in t.c})
-    sent = {c.name: _sent(c) for c in t.c}
+        given: dict[str, Any] = {c: sa.bindparam(c) for c in t.c.keys() if c not in empty}  # noqa: SIM118
+        return build(t).values(given | empty)
+    sent = {c.name: _sent(c) for c in t.c if c.name not in empty}
     arrays = [sa.bindparam(c, type_=postgresql.ARRAY(type_)) for c, type_ in sent.items()]
     rows = sa.func.unnest(*arrays).table_valued(*(sa.column(c, sent[c]) for c in sent))
     named = rows.render_derived().c
     chosen = [
-        named[c.name] if sent[c.name] is c.type else sa.cast(named[c.name], c.type) for c in t.c
+        named[c] if type_ is t.c[c].type else sa.cast(named[c], t.c[c].type)
+        for c, type_ in sent.items()
     ]
-    return build(t).from_select([*sent], sa.select(*chosen))
+    return build(t).from_select([*sent, *empty], sa.select(*chosen, *empty.values()))
+
+
+_EMPTY: Final[Mapping[type, Any]] = {
+    int: sa.literal_column("0"),
+    str: sa.literal_column("''"),
+}
 
 
 def _sent(column: sa.Column[Any]) -> Any:
@@ -109,18 +124,18 @@ def put(name: str, kind: type, *, many: bool = False) -> Statement:
 
 
 @remembered
-def gather(name: str, kind: type, *, many: bool = False) -> Statement:
-    """Insert, or take the cached values in."""
-    insert, entry, t = _insert(name, kind, many=many), entry_of(kind), table(kind)
+def gather(name: str, kind: type, told: tuple[str, ...], *, many: bool = False) -> Statement:
+    """Insert, or take the cached values in; those of these columns, all others are nothing."""
+    insert, entry, t = _insert(name, kind, many=many, told=told), entry_of(kind), table(kind)
     taken = {
         c.name: _gathered(name, c.gather, t.c, insert.excluded, c.name)
         for c in entry.columns
-        if c.gather is not None
+        if c.gather is not None and c.name in told
     }
+    key = list(entry.key)
     if not taken:
-        return add_if_absent(name, kind, many=many)
-    upsert = insert.on_conflict_do_update(index_elements=list(entry.key), set_=taken)
-    return _compiled(upsert, name)
+        return _compiled(insert.on_conflict_do_nothing(index_elements=key), name)
+    return _compiled(insert.on_conflict_do_update(index_elements=key, set_=taken), name)
 
 
 def _gathered(name: str, how: Gather, kept: Any, added: Any, field: str) -> Any:
@@ -146,6 +161,14 @@ def hold(name: str, kind: type, shape: Shape, *, lock: bool) -> Statement:
     t, field = table(kind), entry_of(kind).key[-1]
     query = sa.select(t.c[field]).where(*_where(t, shape)).order_by(t.c[field])
     return _compiled(query.with_for_update(key_share=True) if lock else query, name)
+
+
+@remembered
+def together(statements: tuple[str, ...]) -> str:
+    """Several statements of PostgreSQL, of different tables, as one."""
+    *first, last = statements
+    named = ", ".join(f"w{n} AS ({sql})" for n, sql in enumerate(first))
+    return f"WITH {named} {last}" if named else last
 
 
 @remembered

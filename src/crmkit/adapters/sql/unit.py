@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from hashlib import blake2b
 from itertools import groupby, islice
 from typing import Any, TypeVar
@@ -20,6 +21,8 @@ from crmkit.ports.storage import UnitOfWork
 R = TypeVar("R")
 
 BATCH_ROWS = 500
+# Up to here psycopg remembers how it understood a statement.
+_LONGEST, _MOST_VALUES = 4_096, 50
 
 
 def _lock_key(tenant: str, name: str) -> int:
@@ -35,6 +38,9 @@ def _pad(values: list[Any]) -> None:
 
 def _batched(records: Iterable[object], size: int) -> Iterator[list[object]]:
     """The records, so many at a time."""
+    if isinstance(records, list) and len(records) <= size:
+        yield records
+        return
     rest = iter(records)
     while batch := list(islice(rest, size)):
         yield batch
@@ -53,34 +59,55 @@ def _unique(
 class SqlUnitOfWork(UnitOfWork):
     """The generic operations as SQL; `cursor` is the driver's.
 
-    Where statements are sent without waiting for their answers, `sync` waits for them.
+    On PostgreSQL rows that are only written wait for the next question, or for `finish`, and
+    go out together: each statement costs a journey to the server.
     """
 
-    def __init__(
-        self,
-        cursor: Any,
-        dialect: str,
-        tenant: str,
-        *,
-        writable: bool,
-        sync: Callable[[], None] | None = None,
-    ) -> None:
+    def __init__(self, cursor: Any, dialect: str, tenant: str, *, writable: bool) -> None:
         self.tenant = tenant
         self._cursor = cursor
         self._dialect = dialect
         self._writable = writable
-        self._sync = sync
+        self._waiting: dict[type, tuple[str, Sequence[Any]]] = {}
 
-    def _write(self, sql: str, values: Sequence[Any]) -> None:
-        if not self._writable:
-            raise StorageError("this unit of work only reads")
+    def _ask(self, sql: str, values: Sequence[Any]) -> None:
+        """Execute what has an answer."""
+        if self._waiting:
+            self.finish()
         self._cursor.execute(sql, values)
 
-    def _changed(self) -> int:
-        """How many rows the last statement changed."""
-        if self._sync:
-            self._sync()
+    def _change(self, sql: str, values: Sequence[Any]) -> int:
+        """Execute a change; returns how many rows it changed."""
+        if not self._writable:
+            raise StorageError("this unit of work only reads")
+        self._ask(sql, values)
         return int(self._cursor.rowcount)
+
+    def _write(self, kind: type, sql: str, values: Sequence[Any]) -> None:
+        """Write rows, now or together with others; nothing is heard of it but an error."""
+        if not self._writable:
+            raise StorageError("this unit of work only reads")
+        if self._dialect != "postgresql":
+            self._cursor.execute(sql, values)
+            return
+        if kind in self._waiting or not self._has_room(sql, values):
+            self.finish()  # one statement does not see what it writes itself
+        self._waiting[kind] = sql, values
+
+    def _has_room(self, sql: str, values: Sequence[Any]) -> bool:
+        waiting = self._waiting.values()
+        text = len(sql) + sum(len(other) + len("WITH w0 AS (), ") for other, _ in waiting)
+        return text <= _LONGEST and len(values) + sum(len(v) for _, v in waiting) <= _MOST_VALUES
+
+    def finish(self) -> None:
+        """Write what waits; called before the transaction ends."""
+        if not self._waiting:
+            return
+        waiting, self._waiting = [*self._waiting.values()], {}
+        self._cursor.execute(
+            statements.together(tuple(sql for sql, _ in waiting)),
+            [value for _, values in waiting for value in values],
+        )
 
     def _row(self, record: Any) -> tuple[Codec, list[Any]]:
         coder = codec(type(record))
@@ -91,13 +118,12 @@ class SqlUnitOfWork(UnitOfWork):
     def add(self, record: object) -> None:
         """See `UnitOfWork.add`."""
         _, row = self._row(record)
-        self._write(statements.add(self._dialect, type(record)).sql, row)
+        self._write(type(record), statements.add(self._dialect, type(record)).sql, row)
 
     def add_if_absent(self, record: object) -> bool:
         """See `UnitOfWork.add_if_absent`."""
         _, row = self._row(record)
-        self._write(statements.add_if_absent(self._dialect, type(record)).sql, row)
-        return self._changed() == 1
+        return self._change(statements.add_if_absent(self._dialect, type(record)).sql, row) == 1
 
     def add_many(self, records: Iterable[object]) -> None:
         """See `UnitOfWork.add_many`."""
@@ -109,14 +135,22 @@ class SqlUnitOfWork(UnitOfWork):
 
     def gather(self, records: Iterable[object]) -> None:
         """See `UnitOfWork.gather`."""
-        self._write_many(statements.gather, records, gathered)
+        for kind, group in groupby(records, type):
+            coder = codec(kind)
+            for batch in _batched(group, BATCH_ROWS):
+                rows = [self._row(record)[1] for record in _unique(coder, batch, gathered)]
+                # Most of what could be counted is nothing, and need not be sent.
+                telling = [n for n, column in enumerate(zip(*rows, strict=True)) if any(column)]
+                told = tuple(coder.names[n] for n in telling)
+                trimmed = [[row[n] for n in telling] for row in rows]
+                self._write_rows(kind, partial(statements.gather, told=told), trimmed)
 
     def hold(self, kind: type, keys: Iterable[str]) -> frozenset[str]:
         """See `UnitOfWork.hold`."""
         field = codec(kind).entry.key[-1]
         shape, values = self._filter(kind, {field: tuple(dict.fromkeys(keys))})
         statement = statements.hold(self._dialect, kind, shape, lock=self._writable)
-        self._cursor.execute(statement.sql, statement.values(values))
+        self._ask(statement.sql, statement.values(values))
         return frozenset([row[0] for row in self._cursor.fetchall()])
 
     def _write_many(
@@ -126,30 +160,37 @@ class SqlUnitOfWork(UnitOfWork):
         joined: Callable[[Any, Any], object] | None = None,
     ) -> None:
         """Write records, some hundreds at a time; `joined` makes one of two with one key."""
-        if not self._writable:
-            raise StorageError("this unit of work only reads")
         for kind, group in groupby(records, type):
             for batch in _batched(group, BATCH_ROWS):
                 # A statement on PostgreSQL may not meet a row twice.
                 unique = batch if joined is None else _unique(codec(kind), batch, joined)
-                rows = [self._row(record)[1] for record in unique]
-                if len(rows) == 1:
-                    self._cursor.execute(statement(self._dialect, kind).sql, rows[0])
-                elif self._dialect == "postgresql":
-                    columns = [list(column) for column in zip(*rows, strict=True)]
-                    self._cursor.execute(statement(self._dialect, kind, many=True).sql, columns)
-                else:
-                    self._cursor.executemany(statement(self._dialect, kind).sql, rows)
+                self._write_rows(kind, statement, [self._row(record)[1] for record in unique])
+
+    def _write_rows(
+        self,
+        kind: type,
+        statement: Callable[..., statements.Statement],
+        rows: Sequence[Sequence[Any]],
+    ) -> None:
+        if len(rows) == 1:
+            self._write(kind, statement(self._dialect, kind).sql, rows[0])
+        elif self._dialect == "postgresql":
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            self._write(kind, statement(self._dialect, kind, many=True).sql, columns)
+        elif not self._writable:
+            raise StorageError("this unit of work only reads")
+        else:
+            self._cursor.executemany(statement(self._dialect, kind).sql, rows)
 
     def put(self, record: object) -> None:
         """See `UnitOfWork.put`."""
         _, row = self._row(record)
-        self._write(statements.put(self._dialect, type(record)).sql, row)
+        self._write(type(record), statements.put(self._dialect, type(record)).sql, row)
 
     def get(self, kind: type[R], *key: str, lock: bool = False) -> R | None:
         """See `UnitOfWork.get`."""
         statement = statements.get(self._dialect, kind, lock=lock and self._writable)
-        self._cursor.execute(statement.sql, (self.tenant, *key))
+        self._ask(statement.sql, (self.tenant, *key))
         row = self._cursor.fetchone()
         return None if row is None else codec(kind).decode(row)
 
@@ -177,8 +218,7 @@ class SqlUnitOfWork(UnitOfWork):
         """See `UnitOfWork.remove`."""
         shape, values = self._filter(kind, equal)
         statement = statements.remove(self._dialect, kind, shape)
-        self._write(statement.sql, statement.values(values))
-        return self._changed()
+        return self._change(statement.sql, statement.values(values))
 
     def linked(
         self, kinds: Sequence[str], fingerprints: Sequence[str]
@@ -188,7 +228,7 @@ class SqlUnitOfWork(UnitOfWork):
         values = {"tenant": self.tenant}
         values |= {f"kind_{n}": kind for n, kind in enumerate(kinds)}
         values |= {f"fingerprint_{n}": print_ for n, print_ in enumerate(fingerprints)}
-        self._cursor.execute(statement.sql, statement.values(values))
+        self._ask(statement.sql, statement.values(values))
         identities, customers = codec(Identity), codec(Customer)
         edge = len(identities.names)
         return [
@@ -202,8 +242,7 @@ class SqlUnitOfWork(UnitOfWork):
         shape, given = self._filter(kind, equal)
         statement = statements.change(self._dialect, kind, tuple(values), shape)
         given |= {f"set_{f}": coder.value(f, v) for f, v in values.items()}
-        self._write(statement.sql, statement.values(given))
-        return self._changed()
+        return self._change(statement.sql, statement.values(given))
 
     def find(
         self,
@@ -230,14 +269,14 @@ class SqlUnitOfWork(UnitOfWork):
             self._dialect, kind, shape, fields, descending, after is not None, limit is not None,
             lock and self._writable,
         )  # fmt: skip
-        self._cursor.execute(statement.sql, statement.values(values))
+        self._ask(statement.sql, statement.values(values))
         return [coder.decode(row) for row in self._cursor.fetchall()]
 
     def count(self, kind: type, /, **equal: Any) -> int:
         """See `UnitOfWork.count`."""
         shape, values = self._filter(kind, equal)
         statement = statements.count(self._dialect, kind, shape)
-        self._cursor.execute(statement.sql, statement.values(values))
+        self._ask(statement.sql, statement.values(values))
         return int(self._cursor.fetchone()[0])
 
     def lock(self, names: Iterable[str]) -> None:
@@ -246,7 +285,7 @@ class SqlUnitOfWork(UnitOfWork):
             return
         # Sorted, so that two units of work never wait for each other crosswise.
         keys = sorted({_lock_key(self.tenant, name) for name in names})
-        self._cursor.execute(
+        self._ask(
             "SELECT pg_advisory_xact_lock(k), current_setting('transaction_isolation')"
             " FROM unnest(%s::bigint[]) WITH ORDINALITY AS t(k, n) ORDER BY n",
             (keys,),
@@ -270,7 +309,7 @@ class SqlUnitOfWork(UnitOfWork):
             values |= zip(coder.names, row, strict=True)
             for field, n in by.items():
                 values[field] += n
-            self._write(statement.sql, statement.values(values))
+            self._write(kind, statement.sql, statement.values(values))
             return True
         first = evolved(record, **{f: getattr(record, f) + n for f, n in by.items()})
         allowed = all(getattr(first, f) >= low for f, low in floor.items())
@@ -280,8 +319,7 @@ class SqlUnitOfWork(UnitOfWork):
         values = {f"by_{f}": 0 for f in floor} | values
         values |= {f"low_{f}": n for f, n in floor.items()}
         values |= {f"k_{k}": v for k, v in zip(coder.entry.key, coder.key(record), strict=True)}
-        self._write(statement.sql, statement.values(values))
-        return self._changed() == 1
+        return self._change(statement.sql, statement.values(values)) == 1
 
     def matching(
         self,
@@ -297,12 +335,12 @@ class SqlUnitOfWork(UnitOfWork):
         found = query.subquery()
         picked = statements.page_of_ids(found, after, limit)
         sql, values = statements.rendered(picked, self._dialect)
-        self._cursor.execute(sql, values)
+        self._ask(sql, values)
         return [row[0] for row in self._cursor.fetchall()]
 
     def count_matching(self, rule: Rule, settings: Settings, at: datetime) -> int:
         """See `RulePushdown.count_matching`."""
         query = rules.matching(rule, settings, at, self.tenant, dialect=self._dialect)
         sql, values = statements.rendered(statements.counted(query), self._dialect)
-        self._cursor.execute(sql, values)
+        self._ask(sql, values)
         return int(self._cursor.fetchone()[0])
