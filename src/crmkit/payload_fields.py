@@ -58,6 +58,11 @@ class PayloadField:
 
 _PEOPLE = 100_000
 
+STATUSES = (
+    "requested", "pending", "approved", "confirmed", "completed", "cancelled", "no_show",
+)  # fmt: skip
+"""How far a booking has come, in this order."""
+
 COMMON = (
     PayloadField("amount", "money", "what it cost; what was given back is a `refund`", least=0),
     PayloadField("currency", "currency"),
@@ -65,7 +70,7 @@ COMMON = (
         "status",
         "choice",
         "how far it has come",
-        choices="requested pending approved confirmed completed cancelled no_show".split(),
+        choices=STATUSES,
         aliases={"canceled": "cancelled", "no-show": "no_show", "noshow": "no_show"},
     ),
     PayloadField("reference", "id", "your id of what it is about"),

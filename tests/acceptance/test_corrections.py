@@ -41,6 +41,28 @@ def euros(amount: int) -> Money:
     return Money(amount * 100, "EUR")
 
 
+class TestAnAmendment:
+    def test_it_changes_what_it_names(self, crm: CRMService, ana: str, clock: FrozenClock) -> None:
+        """A voided change of the venue leaves no trace in a later change of something else."""
+        fact = dined(crm, ana, 1, venue="Terrace")
+        moved = crm.activities.amend(fact.id, {"venue": "Cellar"})
+        clock.advance(hours=1)
+        crm.activities.amend(fact.id, {"note": "by the window"})
+        crm.activities.void(moved.id)
+        booking = crm.insights.view(ana).reservations[0].activity
+        assert (booking.venue, booking.payload["venue"]) == ("Terrace", "Terrace")
+
+    @pytest.mark.parametrize(
+        "huge", [10**5000, -(10**5000), "1" * 5000], ids=["number", "below zero", "text"]
+    )
+    def test_huge_numbers_are_refused(self, crm: CRMService, ana: str, huge: object) -> None:
+        fact = dined(crm, ana, 1)
+        with pytest.raises(InvalidInput, match="amount"):
+            crm.activities.refund(fact.id, amount=huge, key="huge")
+        with pytest.raises(InvalidInput, match="fraction"):
+            crm.activities.refund(fact.id, fraction=huge)
+
+
 class TestTheWrongTable:
     def test_it_was_another_guest(self, crm: CRMService, ana: str) -> None:
         """The evening goes from the one who never came to the one who did, points and all."""

@@ -95,8 +95,52 @@ class TestADinner:
         assert spent(crm, mia) == [0]
         assert len(crm.activities.timeline(mia)) == 0
 
+    def test_a_part_in_money_shrinks_with_the_amount(
+        self, crm: CRMService, friends: tuple[str, str, str]
+    ) -> None:
+        """It is a weight: four fifths stay four fifths."""
+        mia, leo, _ = friends
+        part = {"customer_id": leo, "amount": 80}
+        bill = {"booking_id": 1, "amount": 100, "participants": [part]}
+        fact = crm.track_activity(mia, "booking", bill)
+        crm.activities.amend(fact.id, {"amount": 50})
+        assert spent(crm, mia, leo) == [1_000, 4_000]
+
+    def test_the_payer_bears_what_rounding_leaves(
+        self, crm: CRMService, friends: tuple[str, str, str]
+    ) -> None:
+        others = [{"customer_id": other} for other in friends[1:]]
+        crm.track_activity(friends[0], "purchase", {"amount": "0.02", "participants": others})
+        assert spent(crm, *friends) == [2, 0, 0]
+
 
 class TestErasure:
+    def test_a_call_is_repeated_after_it(
+        self, crm: CRMService, friends: tuple[str, str, str], clock: FrozenClock
+    ) -> None:
+        """The same key gives the same activity; the booking may be said again, too."""
+        mia, leo, eva = friends
+        fact = dinner(crm, *friends)
+        crm.gdpr.erase(leo)
+        assert dinner(crm, *friends) == fact
+        clock.advance(hours=1)
+        crm.track_activity(mia, "booking", {**fact.payload, "amount": 120})
+        assert spent(crm, mia, eva) == [4_000, 4_000]
+        assert crm.activities.verify() == ()
+
+    def test_what_was_said_at_one_instant_stays_in_its_order(
+        self, crm: CRMService, friends: tuple[str, str, str]
+    ) -> None:
+        """An import by the day gives many facts the same midnight."""
+        mia, leo, _ = friends
+        bill = {"booking_id": 1, "amount": 90}
+        crm.track_activity(mia, "booking", bill | {"participants": [{"customer_id": leo}]})
+        crm.track_activity(mia, "booking", bill | {"participants": []})
+        before = spent(crm, leo), crm.insights.revenue_by_month()
+        crm.gdpr.erase(mia)
+        crm.activities.rebuild()
+        assert (spent(crm, leo), crm.insights.revenue_by_month()) == before
+
     def test_a_participant_is_erased(self, crm: CRMService, friends: tuple[str, str, str]) -> None:
         """The part is nobody's then, and never the payer's again."""
         mia, leo, eva = friends

@@ -180,6 +180,19 @@ class TestManyRows:
         assert crm.activities.sync([row(price=80, state="completed")], plain).recorded == 1
         assert crm.activities.metrics(ana.id).completed_bookings == 1
 
+    def test_a_tracked_booking_stays_where_it_is(self, crm: CRMService) -> None:
+        """Once it was recognised: whoever its row names, and when its guest is erased."""
+        ana = crm.find_or_create({"email": "ana@mail.com"})
+        crm.track_activity(ana.id, "booking", {"booking_id": 1, "amount": 80}, at=START)
+        plain = MAPPING | {"payload": {"amount": "price"}}
+        assert crm.activities.sync([row()], plain) == Tracked(repeated=1)
+        assert crm.activities.sync([row(mail="bo@mail.com", price=90)], plain).recorded == 1
+        assert numbers(crm) == (1, 0, 9_000)
+        crm.gdpr.erase(ana.id)
+        [refusal] = crm.activities.sync([row()], plain).refusals
+        assert isinstance(refusal.error, Erased)
+        assert crm.customers.list().items == ()
+
     def test_an_account_joins_what_e_mails_part(self, crm: CRMService) -> None:
         """Two addresses and one account are one customer, who is found by any of them."""
         rows = [row(1, account=7), row(2, account=7, mail="ana@work.com"), row(3)]
@@ -253,10 +266,14 @@ class TestRefused:
 
     def test_a_kind_that_would_count_twice(self, crm: CRMService) -> None:
         """A visit that changes is another visit, so it is no kind to sync."""
-        done = crm.activities.sync([row()], MAPPING | {"kind": "visit"})
-        assert [str(r.error) for r in done.refusals] == [
-            "kind: expected a kind that counts once, not visit"
-        ]
+        with pytest.raises(InvalidInput, match=r"mapping\.kind: expected a kind that counts once"):
+            crm.activities.sync([row()], MAPPING | {"kind": "visit"})
+
+    @pytest.mark.parametrize("number", [float("nan"), True, 1.5, None, ""])
+    def test_an_id_that_is_none(self, crm: CRMService, number: object) -> None:
+        """Such as an empty cell of a data frame, which would be one booking of all guests."""
+        [refusal] = crm.activities.sync([row(number)], MAPPING).refusals
+        assert str(refusal.error) == "id: expected the booking's id"
 
     def test_a_function_may_refuse_its_row(self, crm: CRMService) -> None:
         """Any other error of it ends the run; the chunks before it are recorded."""

@@ -131,7 +131,17 @@ def _said_last(story: Sequence[Call]) -> list[Call]:
 
 def _order(call: Call) -> tuple[Any, ...]:
     amount = _cents(call["payload"].get("amount"))
-    return call["at"], -1 if amount is None else amount, canonical(call["payload"])
+    payload = call["payload"]
+    stages = "requested pending approved confirmed completed cancelled no_show".split()
+    status = payload.get("status", "").lower().replace("canceled", "cancelled")
+    return (
+        call["at"],
+        -1 if amount is None else amount,
+        stages.index(status) if status else -1,
+        payload.get("item", ""),
+        payload.get("venue", ""),
+        canonical(payload),
+    )
 
 
 def _paid(story: Sequence[Call]) -> tuple[int | None, bool]:

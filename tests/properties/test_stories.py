@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from crmkit.activities import payload as payloads
 from crmkit.activities.metrics import NOTHING, Effect, Folded, advance, effect, fold
 from crmkit.activities.stories import read, stories
-from crmkit.loyalty.earning import earned
+from crmkit.loyalty.earning import worth
 from crmkit.model import Activity, Metrics
 from crmkit.model.catalogue import evolved
 from crmkit.testing.strategies import SETTINGS, activities, histories
@@ -84,7 +84,7 @@ def test_any_order_folds_to_the_same_metrics(orders: tuple[list[Activity], list[
 @many
 def test_any_order_earns_the_same_points(orders: tuple[list[Activity], list[Activity]]) -> None:
     def points(facts: Sequence[Activity]) -> int:
-        return sum(earned(read(s, KINDS), SETTINGS.earn_rules) for s in stories(facts))
+        return sum(worth(read(s, KINDS), SETTINGS.earn_rules).kept for s in stories(facts))
 
     assert points(orders[0]) == points(orders[1]) >= 0
 

@@ -16,6 +16,9 @@ from crmkit.errors import InvalidInput
 from crmkit.model import Activity
 from crmkit.model.money import to_minor
 
+_HUGE = 10**30
+_LONGEST = 40
+
 
 @attrs.frozen
 class Target:
@@ -87,9 +90,14 @@ def refunded(target: Target, amount: object, fraction: object, settings: Setting
     return back
 
 
+def spelled(value: object) -> str:
+    """A number as text, cut off where none is that long; a huge one has no text in Python."""
+    return "" if isinstance(value, int) and abs(value) > _HUGE else str(value)[:_LONGEST]
+
+
 def _fraction(value: object) -> Decimal:
     try:
-        fraction = Decimal(str(value)[:40])
+        fraction = Decimal(spelled(value))
     except InvalidOperation:
         fraction = Decimal("NaN")
     if isinstance(value, bool) or not fraction.is_finite() or not 0 < fraction <= 1:
@@ -111,6 +119,8 @@ def changed(
         )
     payload: dict[Any, Any] = {**target.fact.payload, **changes}
     given = {name: value for name, value in payload.items() if value is not None}
+    if target.kind.is_shared:  # they weigh as they did when it was said
+        given.pop("participants", None)
     document = read(target.kind, given, settings)
     for column in ("amount_minor", "status", "item", "venue"):
         before, after = getattr(target.fact, column), getattr(document, column)

@@ -66,7 +66,7 @@ def draft(
 ) -> Draft:
     """Check what is to be recorded; raises `InvalidInput` naming the place."""
     kinds = rt.settings.kinds_by_name
-    spec = kinds.get(str(kind))
+    spec = kinds.get(kind) if isinstance(kind, str) else None
     if spec is None:
         raise InvalidInput(unknown("activity kind", kind, kinds), field="kind")
     if spec.role in ("voids", "amends"):

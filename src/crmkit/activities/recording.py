@@ -60,6 +60,14 @@ Step = tuple[Effect, Effect]
 """What a story added before, and adds now."""
 
 
+@attrs.frozen
+class Held:
+    """Whose metrics nobody else changes before the transaction ends; who of them is there."""
+
+    asked: frozenset[str]
+    there: frozenset[str]
+
+
 class Unheld(Exception):
     """A story concerns customers who are not held; see `write`."""
 
@@ -90,26 +98,23 @@ def hold(
     owners: Collection[str],
     participants: Collection[str] = (),
     also: frozenset[str] = frozenset(),
-) -> frozenset[str]:
-    """Hold these customers' metrics until the end, so that nobody else changes them.
-
-    Raises `NotFound` or `Erased` for an owner, `InvalidInput` for a participant who is no
-    customer. Returns all who were asked for.
-    """
+) -> Held:
+    """Hold these customers; raises `NotFound` or `Erased` for an owner."""
     asked = also.union(owners, participants)
-    held = uow.hold(Metrics, asked)
+    # Sorted throughout, so that nobody waits crosswise.
+    batches = chunked(sorted(asked), CHUNK)
+    there = frozenset(chain.from_iterable(uow.hold(Metrics, batch) for batch in batches))
     for customer_id in owners:
-        if customer_id not in held:
+        if customer_id not in there:
             raise rt.missing(uow, customer_id)
-    if not held.issuperset(participants):
-        raise InvalidInput("one of them is no customer", field="payload.participants")
-    return asked
+    return Held(asked, there)
 
 
-def record(uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity], held: frozenset[str]) -> None:
+def record(uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity], held: Held) -> None:
     """Store new facts about customers who are held, and all that follows.
 
-    Raises `Unheld` if it concerns others too.
+    Raises `Unheld` if it concerns others too, and `InvalidInput` for a participant who is
+    no customer.
     """
     told = told_before(uow, facts)
     sharing = _sharing(uow, rt, facts, told, held)
@@ -154,27 +159,34 @@ def _sharing(
     rt: Runtime,
     facts: Sequence[Activity],
     told: Mapping[str, Sequence[Activity]],
-    held: frozenset[str],
+    held: Held,
 ) -> Mapping[str, Sequence[Participation]]:
     """Who bears shares of these stories."""
     named = tuple({f.story for f in chain(facts, *told.values()) if f.shares})
     if not named:
         return {}
-    uow.put_many(p for fact in facts for p in _participations(rt, fact))
+    known = {(story, share) for story, said in told.items() for f in said for share in f.shares}
+    uow.put_many(p for fact in facts for p in _participations(rt, fact, held, known))
     sharing: dict[str, list[Participation]] = defaultdict(list)
     for part in uow.find(Participation, story=named):
         sharing[part.story].append(part)
-    unheld = {p.customer_id for p in chain(*sharing.values())} - held
+    unheld = {p.customer_id for p in chain(*sharing.values())} - held.asked
     if unheld:
         raise Unheld(frozenset(unheld))
     return sharing
 
 
-def _participations(rt: Runtime, fact: Activity) -> Iterator[Participation]:
-    for told in fact.payload["participants"] if fact.shares else ():
+def _participations(
+    rt: Runtime, fact: Activity, held: Held, known: Collection[tuple[str, str]]
+) -> Iterator[Participation]:
+    for n, told in enumerate(fact.payload["participants"] if fact.shares else ()):
         who = told["customer_id"]
         share = share_of(rt, fact.story, who)
-        yield Participation(tenant=rt.tenant, story=fact.story, share=share, customer_id=who)
+        if who in held.there:
+            yield Participation(tenant=rt.tenant, story=fact.story, share=share, customer_id=who)
+        elif (fact.story, share) not in known:  # else it was somebody who was erased since
+            field = f"payload.participants[{n}].customer_id"
+            raise InvalidInput("no such customer", field=field)
 
 
 def _keep(uow: UnitOfWork, rt: Runtime, steps: Mapping[str, Sequence[Step]]) -> None:
@@ -195,8 +207,8 @@ def _keep(uow: UnitOfWork, rt: Runtime, steps: Mapping[str, Sequence[Step]]) -> 
     # What is new is added without reading; only a story that goes on may take something away.
     uow.gather(metrics)
     uow.gather(counters)
-    if going_on:
-        _move(uow, rt, going_on)
+    for some in chunked(sorted(going_on), CHUNK):
+        _move(uow, rt, {customer_id: going_on[customer_id] for customer_id in some})
 
 
 def _move(uow: UnitOfWork, rt: Runtime, steps: Mapping[str, Sequence[Step]]) -> None:
@@ -204,7 +216,7 @@ def _move(uow: UnitOfWork, rt: Runtime, steps: Mapping[str, Sequence[Step]]) -> 
     counters = _touched(uow, rt, steps)
     metrics: list[Metrics] = []
     moved: list[Counter] = []
-    for cached in uow.find(Metrics, customer_id=tuple(sorted(steps))):
+    for cached in uow.find(Metrics, customer_id=tuple(steps)):
         grown = _grown(cached, counters[cached.customer_id], steps[cached.customer_id], rt)
         if grown is None:
             refold(uow, rt, cached)

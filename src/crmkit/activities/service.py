@@ -10,10 +10,11 @@ from typing import Any
 import attrs
 
 from crmkit.activities.bulk import CHUNK, Item, People, Tracked, chunked, parsed
-from crmkit.activities.corrections import Target, changed, refunded, standing
+from crmkit.activities.corrections import Target, changed, refunded, spelled, standing
 from crmkit.activities.drafts import draft, story_of
 from crmkit.activities.metrics import Difference, Folded, differences
-from crmkit.activities.recording import folded, hold, record, refold, told_before, write
+from crmkit.activities.payload import ITEMS, VENUES
+from crmkit.activities.recording import Held, folded, hold, record, refold, told_before, write
 from crmkit.activities.stories import read
 from crmkit.activities.sync import RowMapping, read_row, said_again, says
 from crmkit.config import Kind
@@ -121,7 +122,9 @@ class Activities:
         you like, and again where it was cut off. A booking stays with the customer it was
         first found to be of.
         """
-        understood = partial(read_row, self._rt, self._people, RowMapping.read(mapping))
+        understood = partial(
+            read_row, self._rt, self._people, RowMapping.read(mapping, self._kinds)
+        )
         return self._in_chunks(bookings, understood, self._sync_all, progress)
 
     def _in_chunks(
@@ -132,6 +135,8 @@ class Activities:
         progress: Callable[[Tracked], None] | None,
     ) -> Tracked:
         """Some hundreds in each transaction; what cannot be used is refused by itself."""
+        if not isinstance(given, Iterable):
+            raise InvalidInput("expected items that can be gone through")
         total = Tracked()
         for chunk in chunked(enumerate(given), CHUNK):
             refused, sound = Tracked(), list[Item]()
@@ -182,12 +187,13 @@ class Activities:
         claims: list[tuple[Call, str, str]] = []
         for item, fact in zip(items, facts, strict=True):
             before = told.get(fact.story)
+            if item.draft.call:  # also where it was tracked otherwise: from now on it stays here
+                first = before[0] if before else fact
+                claims.append((item.draft.call, fact.customer_id or "", first.id))
             if before:
                 if says(read(before, self._kinds), fact):
                     continue
                 fact = said_again(fact, before, item.changed_at)
-            elif item.draft.call:
-                claims.append((item.draft.call, fact.customer_id or "", fact.id))
             told[fact.story] = [*(before or ()), fact]
             fresh.append(fact)
         claim_all(uow, self._rt, claims)
@@ -196,7 +202,7 @@ class Activities:
 
     def _owned(
         self, uow: UnitOfWork, items: Sequence[Item], also: frozenset[str]
-    ) -> tuple[list[Activity], frozenset[str]]:
+    ) -> tuple[list[Activity], Held]:
         """The items as activities of their customers, who are found or created; who is held.
 
         An item whose key was used stays with the customer it was first found to be of.
@@ -265,7 +271,7 @@ class Activities:
                 "kind": "refund", "amount_minor": back, "currency": currency, "payload": because,
             }  # fmt: skip
 
-        asked = [None if v is None else str(v)[:_LONGEST] for v in (amount, fraction)]
+        asked = [None if v is None else spelled(v) for v in (amount, fraction)]
         return self._correct(activity_id, "refund", said, [*asked, because], at, key)
 
     def amend(
@@ -296,8 +302,8 @@ class Activities:
                 "amount_minor": document.amount_minor if "amount" in kept else None,
                 "currency": document.currency if "amount" in kept else None,
                 "status": document.status if "status" in kept else None,
-                "item": document.item,
-                "venue": document.venue,
+                "item": document.item if not kept.keys().isdisjoint(ITEMS) else None,
+                "venue": document.venue if not kept.keys().isdisjoint(VENUES) else None,
                 "payload": because | {"changes": kept},
             }
 

@@ -17,7 +17,7 @@ PAYER: Final = ""
 """Stands for the customer of the activity among those who share."""
 
 _FIELD: Final = "payload.participants"
-_MOST: Final = 500
+_MOST: Final = 300
 _SCALE: Final = 1_000_000  # shares are kept to a millionth of the smallest unit
 
 
@@ -60,7 +60,10 @@ def _weight(
         return None
     if amount_minor is None:
         raise InvalidInput("the activity has no amount to take part in", field=f"{path}.amount")
-    return to_minor(amount, currency, field=f"{path}.amount") * _SCALE
+    part = to_minor(amount, currency, field=f"{path}.amount")
+    if part > amount_minor:
+        raise InvalidInput("the part is more than the whole", field=f"{path}.amount")
+    return part * _SCALE
 
 
 def split(total: int, weights: Sequence[int]) -> list[int]:
@@ -78,8 +81,7 @@ def split(total: int, weights: Sequence[int]) -> list[int]:
 
 def divided(total: int, shares: Mapping[str, int]) -> dict[str, int]:
     """Everybody's part of a total; all is the payer's where nobody shares."""
-    if not shares:
-        return {PAYER: total}
-    # The payer comes last, and so bears what rounding leaves over.
-    who = sorted(shares, key=lambda ref: (ref == PAYER, ref))
-    return dict(zip(who, split(total, [shares[ref] for ref in who]), strict=True))
+    whole = sum(shares.values())
+    parts = {who: total * weight // whole for who, weight in shares.items() if who != PAYER}
+    # The payer bears what rounding leaves over.
+    return {**parts, PAYER: total - sum(parts.values())}

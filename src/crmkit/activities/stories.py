@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import attrs
@@ -19,10 +18,12 @@ from crmkit.config import Kind
 from crmkit.model import Activity
 from crmkit.model.catalogue import evolved
 from crmkit.model.document import canonical
+from crmkit.payload_fields import STATUSES
 
 Kinds = Mapping[str, Kind]
 
 _CALLED_OFF = {"cancelled": "cancellations", "no_show": "no_shows"}
+_STAGES = {status: n for n, status in enumerate(STATUSES)}
 
 
 @attrs.frozen
@@ -150,11 +151,14 @@ def _restated(facts: Sequence[Activity]) -> Activity:
     return evolved(ordered[-1], payload=payload, occurred_at=ordered[0].occurred_at, **known)
 
 
-def order(fact: Activity) -> tuple[datetime, int, str]:
+def order(fact: Activity) -> tuple[Any, ...]:
     """Where a fact stands among those of its story."""
-    # At the same instant the content decides, so that the order of arrival never does.
+    # At the same instant the content decides, so that the order of arrival never does; first
+    # what outlives the fact's person, so that an erasure changes no order that counts.
     amount = -1 if fact.amount_minor is None else fact.amount_minor
-    return fact.occurred_at, amount, canonical(fact.payload)
+    status = _STAGES.get(fact.status or "", -1)
+    names = fact.item or "", fact.venue or ""
+    return fact.occurred_at, amount, status, *names, canonical(fact.shares), canonical(fact.payload)
 
 
 def stories(facts: Iterable[Activity]) -> Iterable[Sequence[Activity]]:

@@ -10,7 +10,7 @@ import attrs
 
 from crmkit.activities.bulk import Item, People
 from crmkit.activities.drafts import draft
-from crmkit.activities.stories import Story
+from crmkit.activities.stories import Kinds, Story
 from crmkit.errors import InvalidInput, unknown
 from crmkit.model import Activity
 from crmkit.model.catalogue import evolved
@@ -25,6 +25,7 @@ Source = str | Callable[[Mapping[Any, Any]], Any]
 The keys of SQLAlchemy's rows are typed as names or columns, hence Any.
 """
 
+_LARGEST_ID = 10**30
 _NEXT = timedelta(microseconds=1)
 _PARTS = ("id", "customer", "kind", "payload", "at", "changed_at")
 
@@ -46,7 +47,7 @@ class RowMapping:
     changed_at: Source | None = None
 
     @classmethod
-    def read(cls, given: Mapping[str, Any]) -> RowMapping:
+    def read(cls, given: Mapping[str, Any], kinds: Kinds) -> RowMapping:
         """Check a mapping as a host writes it; raises `InvalidInput`."""
         if not isinstance(given, Mapping):
             raise InvalidInput("expected a mapping", field="mapping")
@@ -56,7 +57,15 @@ class RowMapping:
         missing = [name for name in ("id", "customer", "at") if not given.get(name)]
         if missing:
             raise InvalidInput("is missing", field=f"mapping.{missing[0]}")
+        named = given.get("kind", "booking")
+        kind = kinds.get(named) if isinstance(named, str) else None
+        if kind is None:
+            raise InvalidInput(unknown("activity kind", named, kinds), field="mapping.kind")
+        if not kind.once:  # a change of it would count twice
+            raise InvalidInput("expected a kind that counts once", field="mapping.kind")
         for place, source in _sources(given):
+            if place in ("payload.reference", f"payload.{kind.own_id}"):
+                raise InvalidInput("a row goes by its id", field=f"mapping.{place}")
             if not isinstance(source, str) and not callable(source):
                 said = "expected a column's name or a function of the row"
                 raise InvalidInput(said, field=f"mapping.{place}")
@@ -72,8 +81,6 @@ def _sources(given: Mapping[str, Any]) -> Iterator[tuple[str, object]]:
         if not isinstance(fields, Mapping):
             raise InvalidInput("expected a mapping of fields to columns", field=f"mapping.{part}")
         for name, source in fields.items():
-            if part == "payload" and name in ("reference", f"{given.get('kind', 'booking')}_id"):
-                raise InvalidInput("a row goes by its id", field=f"mapping.payload.{name}")
             yield f"{part}.{name}", source
 
 
@@ -81,15 +88,9 @@ def read_row(rt: Runtime, people: People, mapping: RowMapping, position: int, ro
     """A row as an item; raises `InvalidInput` naming the column or the field."""
     if not isinstance(row, Mapping):
         raise InvalidInput("expected a row as a mapping of columns to values")
-    identifier = _value(row, mapping.id)
-    told = text(str(identifier), field="id", limit=200) if identifier is not None else None
-    if told is None:
-        raise InvalidInput("expected the booking's id", field="id")
+    told = _identifier(_value(row, mapping.id))
     payload = {name: _value(row, source) for name, source in mapping.payload.items()}
-    kind = rt.settings.kinds_by_name.get(mapping.kind)
-    if kind and not kind.once:  # a change of it would count twice
-        raise InvalidInput(f"expected a kind that counts once, not {kind.name}", field="kind")
-    payload[(kind and kind.own_id) or "reference"] = told
+    payload[rt.settings.kinds_by_name[mapping.kind].own_id or "reference"] = told
     at = _value(row, mapping.at)
     if at is None:
         raise InvalidInput("expected when it was booked", field="at")
@@ -104,6 +105,16 @@ def read_row(rt: Runtime, people: People, mapping: RowMapping, position: int, ro
         people.understood(person),
         None if changed is None else instant(changed, field="changed_at"),
     )
+
+
+def _identifier(value: object) -> str:
+    # An empty cell of a data frame is no number; a huge number has no text in Python.
+    odd = value is None or isinstance(value, bool | float)
+    huge = isinstance(value, int) and abs(value) > _LARGEST_ID
+    told = None if odd or huge else text(str(value), field="id", limit=200)
+    if told is None:
+        raise InvalidInput("expected the booking's id", field="id")
+    return told
 
 
 def _value(row: Mapping[Any, Any], source: Source) -> Any:
@@ -127,6 +138,8 @@ def says(story: Story, fact: Activity) -> bool:
             continue
         columns = ("amount_minor", "status", "item", "venue")
         same = all(getattr(fact, c) in (None, getattr(said, c)) for c in columns)
-        if same and all(said.payload.get(k) == v for k, v in fact.payload.items()):
+        # An amount may be spelled in several ways; its column is one of those above.
+        told = ((k, v) for k, v in fact.payload.items() if k != "amount")
+        if same and all(said.payload.get(k) == v for k, v in told):
             return True
     return False

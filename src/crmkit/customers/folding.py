@@ -31,7 +31,8 @@ def folded(text: str) -> str:
     """The text in plain small letters: ``Đorđe Ștefănescu`` is ``djordje stefanescu``."""
     if text.isascii():
         return text.lower()
-    apart = unicodedata.normalize("NFKD", text.casefold())
+    # Some letters have a case only once they are taken apart: ℠ is SM.
+    apart = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     plain = "".join(c for c in apart if not unicodedata.combining(c))
     return plain.replace(_OU, "ou").translate(_LETTERS)
 

@@ -4,36 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import attrs
+
 from crmkit.activities.stories import Story
 from crmkit.config import EarnRule
 from crmkit.model import Activity
 
 
-def earned(story: Story, rules: Sequence[EarnRule]) -> int:
-    """The points of a story: for each kind in it, once, what the best rule gives.
+@attrs.frozen
+class Worth:
+    """The points of a story: of all of it, and which part of the money was kept."""
 
-    Where part of the money was given back, that part of the points is not earned.
-    """
+    points: int
+    left: int = 1
+    paid: int = 1
+
+    @property
+    def kept(self) -> int:
+        """The points that go with the money that was kept."""
+        return self.points * self.left // self.paid
+
+
+def worth(story: Story, rules: Sequence[EarnRule]) -> Worth:
+    """What a story is worth: for each kind in it, once, what the best rule gives."""
     if story.off:
-        return 0
+        return Worth(0)
     best: dict[str, int] = {}
     for fact in story.said:
         for rule in rules:
             if _fits(rule, fact, completed=story.completed):
                 best[fact.kind] = max(best.get(fact.kind, 0), rule.points)
-    left, paid = story.kept_of_paid
-    return sum(best.values()) * left // paid
+    return Worth(sum(best.values()), *story.kept_of_paid)
 
 
-def regranted(given: int, before: int, after: int) -> int:
+def regranted(given: int, before: Worth, after: Worth) -> int:
     """The points of a story once it has changed, where the rules changed since they were given.
 
-    What the story is worth today went from `before` to `after`: what it lost is taken back
-    pro rata from what was given, what it gained is added.
+    They stay, as much of them as of the money. What the story itself loses in worth is taken
+    back pro rata, what it gains is added, both by the rules of today.
     """
-    if after < before:
-        return given * after // before
-    return given + after - before
+    whole = given * before.paid // before.left if before.left else before.points
+    if after.points < before.points:
+        whole = whole * after.points // before.points
+    else:
+        whole += after.points - before.points
+    return whole * after.left // after.paid
 
 
 def _fits(rule: EarnRule, fact: Activity, *, completed: bool) -> bool:

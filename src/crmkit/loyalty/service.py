@@ -11,7 +11,7 @@ import attrs
 from crmkit.activities.recording import StoriesChanged, StoryChange
 from crmkit.config import Settings
 from crmkit.errors import InsufficientPoints, InvalidInput
-from crmkit.loyalty.earning import earned, regranted
+from crmkit.loyalty.earning import Worth, regranted, worth
 from crmkit.model import Activity, Metrics, Page, PointsAccount, PointsEntry
 from crmkit.model.document import canonical, text
 from crmkit.model.page import checked_limit, paged, position
@@ -167,11 +167,12 @@ class Loyalty:
 
     def _owed(self, change: StoryChange, given: int) -> int:
         rules = self._rt.settings.earn_rules
-        worth = earned(change.after, rules)
-        before = earned(change.before, rules) if change.before else 0
-        if given != before:  # granted under other rules: those points stay granted
-            worth = 0 if change.after.off else regranted(given, before, worth)
-        return worth - given
+        after = worth(change.after, rules)
+        before = worth(change.before, rules) if change.before else Worth(0)
+        if given == before.kept:
+            return after.kept - given
+        # Granted under other rules: those points stay granted.
+        return (0 if change.after.off else regranted(given, before, after)) - given
 
     def _entry(self, fact: Activity, points: int) -> PointsEntry:
         return PointsEntry(

@@ -193,9 +193,14 @@ def test_dates_of_a_story() -> None:
 
 
 def test_at_one_instant_the_content_decides_what_was_said_last() -> None:
-    """The larger amount, then the greater text; never who came first."""
-    kept = fact("booking", 80, status="completed", note="b")
-    story = [kept, fact("booking", 80, status="cancelled", note="a"), fact("booking", note="z")]
+    """The larger amount, the later status, then the greater text; never who came first."""
+    kept = fact("booking", 80, status="cancelled", note="b")
+    story = [
+        kept,
+        fact("booking", 80, status="completed", note="c"),
+        fact("booking", 80, status="cancelled", note="a"),
+        fact("booking", status="no_show", note="z"),
+    ]
     for order in permutations(story):
         assert list(told(*order).said) == [kept]
 

@@ -7,7 +7,7 @@ import pytest
 
 from crmkit import EarnRule, Settings
 from crmkit.activities.stories import Story, read
-from crmkit.loyalty.earning import earned, regranted
+from crmkit.loyalty.earning import Worth, regranted, worth
 from crmkit.loyalty.service import standing
 from crmkit.model import Activity, PointsAccount
 
@@ -74,7 +74,7 @@ DONE = fact("completion")
 )
 def test_what_a_story_earns(story: list[Activity], points: int) -> None:
     for order in (story, story[::-1]):
-        assert earned(told(*order), SETTINGS.earn_rules) == points
+        assert worth(told(*order), SETTINGS.earn_rules).kept == points
 
 
 def test_a_hosts_own_rule() -> None:
@@ -82,9 +82,9 @@ def test_a_hosts_own_rule() -> None:
         EarnRule(name="any", kind="visit", points=5),
         EarnRule(name="night", kind="visit", points=20, where={"gate": "north", "vip": True}),
     )
-    assert earned(told(fact("visit", gate="north", vip=True)), rules) == 20
-    assert earned(told(fact("visit", gate="north")), rules) == 5
-    assert earned(told(fact("visit")), ()) == 0
+    assert worth(told(fact("visit", gate="north", vip=True)), rules).kept == 20
+    assert worth(told(fact("visit", gate="north")), rules).kept == 5
+    assert worth(told(fact("visit")), ()).kept == 0
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,16 @@ def test_a_hosts_own_rule() -> None:
 )
 def test_points_under_former_rules(given: int, before: int, after: int, left: int) -> None:
     """They stay; what the story gains is added, and what it loses is taken pro rata."""
-    assert regranted(given, before, after) == left
+    assert regranted(given, Worth(before), Worth(after)) == left
+
+
+def test_a_refund_that_is_voided_gives_all_points_back() -> None:
+    """Those of former rules too: as much of them is kept as of the money."""
+    whole, half, nothing = Worth(100), Worth(100, 1, 2), Worth(100, 0, 2)
+    assert regranted(200, whole, half) == 100
+    assert regranted(100, half, whole) == 200
+    assert regranted(200, whole, nothing) == 0
+    assert regranted(0, nothing, half) == 50
 
 
 @pytest.mark.parametrize(
