@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -101,6 +101,29 @@ def patiently(execute: Callable[[str], T], sql: str) -> T:
             if "locked" not in str(error) or not at_once or begun > deadline:
                 raise
             time.sleep(0.01)
+
+
+def can_pipeline(driver: Any) -> bool:
+    """Whether connections of this driver can send statements without waiting for answers."""
+    pipeline = getattr(driver, "Pipeline", None)  # psycopg has it, with libpq 14 or later
+    return pipeline is not None and bool(pipeline.is_supported())
+
+
+@contextmanager
+def pipelined(connection: Any) -> Iterator[Callable[[], None]]:
+    """Statements go out without waiting for each answer; the value waits for those that are out.
+
+    A commit at the end waits for all. What the server refuses is raised by whatever waits
+    next, be it a fetch.
+    """
+    with connection.pipeline() as pipeline:
+        try:
+            yield pipeline.sync
+        except BaseException:
+            # The driver logs what it finds unanswered at the end, values and all.
+            with suppress(Exception):
+                pipeline.sync()
+            raise
 
 
 @contextmanager

@@ -164,14 +164,6 @@ def hold(name: str, kind: type, shape: Shape, *, lock: bool) -> Statement:
 
 
 @remembered
-def together(statements: tuple[str, ...]) -> str:
-    """Several statements of PostgreSQL, of different tables, as one."""
-    *first, last = statements
-    named = ", ".join(f"w{n} AS ({sql})" for n, sql in enumerate(first))
-    return f"WITH {named} {last}" if named else last
-
-
-@remembered
 def increase(name: str, kind: type, fields: tuple[str, ...]) -> Statement:
     """Insert, or add to these fields of the row with the same key."""
     insert, entry, t = _insert(name, kind), entry_of(kind), table(kind)

@@ -21,8 +21,6 @@ from crmkit.ports.storage import UnitOfWork
 R = TypeVar("R")
 
 BATCH_ROWS = 500
-# Up to here psycopg remembers how it understood a statement.
-_LONGEST, _MOST_VALUES = 4_096, 50
 
 
 def _lock_key(tenant: str, name: str) -> int:
@@ -59,55 +57,35 @@ def _unique(
 class SqlUnitOfWork(UnitOfWork):
     """The generic operations as SQL; `cursor` is the driver's.
 
-    On PostgreSQL rows that are only written wait for the next question, or for `finish`, and
-    go out together: each statement costs a journey to the server.
+    Where statements are sent without waiting for their answers, `sync` waits for them.
     """
 
-    def __init__(self, cursor: Any, dialect: str, tenant: str, *, writable: bool) -> None:
+    def __init__(
+        self,
+        cursor: Any,
+        dialect: str,
+        tenant: str,
+        *,
+        writable: bool,
+        sync: Callable[[], None] | None = None,
+    ) -> None:
         self.tenant = tenant
         self._cursor = cursor
         self._dialect = dialect
         self._writable = writable
-        self._waiting: dict[type, tuple[str, Sequence[Any]]] = {}
+        self._sync = sync
 
-    def _ask(self, sql: str, values: Sequence[Any]) -> None:
-        """Execute what has an answer."""
-        if self._waiting:
-            self.finish()
+    def _write(self, sql: str, values: Sequence[Any]) -> None:
+        if not self._writable:
+            raise StorageError("this unit of work only reads")
         self._cursor.execute(sql, values)
 
     def _change(self, sql: str, values: Sequence[Any]) -> int:
         """Execute a change; returns how many rows it changed."""
-        if not self._writable:
-            raise StorageError("this unit of work only reads")
-        self._ask(sql, values)
+        self._write(sql, values)
+        if self._sync:
+            self._sync()
         return int(self._cursor.rowcount)
-
-    def _write(self, kind: type, sql: str, values: Sequence[Any]) -> None:
-        """Write rows, now or together with others; nothing is heard of it but an error."""
-        if not self._writable:
-            raise StorageError("this unit of work only reads")
-        if self._dialect != "postgresql":
-            self._cursor.execute(sql, values)
-            return
-        if kind in self._waiting or not self._has_room(sql, values):
-            self.finish()  # one statement does not see what it writes itself
-        self._waiting[kind] = sql, values
-
-    def _has_room(self, sql: str, values: Sequence[Any]) -> bool:
-        waiting = self._waiting.values()
-        text = len(sql) + sum(len(other) + len("WITH w0 AS (), ") for other, _ in waiting)
-        return text <= _LONGEST and len(values) + sum(len(v) for _, v in waiting) <= _MOST_VALUES
-
-    def finish(self) -> None:
-        """Write what waits; called before the transaction ends."""
-        if not self._waiting:
-            return
-        waiting, self._waiting = [*self._waiting.values()], {}
-        self._cursor.execute(
-            statements.together(tuple(sql for sql, _ in waiting)),
-            [value for _, values in waiting for value in values],
-        )
 
     def _row(self, record: Any) -> tuple[Codec, list[Any]]:
         coder = codec(type(record))
@@ -118,7 +96,7 @@ class SqlUnitOfWork(UnitOfWork):
     def add(self, record: object) -> None:
         """See `UnitOfWork.add`."""
         _, row = self._row(record)
-        self._write(type(record), statements.add(self._dialect, type(record)).sql, row)
+        self._write(statements.add(self._dialect, type(record)).sql, row)
 
     def add_if_absent(self, record: object) -> bool:
         """See `UnitOfWork.add_if_absent`."""
@@ -150,7 +128,7 @@ class SqlUnitOfWork(UnitOfWork):
         field = codec(kind).entry.key[-1]
         shape, values = self._filter(kind, {field: tuple(dict.fromkeys(keys))})
         statement = statements.hold(self._dialect, kind, shape, lock=self._writable)
-        self._ask(statement.sql, statement.values(values))
+        self._cursor.execute(statement.sql, statement.values(values))
         return frozenset([row[0] for row in self._cursor.fetchall()])
 
     def _write_many(
@@ -173,10 +151,10 @@ class SqlUnitOfWork(UnitOfWork):
         rows: Sequence[Sequence[Any]],
     ) -> None:
         if len(rows) == 1:
-            self._write(kind, statement(self._dialect, kind).sql, rows[0])
+            self._write(statement(self._dialect, kind).sql, rows[0])
         elif self._dialect == "postgresql":
             columns = [list(column) for column in zip(*rows, strict=True)]
-            self._write(kind, statement(self._dialect, kind, many=True).sql, columns)
+            self._write(statement(self._dialect, kind, many=True).sql, columns)
         elif not self._writable:
             raise StorageError("this unit of work only reads")
         else:
@@ -185,12 +163,12 @@ class SqlUnitOfWork(UnitOfWork):
     def put(self, record: object) -> None:
         """See `UnitOfWork.put`."""
         _, row = self._row(record)
-        self._write(type(record), statements.put(self._dialect, type(record)).sql, row)
+        self._write(statements.put(self._dialect, type(record)).sql, row)
 
     def get(self, kind: type[R], *key: str, lock: bool = False) -> R | None:
         """See `UnitOfWork.get`."""
         statement = statements.get(self._dialect, kind, lock=lock and self._writable)
-        self._ask(statement.sql, (self.tenant, *key))
+        self._cursor.execute(statement.sql, (self.tenant, *key))
         row = self._cursor.fetchone()
         return None if row is None else codec(kind).decode(row)
 
@@ -228,7 +206,7 @@ class SqlUnitOfWork(UnitOfWork):
         values = {"tenant": self.tenant}
         values |= {f"kind_{n}": kind for n, kind in enumerate(kinds)}
         values |= {f"fingerprint_{n}": print_ for n, print_ in enumerate(fingerprints)}
-        self._ask(statement.sql, statement.values(values))
+        self._cursor.execute(statement.sql, statement.values(values))
         identities, customers = codec(Identity), codec(Customer)
         edge = len(identities.names)
         return [
@@ -269,14 +247,14 @@ class SqlUnitOfWork(UnitOfWork):
             self._dialect, kind, shape, fields, descending, after is not None, limit is not None,
             lock and self._writable,
         )  # fmt: skip
-        self._ask(statement.sql, statement.values(values))
+        self._cursor.execute(statement.sql, statement.values(values))
         return [coder.decode(row) for row in self._cursor.fetchall()]
 
     def count(self, kind: type, /, **equal: Any) -> int:
         """See `UnitOfWork.count`."""
         shape, values = self._filter(kind, equal)
         statement = statements.count(self._dialect, kind, shape)
-        self._ask(statement.sql, statement.values(values))
+        self._cursor.execute(statement.sql, statement.values(values))
         return int(self._cursor.fetchone()[0])
 
     def lock(self, names: Iterable[str]) -> None:
@@ -285,7 +263,7 @@ class SqlUnitOfWork(UnitOfWork):
             return
         # Sorted, so that two units of work never wait for each other crosswise.
         keys = sorted({_lock_key(self.tenant, name) for name in names})
-        self._ask(
+        self._cursor.execute(
             "SELECT pg_advisory_xact_lock(k), current_setting('transaction_isolation')"
             " FROM unnest(%s::bigint[]) WITH ORDINALITY AS t(k, n) ORDER BY n",
             (keys,),
@@ -309,7 +287,7 @@ class SqlUnitOfWork(UnitOfWork):
             values |= zip(coder.names, row, strict=True)
             for field, n in by.items():
                 values[field] += n
-            self._write(kind, statement.sql, statement.values(values))
+            self._write(statement.sql, statement.values(values))
             return True
         first = evolved(record, **{f: getattr(record, f) + n for f, n in by.items()})
         allowed = all(getattr(first, f) >= low for f, low in floor.items())
@@ -335,12 +313,12 @@ class SqlUnitOfWork(UnitOfWork):
         found = query.subquery()
         picked = statements.page_of_ids(found, after, limit)
         sql, values = statements.rendered(picked, self._dialect)
-        self._ask(sql, values)
+        self._cursor.execute(sql, values)
         return [row[0] for row in self._cursor.fetchall()]
 
     def count_matching(self, rule: Rule, settings: Settings, at: datetime) -> int:
         """See `RulePushdown.count_matching`."""
         query = rules.matching(rule, settings, at, self.tenant, dialect=self._dialect)
         sql, values = statements.rendered(statements.counted(query), self._dialect)
-        self._ask(sql, values)
+        self._cursor.execute(sql, values)
         return int(self._cursor.fetchone()[0])
