@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -80,6 +80,17 @@ def draft(
         content = canonical([spec.name, when, document.document])
         call = Call.of(rt, "activities.track", key, content)
     return Draft(rt.new_id(), spec, document, occurred, now, call)
+
+
+def kinds_asked(kinds: object, known: Mapping[str, Kind]) -> tuple[str, ...]:
+    """The kinds that a caller asks for; raises `InvalidInput`."""
+    if isinstance(kinds, str) or not isinstance(kinds, Iterable):
+        raise InvalidInput("expected a list of kinds", field="kinds")
+    wanted = tuple(kinds)
+    for kind in wanted:
+        if not isinstance(kind, str) or kind not in known:
+            raise InvalidInput(unknown("activity kind", kind, known), field="kinds")
+    return wanted
 
 
 def story_of(rt: Runtime, customer_id: str, read: Payload) -> str | None:

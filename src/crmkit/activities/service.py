@@ -11,7 +11,7 @@ import attrs
 
 from crmkit.activities.bulk import CHUNK, Item, People, Tracked, chunked, parsed
 from crmkit.activities.corrections import Target, changed, refunded, spelled, standing
-from crmkit.activities.drafts import draft, story_of
+from crmkit.activities.drafts import draft, kinds_asked, story_of
 from crmkit.activities.metrics import Difference, Folded, differences
 from crmkit.activities.payload import ITEMS, VENUES
 from crmkit.activities.recording import Held, folded, hold, record, refold, told_before, write
@@ -25,7 +25,6 @@ from crmkit.errors import (
     InvalidInput,
     NotFound,
     StorageError,
-    unknown,
 )
 from crmkit.model import Activity, Counter, IdempotencyKey, Metrics, Page
 from crmkit.model.document import canonical, text
@@ -375,12 +374,7 @@ class Activities:
         limit, start = checked_limit(limit), position(after, (int, str))
         equal: dict[str, Any] = {"customer_id": checked_id(customer_id)}
         if kinds is not None:
-            if isinstance(kinds, str) or not isinstance(kinds, Iterable):
-                raise InvalidInput("expected a list of kinds", field="kinds")
-            equal["kind"] = wanted = tuple(kinds)
-            for kind in wanted:
-                if not isinstance(kind, str) or kind not in self._kinds:
-                    raise InvalidInput(unknown("activity kind", kind, self._kinds), field="kinds")
+            equal["kind"] = kinds_asked(kinds, self._kinds)
         with self._rt.read() as uow:
             self._rt.customer(uow, customer_id)
             found = uow.find(

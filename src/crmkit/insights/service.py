@@ -11,9 +11,10 @@ from typing import Any
 import attrs
 
 from crmkit.activities.dimensions import local
+from crmkit.activities.drafts import kinds_asked
 from crmkit.activities.metrics import Folded, spend
 from crmkit.activities.stories import read
-from crmkit.errors import InvalidInput, unknown
+from crmkit.errors import InvalidInput
 from crmkit.insights.bands import (
     FREQUENCY_BANDS,
     LIFECYCLE_STAGES,
@@ -222,7 +223,7 @@ class Insights:
         equal: dict[str, Any] = {"customer_id": checked_id(customer_id)}
         equal |= _named(item=item, venue=venue)
         if kinds is not None:
-            equal["kind"] = self._kinds(kinds)
+            equal["kind"] = kinds_asked(kinds, self._rt.settings.kinds_by_name)
         edges = [] if start is None else [(from_micros(start[0]), start[1])]
         if until is not None:
             edges.append((instant(until, field="until"), ""))
@@ -240,15 +241,6 @@ class Insights:
         # In this order what came too early is all at the end.
         found = [a for a in found if earliest is None or a.occurred_at >= earliest]
         return paged(found, limit, lambda a: (to_micros(a.occurred_at), a.id))
-
-    def _kinds(self, kinds: object) -> tuple[str, ...]:
-        if isinstance(kinds, str) or not isinstance(kinds, Iterable):
-            raise InvalidInput("expected a list of kinds", field="kinds")
-        wanted, known = tuple(kinds), self._rt.settings.kinds_by_name
-        for kind in wanted:
-            if not isinstance(kind, str) or kind not in known:
-                raise InvalidInput(unknown("activity kind", kind, known), field="kinds")
-        return wanted
 
     def lifetime_value(self, customer_id: str, *, horizon_days: int | None = None) -> LifetimeValue:
         """The customer's value; the horizon is that of the settings unless given."""
