@@ -15,8 +15,9 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
 from crmkit import CRMError, CRMService, IdempotencyConflict, MemoryStorage, SqlStorage
+from crmkit.activities.holding import Held
 from crmkit.activities.metrics import fold
-from crmkit.activities.recording import Held, record
+from crmkit.activities.recording import record
 from crmkit.activities.stories import read, stories
 from crmkit.loyalty.earning import worth
 from crmkit.model import Activity, Counter, IdempotencyKey, Metrics, PointsEntry

@@ -12,9 +12,10 @@ import attrs
 from crmkit.activities.bulk import CHUNK, Item, People, Tracked, chunked, parsed
 from crmkit.activities.corrections import Target, changed, refunded, spelled, standing
 from crmkit.activities.drafts import draft, kinds_asked, story_of
+from crmkit.activities.holding import Held, hold, write
 from crmkit.activities.metrics import Difference, Folded, differences
 from crmkit.activities.payload import ITEMS, VENUES
-from crmkit.activities.recording import Held, folded, hold, record, refold, told_before, write
+from crmkit.activities.recording import folded, record, refold, told_before
 from crmkit.activities.stories import read
 from crmkit.activities.sync import RowMapping, read_row, said_again, says
 from crmkit.config import Kind
