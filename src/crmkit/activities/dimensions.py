@@ -108,7 +108,7 @@ def _named(fact: Activity, spend: int) -> Iterator[tuple[Place, str, int, int]]:
     payload = fact.payload
     for dimension, (ids, names) in _NAMED.items():
         name = _text(payload, names)
-        value = _text(payload, ids) or name
+        value = (_text(payload, ids) if ids else "") or name
         if value:
             yield (dimension, value), name or value, 1, spend
     people = party_size(payload)
@@ -186,6 +186,8 @@ def _text(payload: Mapping[str, Any], names: Sequence[str]) -> str:
     """The first of these values that is there, as text."""
     for name in names:
         value = payload.get(name)
+        if value is None:
+            continue
         if isinstance(value, str) and value.strip():
             return value.strip()[:_LONGEST]
         if isinstance(value, int) and not isinstance(value, bool):

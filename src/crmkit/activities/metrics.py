@@ -45,8 +45,7 @@ def effect(story: Story, settings: Settings) -> Effect:
     if not story.standing:
         return NOTHING
     kinds = settings.kinds_by_name
-    sums: Counts[str] = Counts(story.called_off)
-    sums["activities"] = len(story.standing)
+    sums = dict.fromkeys(story.called_off, 1) | {"activities": len(story.standing)}
     times = [fact.occurred_at for fact in story.standing]
     spans: dict[str, Span] = {"activity": (min(times), max(times))}
     party = 0
@@ -55,13 +54,13 @@ def effect(story: Story, settings: Settings) -> Effect:
         if kind.role in ("completes", "cancels") or (story.off and kind.role == "happens"):
             continue
         families = kind.dates
-        for name in kind.counts:
-            sums[name] += 1
+        counts = kind.counts
         if kind.paid_is_order and fact.amount_minor is not None:
-            sums["orders"] += 1
-            families = (*families, "order")
-        if story.completed and "bookings" in kind.counts:
-            sums["completed_bookings"] += 1
+            counts, families = (*counts, "orders"), (*families, "order")
+        if story.completed and "bookings" in counts:
+            counts = (*counts, "completed_bookings")
+        for name in counts:
+            sums[name] = sums.get(name, 0) + 1
         for family in families:
             first, last = spans.get(family, (fact.occurred_at, fact.occurred_at))
             spans[family] = (min(first, fact.occurred_at), max(last, fact.occurred_at))
@@ -222,7 +221,9 @@ def added(nothing: Metrics, effects: Iterable[Effect], hashed: Callable[[str], s
                 counters[place] = _alone(nothing, place, tally, hashed)
             else:
                 counters[place] = _sure(counted(known, None, tally))
-    return Folded(evolved(nothing, **totals) if totals else nothing, [*counters.values()])
+    if totals:
+        nothing = Metrics(tenant=nothing.tenant, customer_id=nothing.customer_id, **totals)
+    return Folded(nothing, [*counters.values()])
 
 
 def _alone(owner: Metrics, place: Place, tally: Tally, hashed: Callable[[str], str]) -> Counter:

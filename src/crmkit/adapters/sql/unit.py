@@ -89,9 +89,14 @@ class SqlUnitOfWork(UnitOfWork):
 
     def _row(self, record: Any) -> tuple[Codec, list[Any]]:
         coder = codec(type(record))
-        if record.tenant != self.tenant:
+        return coder, self._rows(coder, [record])[0]
+
+    def _rows(self, coder: Codec, records: Iterable[Any]) -> list[list[Any]]:
+        rows = [coder.encode(record) for record in records]
+        tenant = coder.names.index("tenant")
+        if any(row[tenant] != self.tenant for row in rows):
             raise StorageError("a record of another tenant")
-        return coder, coder.encode(record)
+        return rows
 
     def add(self, record: object) -> None:
         """See `UnitOfWork.add`."""
@@ -116,7 +121,7 @@ class SqlUnitOfWork(UnitOfWork):
         for kind, group in groupby(records, type):
             coder = codec(kind)
             for batch in _batched(group, BATCH_ROWS):
-                rows = [self._row(record)[1] for record in _unique(coder, batch, gathered)]
+                rows = self._rows(coder, _unique(coder, batch, gathered))
                 # Most of what could be counted is nothing, and need not be sent.
                 telling = [n for n, column in enumerate(zip(*rows, strict=True)) if any(column)]
                 told = tuple(coder.names[n] for n in telling)
@@ -141,8 +146,9 @@ class SqlUnitOfWork(UnitOfWork):
         for kind, group in groupby(records, type):
             for batch in _batched(group, BATCH_ROWS):
                 # A statement on PostgreSQL may not meet a row twice.
-                unique = batch if joined is None else _unique(codec(kind), batch, joined)
-                self._write_rows(kind, statement, [self._row(record)[1] for record in unique])
+                coder = codec(kind)
+                unique = batch if joined is None else _unique(coder, batch, joined)
+                self._write_rows(kind, statement, self._rows(coder, unique))
 
     def _write_rows(
         self,
