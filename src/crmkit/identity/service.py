@@ -91,15 +91,20 @@ class Identities:
             if customer is None:
                 raise Erased("what this key stood for was erased with its customer")
             return Resolution(customer, False, "key", (), ())
-        match = self._locked_match(uow, given)
+        resolution = self._settle(uow, given, at, self._locked_match(uow, given))
+        if call:
+            found = resolution.customer.id
+            call.claim(uow, self._rt, customer_id=found, result_id=found)
+        return resolution
+
+    def _settle(self, uow: UnitOfWork, given: Given, at: datetime, match: _Match) -> Resolution:
+        """Create the customer, or fill in what the one who was found lacks."""
         if match.customer is None:
             customer = records.create(uow, self._rt, given, at)
             self._rt.events.publish(uow, CustomerCreated(customer))
         else:
             customer = self._fill(uow, match.customer, given, at)
         self._tell(uow, customer.id, given, at)
-        if call:
-            call.claim(uow, self._rt, customer_id=customer.id, result_id=customer.id)
         return Resolution(
             customer, match.customer is None, match.matched_by, match.evidence, match.candidates
         )
@@ -190,16 +195,18 @@ class ManyAtOnce:
 
     def found(self, uow: UnitOfWork, people: Sequence[tuple[Given, datetime]]) -> list[str]:
         """The customers' ids, in order; who is not there yet is created as of that moment."""
-        rt = self._identities._rt
+        identities, rt = self._identities, self._identities._rt
         # All names at once and sorted, so that two such units of work never wait crosswise.
         uow.lock({rt.fingerprint(i.kind, i.value) for g, _ in people for i in g.identifiers})
         ids: list[str] = []
         for given, at in people:
-            match = self._identities._match(uow, given)
+            match = identities._match(uow, given)
             if match.customer is not None and _complete(match, given):
                 ids.append(match.customer.id)
-            else:
-                ids.append(self._identities._resolve(uow, given, at, None).customer.id)
+                continue
+            if match.customer is not None:
+                match = identities._locked_match(uow, given)
+            ids.append(identities._settle(uow, given, at, match).customer.id)
         return ids
 
 
