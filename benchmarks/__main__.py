@@ -8,6 +8,7 @@ import tempfile
 from itertools import chain
 from pathlib import Path
 
+from benchmarks.bulk import postgresql_imports, sqlite_imports
 from benchmarks.front_door import postgresql_comparisons, sqlite_comparisons
 from benchmarks.insights import insights_comparisons
 from benchmarks.search import postgresql_searches, sqlite_searches
@@ -30,12 +31,15 @@ def main() -> None:
     print(f"import crmkit: {import_cpu_ms():.0f} ms CPU")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder)
-        for comparison in chain(
-            sqlite_comparisons(path), sqlite_searches(path), insights_comparisons(path)
+        for figure in chain(
+            sqlite_comparisons(path),
+            sqlite_imports(path),
+            insights_comparisons(path),
+            sqlite_searches(path),
         ):
-            print(comparison.line(), flush=True)
-    for comparison in chain(postgresql_comparisons(), postgresql_searches()):
-        print(comparison.line(), flush=True)
+            print(figure.line(), flush=True)
+    for figure in chain(postgresql_comparisons(), postgresql_imports(), postgresql_searches()):
+        print(figure.line(), flush=True)
 
 
 if __name__ == "__main__":

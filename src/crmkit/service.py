@@ -18,8 +18,6 @@ from crmkit.customers.service import Customers
 from crmkit.errors import InvalidInput
 from crmkit.gdpr.service import Privacy
 from crmkit.identity.service import Identities, ManyAtOnce
-from crmkit.insights.service import Insights, LifetimeValue
-from crmkit.insights.view import ViewSources
 from crmkit.loyalty.service import Loyalty, standing
 from crmkit.model import Activity, Customer, PointsAccount
 from crmkit.model.document import text
@@ -28,11 +26,13 @@ from crmkit.ports.events import ConsentStated, Events
 from crmkit.ports.keys import Keys, StoredKey
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import Storage
-from crmkit.segmentation.service import Segments
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.orm import Session
+
+    from crmkit.insights.service import Insights, LifetimeValue
+    from crmkit.segmentation.service import Segments
 
 
 @attrs.frozen
@@ -109,6 +109,10 @@ class CRMService:
     @cached_property
     def insights(self) -> Insights:
         """What customers are worth, and where they stand."""
+        # What not every call needs is imported when it is asked for, as are segments.
+        from crmkit.insights.service import Insights
+        from crmkit.insights.view import ViewSources
+
         return Insights(
             self._runtime,
             ViewSources(
@@ -121,6 +125,8 @@ class CRMService:
     @cached_property
     def segments(self) -> Segments:
         """Sets of customers by rule or by hand."""
+        from crmkit.segmentation.service import Segments
+
         return Segments(self._runtime)
 
     @cached_property
