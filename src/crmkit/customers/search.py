@@ -149,16 +149,16 @@ class _Reader:
         return sorted(votes, key=lambda c: (votes[c], c), reverse=True)
 
     def having_any(self, wanted: Sequence[str]) -> list[str]:
-        """Customers who have any of the tokens, the newest first."""
+        """Customers who have any of the tokens, the newest first; the first in the index."""
         hashes = [self._hasher.whole(t) for t in wanted]
         rows = self._uow.find(
             SearchToken,
             fingerprint=_padded(hashes, -(-len(hashes) // _TOKENS) * _TOKENS),
-            order=("customer_id", "fingerprint"),
-            descending=True,
+            # In the order of the index: in another, PostgreSQL may walk all customers.
+            order=("fingerprint", "customer_id"),
             limit=_ROWS_MAX,
         )
-        return list(dict.fromkeys(r.customer_id for r in rows))
+        return sorted({r.customer_id for r in rows}, reverse=True)
 
     def _whole(self, token: str) -> list[str]:
         """Customers who have that token, the newest first."""
