@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import random
-import re
-import signal
-import subprocess
-import sys
-import time
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -17,25 +10,21 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.orm import Session
 
-from crmkit import CRMService, Erased, InvalidInput, MemoryStorage, Settings, SqlStorage, migrate
+from crmkit import CRMService, Erased, InvalidInput, MemoryStorage, migrate
 from crmkit.activities.bulk import CHUNK, Tracked
-from crmkit.demo.bookings import PACKAGED
 from crmkit.model import Activity, Counter, Customer, Metrics, PointsAccount, entry_of
 from crmkit.ports.storage import Storage
 from crmkit.testing import FrozenClock, together
-from tests.fixtures import sqlite_url
-from tests.mappings import BOOKINGS, HOTEL, HOTEL_BOOKINGS, LISBON, LONDON, rows_of
 from tests.populate import rows as stored
 from tests.populate import values
 
 Row = dict[str, Any]
 
 START = datetime(2026, 1, 1, 20, tzinfo=UTC)
-KILLS = 50 if settings().max_examples > 1_000 else 2
 
 MAPPING: dict[str, Any] = {
     "id": "number",
@@ -356,137 +345,6 @@ def test_numbers_are_those_of_the_table_as_it_is(tables: list[Any], dated: bool)
     assert followed.activities.verify() == ()
 
 
-# --- the packaged bookings ---
-
-REAL = 2_000
-
-
-@pytest.fixture(scope="module")
-def packaged() -> list[Row]:
-    return rows_of(PACKAGED)[:REAL]
-
-
-def _by_hand(rows: list[Row], owners: Mapping[str, str]) -> dict[str, Row]:
-    """Each customer's numbers by one loop over the cells, given whose each booking is."""
-    told: dict[str, Row] = {}
-    for cells in rows:
-        mine = told.setdefault(
-            owners[cells["booking_id"]],
-            {"bookings": 0, "spend": 0, "cancelled": 0, "no_shows": 0, "dates": [],
-             "chosen": defaultdict(lambda: [0, 0])},
-        )  # fmt: skip
-        if cells["status"] == "cancelled":
-            mine["cancelled"] += 1
-        elif cells["status"] == "no_show":
-            mine["no_shows"] += 1
-        else:
-            pounds, pence = cells["amount"].split(".")
-            paid = int(pounds) * 100 + int(pence)
-            mine["bookings"] += 1
-            mine["spend"] += paid
-            mine["dates"].append(cells["booked_at"])
-            for dimension in ("item", "venue"):
-                chosen = mine["chosen"][dimension, cells[dimension]]
-                chosen[0] += 1
-                chosen[1] += paid
-    return told
-
-
-def _as_kept(crm: CRMService) -> dict[str, Row]:
-    kept: dict[str, Row] = {}
-
-    def london(moment: datetime | None) -> str | None:
-        return f"{moment.astimezone(LONDON):%Y-%m-%dT%H:%M:%S}" if moment else None
-
-    with crm._runtime.read() as uow:
-        for m in uow.find(Metrics):
-            counters = uow.find(Counter, customer_id=m.customer_id, dimension=("item", "venue"))
-            kept[m.customer_id] = {
-                "bookings": m.bookings,
-                "spend": m.spend_minor,
-                "cancelled": m.cancellations,
-                "no_shows": m.no_shows,
-                "first and last": (london(m.first_booking_at), london(m.last_booking_at)),
-                "chosen": {(c.dimension, c.value): [c.count, c.spend_minor] for c in counters},
-            }
-    return kept
-
-
-def test_a_real_table_gives_the_numbers_of_a_plain_loop(
-    storage: Storage, packaged: list[Row]
-) -> None:
-    """Every customer's, to the penny; read a second time, nothing changes."""
-    if isinstance(storage, MemoryStorage):  # it looks at every record for each that it finds
-        packaged = packaged[: REAL // 4]
-    options = Settings(currency="GBP", timezone="Europe/London")
-    crm = CRMService(storage, settings=options, clock=FrozenClock())
-    assert crm.activities.sync(iter(packaged), BOOKINGS) == Tracked(recorded=len(packaged))
-    with crm._runtime.read() as uow:
-        told = uow.find(Activity)
-    owners = {fact.reference or "": fact.customer_id or "" for fact in told}
-    assert len(told) == len(owners) == len(packaged)
-    expected = _by_hand(packaged, owners)
-    for mine in expected.values():
-        dates = mine.pop("dates")
-        mine["first and last"] = (min(dates, default=None), max(dates, default=None))
-    assert _as_kept(crm) == expected
-    before = stored(storage, crm.tenant)
-    assert crm.activities.sync(packaged, BOOKINGS) == Tracked(repeated=len(packaged))
-    assert stored(storage, crm.tenant) == before
-
-
-def _hotel_by_hand(rows: list[Row], owners: Mapping[str, str]) -> dict[str, Row]:
-    """Each guest's numbers by one loop, in whole cents and whole days."""
-    told: dict[str, Row] = {}
-    for cells in rows:
-        mine = told.setdefault(
-            owners[cells["number"]], dict.fromkeys(("stays", "spend", "cancelled", "no_shows"), 0)
-        )
-        if cells["reservation_status"] == "Canceled":
-            mine["cancelled"] += 1
-        elif cells["reservation_status"] == "No-Show":
-            mine["no_shows"] += 1
-        else:
-            nights = int(cells["stays_in_weekend_nights"]) + int(cells["stays_in_week_nights"])
-            mine["stays"] += 1
-            mine["spend"] += round(float(cells["adr"]) * 100) * nights
-            arrival = "-".join(
-                cells[f"arrival_date_{part}"] for part in ("year", "month", "day_of_month")
-            )
-            booked = datetime.strptime(arrival, "%Y-%B-%d").toordinal() - int(cells["lead_time"])
-            mine["first"] = min(mine.get("first", booked), booked)
-    return told
-
-
-def test_a_messy_export_gives_the_numbers_of_a_plain_loop(storage: Storage) -> None:
-    """A hotel's file: dates in three columns, a price per night, some addresses that are none."""
-    rows = rows_of(HOTEL_BOOKINGS)
-    if not (isinstance(storage, SqlStorage) and storage.dialect == "sqlite"):
-        rows = rows[: REAL // 4]
-    crm = CRMService(storage, settings=Settings(timezone="Europe/Lisbon"), clock=FrozenClock())
-    broken = [n for n, row in enumerate(rows) if re.search(r"\.[.@]", row["email"])]
-    done = crm.activities.sync(iter(rows), HOTEL)
-    assert (done.recorded, done.refused) == (len(rows) - len(broken), len(broken))
-    assert [(r.position, str(r.error)[:6]) for r in done.refusals] == [
-        (n, "email:") for n in broken
-    ]
-    rows = [row for n, row in enumerate(rows) if n not in broken]
-    with crm._runtime.read() as uow:
-        owners = {f.reference or "": f.customer_id or "" for f in uow.stream(Activity)}
-        kept = {
-            m.customer_id: {
-                "stays": m.bookings, "spend": m.spend_minor, "cancelled": m.cancellations,
-                "no_shows": m.no_shows,
-            } | (
-                {"first": m.first_booking_at.astimezone(LISBON).toordinal()}
-                if m.first_booking_at else {}
-            )
-            for m in uow.stream(Metrics)
-        }  # fmt: skip
-    assert kept == _hotel_by_hand(rows, owners)
-    assert crm.activities.sync(rows, HOTEL) == Tracked(repeated=len(rows))
-
-
 # --- in the host's transaction ---
 
 
@@ -542,101 +400,3 @@ def test_a_table_is_read_beside_the_writing(engine: sa.Engine) -> None:
             connection.exec_driver_sql("PRAGMA journal_mode = WAL")
         streamed = connection.execution_options(yield_per=50).execute(sa.select(HOST))
         assert service.activities.sync(streamed.mappings(), SMALL).recorded == CHUNK + 20
-
-
-# --- cut off ---
-
-TOTAL = 200
-_RUN = f"""
-import sys
-from crmkit import CRMService
-from crmkit.activities import service
-
-service.CHUNK = 10  # many small transactions
-url, tenant, month = sys.argv[1:]
-
-def rows():
-    for n in range({TOTAL} if month == "2" else {TOTAL // 2}):
-        yield {{
-            "id": n,
-            "mail": f"guest{{n % 7}}@mail.com",
-            "at": f"2026-01-{{n % 28 + 1:02}}T20:00:00Z",
-            "state": "completed" if month == "1" or n % 3 else "cancelled",
-            "price": 10 + n % 5 * int(month),
-            "changed": f"2026-0{{month}}-28T20:00:00Z",
-        }}
-
-mapping = {{
-    "id": "id", "at": "at", "changed_at": "changed", "customer": {{"email": "mail"}},
-    "payload": {{"amount": "price", "status": "state"}},
-}}
-crm = CRMService(url, tenant=tenant)
-crm.activities.sync(rows(), mapping, progress=lambda done: print(done.total, flush=True))
-"""
-
-
-def _run(url: str, tenant: str, month: int, *, kill_at: int = TOTAL, pause: float = 0) -> None:
-    """Sync the table as it was in that month; kill it a moment after so many rows."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", _RUN, url, tenant, str(month)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout
-    if kill_at < TOTAL:
-        while int(process.stdout.readline()) < kill_at:
-            pass
-        time.sleep(pause)
-        process.kill()
-    process.communicate(timeout=60)
-    assert process.returncode == (-signal.SIGKILL if kill_at < TOTAL else 0)
-
-
-def _alone(server: sa.Engine) -> None:
-    """Wait until the server has noticed that its client is gone."""
-    others = sa.text(
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE application_name = 'sync' AND datname = current_database()"
-    )
-    deadline = time.monotonic() + 10
-    with server.connect() as connection:
-        while connection.execute(others).scalar_one():
-            assert time.monotonic() < deadline
-            time.sleep(0.005)
-            connection.rollback()
-
-
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
-def test_killed_and_run_again_it_ends_as_if_undisturbed(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    """Half of the rows are known and most of those have changed when runs are killed."""
-    url, server = sqlite_url(tmp_path), None
-    if kind == "postgresql":
-        server = request.getfixturevalue("postgres_engine")
-        url = request.getfixturevalue("crm_database") + "?application_name=sync"
-    rng = random.Random(4)
-    for tenant, kills in (("undisturbed", 0), ("killed", KILLS)):
-        _run(url, tenant, 1)
-        for _ in range(kills):
-            _run(url, tenant, 2, kill_at=rng.randrange(10, TOTAL - 10), pause=rng.random() / 300)
-            if server:
-                _alone(server)
-        _run(url, tenant, 2)
-    with CRMService(url, tenant="undisturbed") as undisturbed:
-        killed = undisturbed.for_tenant("killed")
-        assert _said(killed) == _said(undisturbed)
-        assert killed.activities.verify() == ()
-        assert len(_said(killed)) > TOTAL
-
-
-_NAMES = {"tenant", "id", "customer_id", "story", "recorded_at"}
-
-
-def _said(crm: CRMService) -> list[str]:
-    """Every fact, with the guest's e-mail in place of all that differs from run to run."""
-    with crm._runtime.read() as uow:
-        emails = {c.id: c.email for c in uow.find(Customer)}
-        return sorted(
-            repr((emails[f.customer_id or ""], {n: v for n, v in values(f).items()
-                                                if n not in _NAMES}))
-            for f in uow.find(Activity)
-        )  # fmt: skip
