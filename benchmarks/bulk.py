@@ -189,12 +189,19 @@ def _memory(url: str, count: int, customers: int) -> Figure:
 
 
 def _synced(label: str, fresh: Callable[[str], str]) -> Iterator[Figure]:
-    for path, mapping in ((PACKAGED, BOOKINGS), (HOTEL_BOOKINGS, HOTEL)):
-        yield _sync(label, path.name, fresh(path.name.partition(".")[0]), rows_of(path), mapping)
+    for path, mapping, broken in ((PACKAGED, BOOKINGS, 0), (HOTEL_BOOKINGS, HOTEL, 104)):
+        yield _sync(
+            label, path.name, fresh(path.name.partition(".")[0]), rows_of(path), mapping, broken
+        )
 
 
 def _sync(
-    label: str, name: str, url: str, rows: Sequence[Mapping[str, str]], mapping: Mapping[str, Any]
+    label: str,
+    name: str,
+    url: str,
+    rows: Sequence[Mapping[str, str]],
+    mapping: Mapping[str, Any],
+    broken: int,
 ) -> Figure:
     """The whole file into an empty database, and once more unchanged."""
     rates = []
@@ -203,7 +210,7 @@ def _sync(
             begun = time.perf_counter()
             done = crm.activities.sync(rows, mapping)
             rates.append(len(rows) / (time.perf_counter() - begun))
-            assert (done.refused < len(rows) / 50, done.recorded == 0) == (True, known)
+            assert (done.refused, done.recorded == 0) == (broken, known)
     said = f"{rates[0]:,.0f} rows/s, unchanged {rates[1]:,.0f} rows/s"
     return Figure(f"{label}: sync of {name}, {len(rows):,} rows", said)
 

@@ -36,7 +36,7 @@ PAGES: Final = (README, *sorted(DOCS.rglob("*.md")))
 REFERENCE: Final = DOCS / "reference"
 
 METHODS_MAX: Final = 15
-README_LINES_MAX: Final = 210
+README_LINES_MAX: Final = 200
 FIRST_CODE_LINES: Final = 15
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

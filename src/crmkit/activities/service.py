@@ -18,6 +18,7 @@ from crmkit.activities.payload import ITEMS, VENUES
 from crmkit.activities.recording import folded, record, refold, told_before
 from crmkit.activities.stories import read
 from crmkit.activities.sync import RowMapping, read_row, said_again, says
+from crmkit.activities.timeline import latest
 from crmkit.config import Kind
 from crmkit.errors import (
     CRMError,
@@ -377,15 +378,8 @@ class Activities:
         if kinds is not None:
             equal["kind"] = kinds_asked(kinds, self._kinds)
         with self._rt.read() as uow:
-            self._rt.customer(uow, customer_id)
-            found = uow.find(
-                Activity,
-                order=("occurred_at", "id"),
-                descending=True,
-                after=start and (from_micros(start[0]), start[1]),
-                limit=limit + 1,
-                **equal,
-            )
+            before = start and (from_micros(start[0]), start[1])
+            found = latest(uow, self._rt, equal, before=before, limit=limit + 1)
         return paged(found, limit, lambda a: (to_micros(a.occurred_at), a.id))
 
     def metrics(self, customer_id: str) -> Metrics:

@@ -14,6 +14,7 @@ from crmkit.activities.dimensions import local
 from crmkit.activities.drafts import kinds_asked
 from crmkit.activities.metrics import Folded, spend
 from crmkit.activities.stories import read
+from crmkit.activities.timeline import latest
 from crmkit.errors import InvalidInput
 from crmkit.insights.bands import (
     FREQUENCY_BANDS,
@@ -229,15 +230,7 @@ class Insights:
             edges.append((instant(until, field="until"), ""))
         earliest = None if since is None else instant(since, field="since")
         with self._rt.read() as uow:
-            self._rt.customer(uow, customer_id)
-            found = uow.find(
-                Activity,
-                order=("occurred_at", "id"),
-                descending=True,
-                after=min(edges, default=None),
-                limit=limit + 1,
-                **equal,
-            )
+            found = latest(uow, self._rt, equal, before=min(edges, default=None), limit=limit + 1)
         # In this order what came too early is all at the end.
         found = [a for a in found if earliest is None or a.occurred_at >= earliest]
         return paged(found, limit, lambda a: (to_micros(a.occurred_at), a.id))
