@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from crmkit.adapters.memory import MemoryStorage
-from crmkit.config import EarnRule, Kind, Lifecycle, Settings, SpendingBands, Tier
+from crmkit.config import EarnRule, Kind, Lifecycle, Matching, Settings, SpendingBands, Tier
 from crmkit.errors import (
     AlreadyTaken,
     CRMError,
@@ -38,6 +38,7 @@ __all__ = [
     "InvalidInput",
     "Kind",
     "Lifecycle",
+    "Matching",
     "MemoryStorage",
     "Metrics",
     "MissingExtra",

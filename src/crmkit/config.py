@@ -322,6 +322,57 @@ def _check_horizon(_: object, __: object, value: object) -> None:
 # Each with its type: a checker sees what `Settings(...)` takes through its converters.
 
 
+def _matched_fields(value: Iterable[str] | None) -> tuple[str, ...] | None:
+    return None if value is None else tuple(value)
+
+
+def _nicknames(value: Mapping[str, Iterable[str]]) -> Mapping[str, tuple[str, ...]]:
+    return {name: tuple(short) for name, short in value.items()}
+
+
+def _check_matched(_: object, __: object, value: tuple[str, ...] | None) -> None:
+    for field in value or ():
+        if field not in MATCHED_FIELDS and not field.startswith(("custom.", "social_handles.")):
+            raise InvalidInput(unknown("field", field, MATCHED_FIELDS), field="identity.fields")
+
+
+def _check_thresholds(matching: Matching, __: object, value: float) -> None:
+    if not 0 < matching.maybe <= value <= 1:
+        raise InvalidInput("expected 0 < maybe <= same <= 1", field="identity.same")
+
+
+MATCHED_FIELDS = (
+    "name", "email", "phone", "birth_date", "city", "instagram", "year", "gender", "postal_code",
+    "address", "country", "language", "occupation", "anniversary",
+)  # fmt: skip
+"""What is compared of two profiles, beside fields of the host such as ``custom.member_no``.
+
+``year`` is that in which an e-mail address ends, with the year of birth.
+"""
+
+
+@attrs.frozen(kw_only=True)
+class Matching:
+    """How it is told whether two records are one person.
+
+    `fields` are those that take part, all if it is None; accounts and external ids always
+    do. Without `fuzzy_match` only identifiers that are equal in canonical form lead to a
+    customer. A probability of at least `same` finds the customer; from `maybe` on the pair
+    is shown for review. `nicknames` adds short forms to given names, beside those that
+    crmkit knows: ``{"svetlana": ["ceca"]}``.
+    """
+
+    fields: tuple[str, ...] | None = attrs.field(
+        default=None, converter=_matched_fields, validator=_check_matched
+    )
+    fuzzy_match: bool = True
+    maybe: float = 0.2
+    same: float = attrs.field(default=0.55, validator=_check_thresholds)
+    nicknames: Mapping[str, tuple[str, ...]] = attrs.field(
+        factory=dict, converter=_nicknames, hash=False
+    )
+
+
 def _tiers(value: Iterable[Tier]) -> tuple[Tier, ...]:
     return tuple(value)
 
@@ -359,6 +410,7 @@ class Settings:
     lifecycle: Lifecycle = attrs.field(factory=Lifecycle, validator=_check_lifecycle)
     spending_bands: SpendingBands = attrs.field(factory=SpendingBands, validator=_check_bands)
     lifetime_horizon_days: int = attrs.field(default=365, validator=_check_horizon)
+    identity: Matching = attrs.field(factory=Matching)
 
     @cached_property
     def zone(self) -> ZoneInfo:

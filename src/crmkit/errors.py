@@ -21,7 +21,12 @@ class InvalidInput(CRMError, ValueError):
 
     def __init__(self, message: str, *, field: str | None = None) -> None:
         super().__init__(f"{field}: {message}" if field else message)
+        self.message = message
         self.field = field
+
+    def within(self, place: str) -> InvalidInput:
+        """The same error of a value that stands at a place, such as ``people[3]``."""
+        return InvalidInput(self.message, field=f"{place}.{self.field}" if self.field else place)
 
 
 class RuleError(InvalidInput):

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from crmkit import CRMService, MemoryStorage, Money, Settings
 from crmkit.customers.profile import ConsentState, Profile
 from crmkit.gdpr.documents import ErasureReceipt, Export
-from crmkit.identity.matching import Resolution
+from crmkit.identity.service import Resolution
 from crmkit.insights.service import Bands, LifetimeValue
 from crmkit.insights.view import CustomerView
 from crmkit.loyalty.service import Account

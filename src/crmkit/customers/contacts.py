@@ -191,7 +191,7 @@ def phone(value: object, region: str | None, *, field: str = "phone") -> Contact
     if any(c.isalpha() for c in typed):
         raise InvalidInput("expected a phone number, without letters", field=field)
     digits = "".join(c for c in typed if c.isdecimal())
-    if _is_filler(digits):
+    if is_filler(digits):
         return Contact(typed)
     # Imported late: `import crmkit` should not pay for it.
     import phonenumbers
@@ -202,7 +202,7 @@ def phone(value: object, region: str | None, *, field: str = "phone") -> Contact
         no_region = error.error_type == error.INVALID_COUNTRY_CODE
         raise InvalidInput(_NO_REGION if no_region else _NO_NUMBER, field=field) from None
     national = phonenumbers.national_significant_number(number)
-    if _is_filler(national) or _is_filler(national.lstrip("0")):
+    if is_filler(national) or is_filler(national.lstrip("0")):
         return Contact(typed)
     if phonenumbers.is_valid_number(number):
         stored = f"+{number.country_code}{national}"
@@ -213,7 +213,7 @@ def phone(value: object, region: str | None, *, field: str = "phone") -> Contact
     return Contact(typed)
 
 
-def _is_filler(digits: str) -> bool:
+def is_filler(digits: str) -> bool:
     """One digit over and over, or digits as one counts."""
     if not digits:
         return False

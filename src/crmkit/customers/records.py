@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
 from typing import Any
 
 import attrs
 
-from crmkit.customers import search, tokens
+from crmkit.customers import blocking, search, tokens, traits
 from crmkit.customers.normalise import Given, Identifier
 from crmkit.errors import AlreadyTaken
 from crmkit.model import Customer, Identity, Metrics, Preferences, ProfileChange, Tag
@@ -44,8 +44,12 @@ def create(uow: UnitOfWork, runtime: Runtime, given: Given, at: datetime) -> Cus
     uow.add(customer)
     uow.add(Metrics(tenant=runtime.tenant, customer_id=customer.id))
     for identifier in given.identifiers:
-        uow.add_if_absent(identity(runtime, identifier, customer.id))
+        mine = identity(runtime, identifier, customer.id)
+        if not uow.add_if_absent(mine) and identifier.kind == "email":
+            # Two people may read one mailbox; whose it was first keeps the place of the owner.
+            uow.add(evolved(mine, slot=customer.id))
     search.index(uow, runtime, customer)
+    blocking.index(uow, runtime, customer)
     record_change(uow, runtime, customer.id, given.fields, at)
     return customer
 
@@ -61,6 +65,8 @@ def change(
     uow.put(changed)
     if not tokens.FIELDS.isdisjoint(differing):
         search.reindex(uow, runtime, customer, changed)
+    if not traits.COMPARED.isdisjoint(differing):
+        blocking.reindex(uow, runtime, customer, changed)
     record_change(uow, runtime, customer.id, differing, at)
     return changed
 
@@ -145,7 +151,13 @@ def claim(
 
 
 def filled(customer: Customer, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What `given` adds where the profile has nothing; what is there stays."""
+    """What `given` adds: where the profile has nothing, and to what it is also known by."""
+    added = _missing(customer, given)
+    aliases = _also_known(customer, given)
+    return added | {"aliases": aliases} if aliases else added
+
+
+def _missing(customer: Customer, given: Mapping[str, Any]) -> dict[str, Any]:
     added: dict[str, Any] = {}
     for field, value in given.items():
         now = getattr(customer, field)
@@ -167,6 +179,38 @@ def filled(customer: Customer, given: Mapping[str, Any]) -> dict[str, Any]:
         elif getattr(customer, pair) is not None:
             added.pop(typed, None)
     return added
+
+
+_ALIASES_MAX = 10
+
+
+def _also_known(customer: Customer, given: Mapping[str, Any]) -> dict[str, list[str]] | None:
+    """The aliases with what is given and differs from the profile; None if that is nothing."""
+    aliases = {field: list(values) for field, values in customer.aliases.items()}
+    named = given.get("name") or " ".join(
+        part for part in (given.get("first_name"), given.get("last_name")) if part
+    )
+    born = given.get("birth_date")
+    told: dict[str, tuple[Any, Any, Callable[[str], object]]] = {
+        "name": (named, customer.full_name, traits.words),
+        "email": (given.get("email"), customer.email, traits.mailbox),
+        "phone": (given.get("phone"), customer.phone, traits.dialled),
+        "instagram": (given.get("instagram"), customer.instagram, str),
+        "birth_date": (
+            born and born.isoformat(), customer.birth_date and customer.birth_date.isoformat(), str
+        ),
+        "city": (given.get("city"), customer.city, traits.place),
+    }  # fmt: skip
+    fresh = False
+    for field, (value, now, comparable) in told.items():
+        if not value or now is None:
+            continue
+        here = aliases.setdefault(field, [])
+        same = comparable(value)
+        if len(here) < _ALIASES_MAX and all(same != comparable(v) for v in (now, *here)):
+            here.append(value)
+            fresh = True
+    return {f: v for f, v in aliases.items() if v} if fresh else None
 
 
 def _filled_preferences(now: Preferences, given: Preferences) -> Preferences:

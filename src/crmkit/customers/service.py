@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from crmkit.customers import contacts, normalise, records, search
+from crmkit.customers import blocking, contacts, normalise, records, search
 from crmkit.customers.normalise import Given, Identifier
 from crmkit.customers.profile import Profile, ProfileSources
 from crmkit.customers.search import Hit
@@ -23,6 +23,7 @@ from crmkit.ports.idempotency import Call, stated
 from crmkit.ports.runtime import Runtime, checked_id
 from crmkit.ports.storage import UnitOfWork
 
+_ALIASED = {"first_name": "name", "last_name": "name"}
 _NOTE_KINDS = ("general", "admin", "vip", "check_in")
 
 
@@ -73,6 +74,7 @@ class Customers:
             if call and call.claim(uow, self._rt, customer_id=customer.id, result_id=customer.id):
                 return customer
             fields = _merged(customer, given, changes)
+            fields |= _without_former(customer, fields)
             changed = records.change(uow, self._rt, customer, fields, now)
             self._relink(uow, customer, changed)
             if given.tags:
@@ -222,7 +224,10 @@ class Customers:
     def _reindex(self, customer_id: str) -> bool:
         def work(uow: UnitOfWork) -> bool:
             customer = uow.get(Customer, customer_id, lock=True)
-            return customer is not None and search.repair(uow, self._rt, customer)
+            if customer is None:
+                return False
+            repaired = search.repair(uow, self._rt, customer)
+            return blocking.repair(uow, self._rt, customer) or repaired
 
         return self._rt.write(work)
 
@@ -249,6 +254,13 @@ def _identifiers(customer: Customer) -> list[Identifier]:
     if customer.instagram:
         found.append(Identifier("instagram", customer.instagram))
     return found
+
+
+def _without_former(customer: Customer, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The aliases without those of what is set anew: whoever sets it, sets it right."""
+    anew = {_ALIASED.get(f, f) for f, v in fields.items() if getattr(customer, f) != v}
+    left = {f: v for f, v in customer.aliases.items() if f not in anew}
+    return {} if len(left) == len(customer.aliases) else {"aliases": left}
 
 
 def _merged(customer: Customer, given: Given, changes: Mapping[str, Any]) -> dict[str, Any]:

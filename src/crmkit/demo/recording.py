@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 
 from crmkit.demo.bookings import Booking, Row
 from crmkit.errors import Erased, IdempotencyConflict, InvalidInput
-from crmkit.identity.matching import Resolution
+from crmkit.identity.service import Resolution
 from crmkit.service import CRMService
 
 _PROBLEMS_KEPT: Final = 1_000

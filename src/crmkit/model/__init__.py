@@ -21,6 +21,7 @@ from crmkit.model.customer import (
     Tag,
 )
 from crmkit.model.loyalty import PointsAccount, PointsEntry
+from crmkit.model.matching import MatchModel, MatchPair, MatchToken
 from crmkit.model.money import Money
 from crmkit.model.page import Page
 from crmkit.model.privacy import Consent, Erasure, IdempotencyKey
@@ -37,6 +38,9 @@ __all__ = [
     "Erasure",
     "IdempotencyKey",
     "Identity",
+    "MatchModel",
+    "MatchPair",
+    "MatchToken",
     "Membership",
     "Metrics",
     "Money",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import attrs
 
@@ -31,6 +31,8 @@ class Runtime:
     new_id: Callable[[], str]
     keys: Keys
     events: Events
+    memory: dict[Any, Any] = attrs.field(factory=dict, repr=False)
+    """What is worth remembering between calls, by whom it is of use to."""
 
     def now(self) -> datetime:
         """The clock's instant, in UTC."""
@@ -61,6 +63,11 @@ class Runtime:
         if found is None:
             raise self.missing(uow, customer_id)
         return found
+
+    def living(self, uow: UnitOfWork, customer_id: str) -> str | None:
+        """Who an id stands for by now; None for nobody."""
+        found = uow.get(Customer, customer_id)
+        return found.id if found else None
 
     def missing(self, uow: UnitOfWork, customer_id: str) -> NotFound | Erased:
         """The error for an id without a customer."""

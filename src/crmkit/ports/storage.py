@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from crmkit.config import Settings
-from crmkit.model import Customer, Identity, entry_of
+from crmkit.model import Customer, Identity, MatchToken, entry_of
 from crmkit.model.catalogue import evolved, gathered
 from crmkit.model.rule import Rule
 
@@ -114,6 +114,46 @@ class UnitOfWork(abc.ABC):
             if len(page) < STREAM_PAGE:
                 return
             after = tuple(getattr(page[-1], f) for f in fields)
+
+    def rows(
+        self,
+        kind: type,
+        fields: Sequence[str],
+        /,
+        *,
+        after: Sequence[Any] | None = None,
+        limit: int | None = None,
+        **equal: Any,
+    ) -> list[tuple[Any, ...]]:
+        """As `find`, in the order of the key, but only these fields of each record."""
+        found: list[object] = self.find(kind, after=after, limit=limit, **equal)
+        return [tuple(getattr(record, f) for f in fields) for record in found]
+
+    def stream_rows(
+        self, kind: type, fields: Sequence[str], /, *, page: int = STREAM_PAGE, **equal: Any
+    ) -> Iterator[tuple[Any, ...]]:
+        """All such records in the order of the key: these fields, a page in memory at a time."""
+        key = _key_after_tenant(kind)
+        wanted = (*fields, *(k for k in key if k not in fields))
+        places = [wanted.index(k) for k in key]
+        width = len(fields)
+        after: tuple[Any, ...] | None = None
+        while True:
+            found = self.rows(kind, wanted, after=after, limit=page, **equal)
+            yield from found if len(wanted) == width else (row[:width] for row in found)
+            if len(found) < page:
+                return
+            after = tuple(found[-1][n] for n in places)
+
+    def sharing(self, tokens: Mapping[str, int]) -> dict[str, list[str]]:
+        """Who has each of these match tokens: their ids, up to the number that is given."""
+        return {
+            token: [
+                row[0]
+                for row in self.rows(MatchToken, ("customer_id",), fingerprint=token, limit=limit)
+            ]
+            for token, limit in tokens.items()
+        }
 
     def linked(
         self, kinds: Sequence[str], fingerprints: Sequence[str]

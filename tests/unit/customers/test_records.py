@@ -38,6 +38,25 @@ def test_a_contact_brings_its_typed_form(
     assert added({"name": "Ana"}, {field: real}) == {field: stored, f"{field}_typed": real}
 
 
-@pytest.mark.parametrize("heard", ["ANA@mail.com", "other@mail.com", "no@email.com"])
+@pytest.mark.parametrize("heard", ["ANA@mail.com", "no@email.com"])
 def test_a_contact_that_is_there_keeps_its_typed_form(heard: str) -> None:
+    """Another way to type it, or a placeholder, adds nothing."""
     assert added({"email": "ana@mail.com"}, {"email": heard}) == {}
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "alias"),
+    [
+        ({"email": "ana@mail.com"}, {"email": "other@mail.com"}, {"email": ["other@mail.com"]}),
+        ({"phone": "0722123456"}, {"phone": "0744000000"}, {"phone": ["+40744000000"]}),
+        ({"name": "Ana Pop"}, {"first_name": "Ana", "last_name": "Ionescu"},
+         {"name": ["Ana Ionescu"]}),
+        ({"birth_date": "1990-03-04"}, {"birth_date": "1990-04-03"},
+         {"birth_date": ["1990-04-03"]}),
+    ],
+)  # fmt: skip
+def test_what_differs_becomes_an_alias(
+    first: dict[str, Any], then: dict[str, Any], alias: dict[str, Any]
+) -> None:
+    """The profile keeps what it had; nothing that a person gave is lost."""
+    assert added(first, then)["aliases"] == alias

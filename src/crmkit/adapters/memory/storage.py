@@ -28,6 +28,7 @@ class _Table:
         self.documents = [c.name for c in entry.columns if c.type is dict]
         self.rows: dict[Key, Any] = {}
         leading = [i.fields[1] for i in entry.indexes if len(i.fields) > 1]
+        leading += entry.key[1:2] if len(entry.key) > 2 else ()
         fields = dict.fromkeys([entry.owner] if entry.owner else []) | dict.fromkeys(leading)
         self.indexed: dict[str, dict[tuple[str, Any], dict[Key, None]]] = {
             field: defaultdict(dict) for field in fields

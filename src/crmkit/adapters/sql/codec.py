@@ -74,6 +74,7 @@ class Codec:
         columns = list(enumerate(entry.columns))
         self._encoders = [(i, e) for i, c in columns if (e := _encoder(c))]
         self._decoders = [(i, d) for i, c in columns if (d := _decoder(c))]
+        self._decoding = {c.name: _decoder(c) for c in entry.columns}
         self._by_name = {c.name: _encoder(c) for c in entry.columns}
         self._make = entry.record
 
@@ -92,6 +93,22 @@ class Codec:
             if values[i] is not None:
                 values[i] = decode(values[i])
         return self._make(**dict(zip(self.names, values, strict=True)))
+
+    def decode_fields(
+        self, fields: Sequence[str], rows: Sequence[Sequence[Any]]
+    ) -> list[tuple[Any, ...]]:
+        """The values of these fields, row by row."""
+        decoders = [(i, d) for i, f in enumerate(fields) if (d := self._decoding[f])]
+        if not decoders:
+            return [tuple(row) for row in rows]
+        out = []
+        for row in rows:
+            values = list(row)
+            for i, decode in decoders:
+                if values[i] is not None:
+                    values[i] = decode(values[i])
+            out.append(tuple(values))
+        return out
 
     def key(self, record: object) -> Sequence[Any]:
         """The record's key; keys are text throughout."""

@@ -18,7 +18,7 @@ from sqlalchemy.sql import operators
 
 from crmkit.adapters.sql.codec import remembered
 from crmkit.adapters.sql.tables import JSON_TEXT, table
-from crmkit.model import Customer, Identity, entry_of
+from crmkit.model import Customer, Identity, MatchToken, entry_of
 from crmkit.model.catalogue import Gather
 
 
@@ -253,6 +253,51 @@ def find(
     if lock:
         query = query.with_for_update(key_share=True)
     return _compiled(query, name)
+
+
+@remembered
+def rows(
+    name: str, kind: type, fields: tuple[str, ...], shape: Shape, after: bool, limit: bool
+) -> Statement:
+    """Select some columns by equality, in the order of the key, from a position on."""
+    t, key = table(kind), entry_of(kind).key[1:]
+    query = sa.select(*(t.c[f] for f in fields)).where(*_where(t, shape))
+    columns: list[Any] = [t.c[f] for f in key]
+    if name == "sqlite" and shape and not _indexed(kind, shape, key):
+        columns = [_plus(c) for c in columns]
+    if after:
+        edge = sa.tuple_(*(sa.bindparam(f"after_{f}") for f in key))
+        query = query.where(sa.tuple_(*columns) > edge)
+    query = query.order_by(*columns)
+    return _compiled(query.limit(sa.bindparam("limit")) if limit else query, name)
+
+
+@remembered
+def sharing(name: str, tokens: int) -> Statement:
+    """The first customers of each of some match tokens."""
+    t = table(MatchToken)
+    if name == "postgresql":
+        asked = (
+            sa.func.unnest(
+                sa.bindparam("tokens", type_=postgresql.ARRAY(sa.Text())),
+                sa.bindparam("limits", type_=postgresql.ARRAY(sa.Integer())),
+            )
+            .table_valued(sa.column("token", sa.Text()), sa.column("most", sa.Integer()))
+            .render_derived("asked")
+        )
+        of = [t.c.tenant == sa.bindparam("tenant"), t.c.fingerprint == asked.c.token]
+        found = sa.select(t.c.customer_id).where(*of).order_by(t.c.customer_id)
+        first = found.limit(asked.c.most).lateral()
+        query = sa.select(asked.c.token, first.c.customer_id).select_from(
+            asked.join(first, sa.true())
+        )
+        return _compiled(query, name)
+    parts = []
+    for n in range(tokens):
+        of = [t.c.tenant == sa.bindparam("tenant"), t.c.fingerprint == sa.bindparam(f"token_{n}")]
+        found = sa.select(t.c.fingerprint, t.c.customer_id).where(*of).order_by(t.c.customer_id)
+        parts.append(sa.select(found.limit(sa.bindparam(f"most_{n}")).subquery()))
+    return _compiled(sa.union_all(*parts), name)
 
 
 @remembered

@@ -256,6 +256,48 @@ class SqlUnitOfWork(UnitOfWork):
         self._cursor.execute(statement.sql, statement.values(values))
         return [coder.decode(row) for row in self._cursor.fetchall()]
 
+    def rows(
+        self,
+        kind: type,
+        fields: Sequence[str],
+        /,
+        *,
+        after: Sequence[Any] | None = None,
+        limit: int | None = None,
+        **equal: Any,
+    ) -> list[tuple[Any, ...]]:
+        """See `UnitOfWork.rows`."""
+        coder = codec(kind)
+        shape, values = self._filter(kind, equal)
+        if after is not None:
+            for field, edge in zip(coder.entry.key[1:], after, strict=True):
+                values[f"after_{field}"] = coder.value(field, edge)
+        if limit is not None:
+            values["limit"] = limit
+        statement = statements.rows(
+            self._dialect, kind, tuple(fields), shape, after is not None, limit is not None
+        )
+        self._cursor.execute(statement.sql, statement.values(values))
+        return coder.decode_fields(fields, self._cursor.fetchall())
+
+    def sharing(self, tokens: Mapping[str, int]) -> dict[str, list[str]]:
+        """See `UnitOfWork.sharing`."""
+        found: dict[str, list[str]] = {token: [] for token in tokens}
+        asked = list(tokens.items())
+        values: dict[str, Any] = {"tenant": self.tenant}
+        if self._dialect == "postgresql":
+            values |= {"tokens": list(tokens), "limits": list(tokens.values())}
+        else:
+            _pad(asked)
+            for n, (token, limit) in enumerate(asked):
+                # What only pads finds nobody.
+                values |= {f"token_{n}": token if n < len(tokens) else "", f"most_{n}": limit}
+        statement = statements.sharing(self._dialect, len(asked))
+        self._cursor.execute(statement.sql, statement.values(values))
+        for token, customer_id in self._cursor.fetchall():
+            found[token].append(customer_id)
+        return found
+
     def count(self, kind: type, /, **equal: Any) -> int:
         """See `UnitOfWork.count`."""
         shape, values = self._filter(kind, equal)

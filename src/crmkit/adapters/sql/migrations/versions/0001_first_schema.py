@@ -28,6 +28,9 @@ def upgrade() -> None:
     _identities()
     _loyalty_accounts()
     _loyalty_entries()
+    _match_models()
+    _match_pairs()
+    _match_tokens()
     _metrics()
     _notes()
     _participations()
@@ -153,6 +156,7 @@ def _customers() -> None:
         sa.Column("source", _TEXT, nullable=True),
         sa.Column("account_created_at", sa.BigInteger(), nullable=True),
         sa.Column("preferences", _JSON, nullable=False),
+        sa.Column("aliases", _JSON, nullable=False),
         sa.Column("custom", _JSON, nullable=False),
         sa.Column("metadata", _JSON, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "id"),
@@ -236,6 +240,54 @@ def _loyalty_entries() -> None:
         ["tenant", "customer_id", "occurred_at"],
     )
     op.create_index("ix_crm_loyalty_entries_story", "crm_loyalty_entries", ["tenant", "story"])
+
+
+def _match_models() -> None:
+    op.create_table(
+        "crm_match_models",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("id", _TEXT, nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("customers", sa.BigInteger(), nullable=False),
+        sa.Column("weights", _JSON, nullable=False),
+        sa.Column("common", _JSON, nullable=False),
+        sa.Column("fitted_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "id"),
+    )
+
+
+def _match_pairs() -> None:
+    op.create_table(
+        "crm_match_pairs",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("customer_id", _TEXT, nullable=False),
+        sa.Column("other_id", _TEXT, nullable=False),
+        sa.Column("score_ppm", sa.BigInteger(), nullable=False),
+        sa.Column("dismissed", sa.Boolean(), nullable=False),
+        sa.Column("actor", _TEXT, nullable=True),
+        sa.Column("found_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "customer_id", "other_id"),
+    )
+    op.create_index("ix_crm_match_pairs_other_id", "crm_match_pairs", ["tenant", "other_id"])
+    op.create_index(
+        "ix_crm_match_pairs_dismissed_score_ppm",
+        "crm_match_pairs",
+        ["tenant", "dismissed", "score_ppm"],
+    )
+
+
+def _match_tokens() -> None:
+    op.create_table(
+        "crm_match_tokens",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("fingerprint", _TEXT, nullable=False),
+        sa.Column("customer_id", _TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "fingerprint", "customer_id"),
+        sqlite_with_rowid=False,
+    )
+    op.create_index(
+        "ix_crm_match_tokens_customer_id", "crm_match_tokens", ["tenant", "customer_id"]
+    )
 
 
 def _metrics() -> None:

@@ -1,0 +1,200 @@
+"""The customer that given data lead to: by identifiers, else by what resembles them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final
+
+import attrs
+
+from crmkit.customers import blocking, traits
+from crmkit.customers.blocking import LIMITS, NAME
+from crmkit.customers.normalise import Given, Identifier
+from crmkit.customers.traits import Traits
+from crmkit.identity import learning
+from crmkit.identity.comparing import NAME as FIELD_NAME
+from crmkit.identity.matcher import Evidence, Judgement, Matcher
+from crmkit.model import Customer
+from crmkit.ports.runtime import Runtime
+from crmkit.ports.storage import UnitOfWork
+
+PERSONAL: Final = frozenset({"email", "phone", "instagram"})
+"""Identifiers that several people may use; the others are one person's."""
+
+COMPARED_MAX: Final = 40
+"""How many profiles one record is compared with, those first that share most with it."""
+
+_TRAITS: Final = {"email": "emails", "phone": "phones", "instagram": "handles"}
+_NAMES: Final = ("name", "first_name", "last_name")
+
+
+@attrs.frozen
+class Found:
+    """Whom data lead to, if to anybody, by what, and who else it may be."""
+
+    customer: Customer | None
+    matched_by: str | None = None
+    evidence: tuple[Evidence, ...] = ()
+    probability: float = 1.0
+    others: Mapping[str, float] = attrs.field(factory=dict)
+    """Other customers who may be meant, by id, and how probable that is."""
+    unlinked: bool = False
+    """Whether an identifier is not linked to the customer yet."""
+
+
+@attrs.frozen(repr=False)
+class _Candidate:
+    customer: Customer
+    judgement: Judgement
+
+
+def found(uow: UnitOfWork, rt: Runtime, matcher: Matcher, given: Given) -> Found:
+    """The customer whom the data mean."""
+    asked = [i for i in given.identifiers if _takes_part(i, matcher)]
+    owners = _owners(uow, rt, asked)
+    plain = _plainly(given, owners)
+    if plain is not None:
+        customer, kind = plain
+        return _outcome(customer, kind, (Evidence(kind, "equal"),), owners)
+    known = traits.of_fields(given.fields)
+    crowded = _crowded(matcher, known, owners)
+    people = {c.id: c for of in owners.values() for c in of}
+    judged = [
+        _Candidate(c, matcher.judge(known, traits.of_customer(c), crowded=crowded))
+        for c in people.values()
+    ]
+    best = _best(judged, matcher)
+    if best is None and matcher.matching.fuzzy_match:
+        judged += _resembling(uow, rt, matcher, known, people, crowded)
+        best = _best(judged, matcher)
+    others = {
+        c.customer.id: c.judgement.probability
+        for c in judged
+        if c is not best
+        and (c.judgement.probability >= matcher.matching.maybe or c.customer.id in people)
+    }
+    if best is None:
+        closest = max(judged, key=lambda c: c.judgement.probability, default=None)
+        said = closest.judgement.match().evidence if closest else ()
+        return Found(None, None, said, 0.0, others)
+    by = next((i.kind for i, of in owners.items() if best.customer.id in {c.id for c in of}), None)
+    said = best.judgement.match().evidence
+    result = _outcome(best.customer, by or "profile", said, owners)
+    return attrs.evolve(result, probability=best.judgement.probability, others=others)
+
+
+def _takes_part(identifier: Identifier, matcher: Matcher) -> bool:
+    fields = matcher.matching.fields
+    return fields is None or identifier.kind not in PERSONAL or identifier.kind in fields
+
+
+def _owners(
+    uow: UnitOfWork, rt: Runtime, identifiers: Sequence[Identifier]
+) -> dict[Identifier, list[Customer]]:
+    """Whose the identifiers are, in order of trust."""
+    of: dict[Identifier, list[Customer]] = {i: [] for i in identifiers}
+    if of:
+        prints = {rt.fingerprint(i.kind, i.value): i for i in identifiers}
+        kinds = tuple(dict.fromkeys(i.kind for i in identifiers))
+        for row, customer in uow.linked(kinds, tuple(prints)):
+            of[prints[row.fingerprint]].append(customer)
+    return of
+
+
+def _plainly(
+    given: Given, owners: Mapping[Identifier, Sequence[Customer]]
+) -> tuple[Customer, str] | None:
+    """The customer whom nobody could doubt: an account's, or an only owner of that name."""
+    for identifier, of in owners.items():
+        if identifier.kind not in PERSONAL:
+            if of:
+                return of[0], identifier.kind
+        elif len(of) == 1 and _agrees(given, of[0], nameless=identifier.kind == "email"):
+            return of[0], identifier.kind
+    return None
+
+
+def _agrees(given: Given, customer: Customer, *, nameless: bool) -> bool:
+    fields = given.fields
+    named = [f for f in _NAMES if fields.get(f)]
+    if not named and not nameless:
+        return False
+    if any(fields[f] != getattr(customer, f) for f in (*named, "birth_date") if fields.get(f)):
+        return False
+    # Accounts of which each has another are two persons'.
+    theirs = dict(customer.external_ids) | ({"": customer.user_id} if customer.user_id else {})
+    mine = dict(fields.get("external_ids") or {}) | {"": fields.get("user_id")}
+    return all(theirs.get(k) in (None, v) for k, v in mine.items() if v)
+
+
+def _outcome(
+    customer: Customer,
+    by: str,
+    evidence: tuple[Evidence, ...],
+    owners: Mapping[Identifier, Sequence[Customer]],
+) -> Found:
+    holders = [{c.id for c in of} for of in owners.values()]
+    others = dict.fromkeys(sorted(set().union(*holders) - {customer.id}), 0.0)
+    unlinked = any(customer.id not in of for of in holders)
+    return Found(customer, by, evidence, 1.0, others, unlinked)
+
+
+def _best(judged: Iterable[_Candidate], matcher: Matcher) -> _Candidate | None:
+    """Who is the same person, as far as can be told without asking anybody."""
+    same = matcher.matching.same
+    sure = [
+        c
+        for c in judged
+        if c.judgement.probability >= same and c.judgement.against is None and c.judgement.decides
+    ]
+    if any(c.judgement.pattern[FIELD_NAME] for c in sure):
+        return max(sure, key=lambda c: c.judgement.probability, default=None)
+    # Without names the identifiers are all there is; they come in order of trust.
+    return next(iter(sure), None)
+
+
+def _resembling(
+    uow: UnitOfWork,
+    rt: Runtime,
+    matcher: Matcher,
+    known: Traits,
+    seen: Collection[str],
+    crowded: Collection[str],
+) -> list[_Candidate]:
+    """Those who share match tokens with the data, judged."""
+    tokens = blocking.hashes(rt, blocking.of_traits(known))
+    if not tokens:
+        return []
+    limits = {t: LIMITS[t[0]] + 1 for t in sorted(tokens)}
+    shared: dict[str, int] = {}
+    namesakes = 0
+    for token, ids in uow.sharing(limits).items():
+        if token[0] == NAME:
+            namesakes = max(namesakes, len(ids) - 1)
+        if len(ids) > LIMITS[token[0]]:
+            continue
+        for customer_id in ids:
+            shared[customer_id] = shared.get(customer_id, 0) + 1
+    closest = sorted(shared.keys() - set(seen), key=lambda c: (-shared[c], c))[:COMPARED_MAX]
+    if not closest:
+        return []
+    return [
+        _Candidate(
+            c,
+            matcher.judge(known, traits.of_customer(c), namesakes=namesakes, crowded=crowded),
+        )
+        for c in uow.find(Customer, id=tuple(closest))
+    ]
+
+
+def _crowded(
+    matcher: Matcher, known: Traits, owners: Mapping[Identifier, Sequence[Customer]]
+) -> frozenset[str]:
+    """The contacts among the data that three or more incompatible names use."""
+    found: set[str] = set()
+    for identifier, of in owners.items():
+        if identifier.kind in PERSONAL and len(of) > 2:
+            bearers = [n for c in of for n in traits.of_customer(c).names[:1]]
+            values = getattr(known, _TRAITS[identifier.kind])
+            found |= learning.crowded(((v, bearers) for v in values), matcher.names)
+    return frozenset(found)
