@@ -12,7 +12,8 @@ from crmkit.customers.blocking import LIMITS, NAME
 from crmkit.customers.normalise import Given, Identifier
 from crmkit.customers.traits import Traits
 from crmkit.identity import learning
-from crmkit.identity.comparing import NAME as FIELD_NAME
+from crmkit.identity.comparing import EMAIL, EQUAL
+from crmkit.identity.comparing import NAME as NAME_FIELD
 from crmkit.identity.matcher import Evidence, Judgement, Matcher
 from crmkit.model import Customer
 from crmkit.ports.runtime import Runtime
@@ -141,16 +142,19 @@ def _outcome(
 
 def _best(judged: Iterable[_Candidate], matcher: Matcher) -> _Candidate | None:
     """Who is the same person, as far as can be told without asking anybody."""
-    same = matcher.matching.same
-    sure = [
-        c
-        for c in judged
-        if c.judgement.probability >= same and c.judgement.against is None and c.judgement.decides
-    ]
-    if any(c.judgement.pattern[FIELD_NAME] for c in sure):
+    sure = [c for c in judged if _is_sure(c.judgement, matcher.matching.same)]
+    if any(c.judgement.pattern[NAME_FIELD] for c in sure):
         return max(sure, key=lambda c: c.judgement.probability, default=None)
     # Without names the identifiers are all there is; they come in order of trust.
     return next(iter(sure), None)
+
+
+def _is_sure(judgement: Judgement, same: float) -> bool:
+    if judgement.against is not None:
+        return False
+    # A mailbox that no crowd uses decides where nothing contradicts.
+    mailbox = judgement.pattern[EMAIL] == EQUAL
+    return mailbox or (judgement.decides and judgement.probability >= same)
 
 
 def _resembling(
