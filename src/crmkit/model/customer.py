@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -64,7 +64,9 @@ class Customer:
 
     `email_typed`, `phone_typed` and `instagram_typed` hold what the person typed,
     beside the form that is compared. `phone` is None for a number that cannot be
-    one of any country's numbering plan; then only the typed form is kept.
+    one of any country's numbering plan; then only the typed form is kept. `aliases` maps
+    ``name``, ``email``, ``phone`` and other fields to further values that the person gave,
+    or that came with a merge.
     """
 
     tenant: str = assigned()
@@ -109,6 +111,7 @@ class Customer:
     preferences: Preferences = stored(
         Data.PREFERENCE, Origin.PROVIDED, merge=OnMerge.UNION, factory=Preferences
     )
+    aliases: Mapping[str, Sequence[str]] = _mapped(Data.CONTACT)
     custom: Mapping[str, Any] = _mapped(Data.FREE_TEXT)
     metadata: Mapping[str, Any] = _mapped(Data.FREE_TEXT)
 

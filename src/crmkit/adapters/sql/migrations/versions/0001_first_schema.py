@@ -153,6 +153,7 @@ def _customers() -> None:
         sa.Column("source", _TEXT, nullable=True),
         sa.Column("account_created_at", sa.BigInteger(), nullable=True),
         sa.Column("preferences", _JSON, nullable=False),
+        sa.Column("aliases", _JSON, nullable=False),
         sa.Column("custom", _JSON, nullable=False),
         sa.Column("metadata", _JSON, nullable=False),
         sa.PrimaryKeyConstraint("tenant", "id"),
