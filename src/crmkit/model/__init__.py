@@ -21,6 +21,7 @@ from crmkit.model.customer import (
     Tag,
 )
 from crmkit.model.loyalty import PointsAccount, PointsEntry
+from crmkit.model.merge import Merge, Redirect, Snapshot
 from crmkit.model.money import Money
 from crmkit.model.page import Page
 from crmkit.model.privacy import Consent, Erasure, IdempotencyKey
@@ -38,6 +39,7 @@ __all__ = [
     "IdempotencyKey",
     "Identity",
     "Membership",
+    "Merge",
     "Metrics",
     "Money",
     "Note",
@@ -50,8 +52,10 @@ __all__ = [
     "PointsEntry",
     "Preferences",
     "ProfileChange",
+    "Redirect",
     "SearchToken",
     "Segment",
+    "Snapshot",
     "Tag",
     "catalogue",
     "entry_of",

@@ -28,10 +28,13 @@ def upgrade() -> None:
     _identities()
     _loyalty_accounts()
     _loyalty_entries()
+    _merge_snapshots()
+    _merges()
     _metrics()
     _notes()
     _participations()
     _profile_changes()
+    _redirects()
     _search_tokens()
     _secrets()
     _segment_customers()
@@ -60,6 +63,7 @@ def _activities() -> None:
         sa.Column("corrects", _TEXT, nullable=True),
         sa.Column("shares", _JSON, nullable=False),
         sa.Column("payload", _JSON, nullable=False),
+        sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
     op.create_index(
@@ -87,6 +91,7 @@ def _consents() -> None:
         sa.Column("source", _TEXT, nullable=False),
         sa.Column("occurred_at", sa.BigInteger(), nullable=False),
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
+        sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
     op.create_index(
@@ -180,6 +185,7 @@ def _idempotency() -> None:
         sa.Column("content", _TEXT, nullable=True),
         sa.Column("result_id", _TEXT, nullable=True),
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
+        sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "fingerprint"),
     )
     op.create_index(
@@ -199,6 +205,7 @@ def _identities() -> None:
         sa.Column("fingerprint", _TEXT, nullable=False),
         sa.Column("slot", _TEXT, nullable=False),
         sa.Column("customer_id", _TEXT, nullable=False),
+        sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "kind", "fingerprint", "slot"),
     )
     op.create_index("ix_crm_identities_customer_id", "crm_identities", ["tenant", "customer_id"])
@@ -229,6 +236,7 @@ def _loyalty_entries() -> None:
         sa.Column("reason", _TEXT, nullable=True),
         sa.Column("occurred_at", sa.BigInteger(), nullable=False),
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
+        sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
     op.create_index(
@@ -237,6 +245,44 @@ def _loyalty_entries() -> None:
         ["tenant", "customer_id", "occurred_at"],
     )
     op.create_index("ix_crm_loyalty_entries_story", "crm_loyalty_entries", ["tenant", "story"])
+
+
+def _merge_snapshots() -> None:
+    op.create_table(
+        "crm_merge_snapshots",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("merge_id", _TEXT, nullable=False),
+        sa.Column("customer_id", _TEXT, nullable=False),
+        sa.Column("kept", _JSON, nullable=False),
+        sa.Column("dropped", _JSON, nullable=False),
+        sa.Column("result", _JSON, nullable=False),
+        sa.Column("origin", _TEXT, nullable=True),
+        sa.PrimaryKeyConstraint("tenant", "merge_id"),
+    )
+    op.create_index(
+        "ix_crm_merge_snapshots_customer_id", "crm_merge_snapshots", ["tenant", "customer_id"]
+    )
+
+
+def _merges() -> None:
+    op.create_table(
+        "crm_merges",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("id", _TEXT, nullable=False),
+        sa.Column("customer_id", _TEXT, nullable=False),
+        sa.Column("kept_id", _TEXT, nullable=False),
+        sa.Column("dropped_id", _TEXT, nullable=False),
+        sa.Column("step", sa.BigInteger(), nullable=False),
+        sa.Column("reason", _TEXT, nullable=False),
+        sa.Column("actor", _TEXT, nullable=True),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("recorded_at", sa.BigInteger(), nullable=False),
+        sa.Column("undone_at", sa.BigInteger(), nullable=True),
+        sa.Column("origin", _TEXT, nullable=True),
+        sa.PrimaryKeyConstraint("tenant", "id"),
+    )
+    op.create_index("ix_crm_merges_customer_id", "crm_merges", ["tenant", "customer_id"])
+    op.create_index("ix_crm_merges_dropped_id", "crm_merges", ["tenant", "dropped_id"])
 
 
 def _metrics() -> None:
@@ -287,6 +333,7 @@ def _notes() -> None:
         sa.Column("author", _TEXT, nullable=True),
         sa.Column("occurred_at", sa.BigInteger(), nullable=False),
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
+        sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
     op.create_index(
@@ -303,6 +350,7 @@ def _participations() -> None:
         sa.Column("story", _TEXT, nullable=False),
         sa.Column("share", _TEXT, nullable=False),
         sa.Column("customer_id", _TEXT, nullable=False),
+        sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "story", "share"),
     )
     op.create_index(
@@ -321,6 +369,7 @@ def _profile_changes() -> None:
         sa.Column("changes", _JSON, nullable=False),
         sa.Column("occurred_at", sa.BigInteger(), nullable=False),
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
+        sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
     op.create_index(
@@ -328,6 +377,18 @@ def _profile_changes() -> None:
         "crm_profile_changes",
         ["tenant", "customer_id", "occurred_at"],
     )
+
+
+def _redirects() -> None:
+    op.create_table(
+        "crm_redirects",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("id", _TEXT, nullable=False),
+        sa.Column("customer_id", _TEXT, nullable=False),
+        sa.Column("origin", _TEXT, nullable=True),
+        sa.PrimaryKeyConstraint("tenant", "id"),
+    )
+    op.create_index("ix_crm_redirects_customer_id", "crm_redirects", ["tenant", "customer_id"])
 
 
 def _search_tokens() -> None:
