@@ -334,6 +334,44 @@ def _earn_rules(value: Iterable[EarnRule]) -> tuple[EarnRule, ...]:
     return tuple(value)
 
 
+CRITERIA = ("verified", "fuller", "newer")
+"""By what the value that survives a merge may be chosen."""
+
+
+def _names(value: Iterable[str]) -> tuple[str, ...]:
+    return tuple(value)
+
+
+def _orders(value: Mapping[str, Iterable[str]]) -> Mapping[str, tuple[str, ...]]:
+    return {field: tuple(order) for field, order in value.items()}
+
+
+def _check_order(_: object, __: object, value: tuple[str, ...]) -> None:
+    for name in value:
+        if name not in CRITERIA:
+            raise InvalidInput(unknown("criterion", name, CRITERIA), field="survivorship")
+
+
+def _check_orders(_: object, __: object, value: Mapping[str, tuple[str, ...]]) -> None:
+    for order in value.values():
+        _check_order(None, None, order)
+
+
+@attrs.frozen(kw_only=True)
+class Survivorship:
+    """Whose value a profile shows after a merge where both have one.
+
+    The criteria are asked in their order, the first that tells decides; where none does, the
+    kept customer's value stays. `fields` gives fields an order of their own; with ``()`` the
+    kept customer's value always stays.
+    """
+
+    order: tuple[str, ...] = attrs.field(default=CRITERIA, converter=_names, validator=_check_order)
+    fields: Mapping[str, tuple[str, ...]] = attrs.field(
+        factory=dict, converter=_orders, validator=_check_orders
+    )
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """Settings of one tenant.
@@ -358,6 +396,7 @@ class Settings:
     )
     lifecycle: Lifecycle = attrs.field(factory=Lifecycle, validator=_check_lifecycle)
     spending_bands: SpendingBands = attrs.field(factory=SpendingBands, validator=_check_bands)
+    survivorship: Survivorship = Survivorship()
     lifetime_horizon_days: int = attrs.field(default=365, validator=_check_horizon)
 
     @cached_property

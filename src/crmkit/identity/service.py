@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -11,13 +11,15 @@ import attrs
 from crmkit.customers import normalise, records
 from crmkit.customers.normalise import Given
 from crmkit.errors import Erased, InvalidInput
+from crmkit.identity import merges
 from crmkit.identity.matching import Evidence, Resolution, conflict
-from crmkit.model import Customer, Identity
-from crmkit.model.document import canonical
+from crmkit.identity.merges import Unmerged
+from crmkit.model import Customer, Identity, Merge, Redirect
+from crmkit.model.document import canonical, text
 from crmkit.model.time import iso
 from crmkit.ports.events import ConsentStated, CustomerCreated
 from crmkit.ports.idempotency import Call, stated
-from crmkit.ports.runtime import Runtime
+from crmkit.ports.runtime import Runtime, Whose, checked_id
 from crmkit.ports.storage import UnitOfWork
 
 
@@ -30,6 +32,7 @@ class _Match:
     evidence: tuple[Evidence, ...]
     candidates: tuple[str, ...]
     unlinked: bool  # whether an identifier is not linked to the customer yet
+    origin: str | None = None  # where the identifier that decided belongs
 
 
 class Identities:
@@ -71,6 +74,68 @@ class Identities:
                 return self._resolution(self._match(uow, given), given, moment)
         call = Call.of(self._rt, "identity.resolve", key, _content(given, at))
         return self._rt.write(lambda uow: self._resolve(uow, given, moment, call))
+
+    def merge(
+        self,
+        keep: str,
+        drop: str,
+        *,
+        reason: str,
+        actor: str | None = None,
+        at: datetime | str | None = None,
+        key: str | None = None,
+    ) -> Merge:
+        """Make one customer of two, in one transaction: everything of `drop` goes to `keep`.
+
+        The dropped id leads to the kept customer from then on. `reason` says why, `actor` who
+        decided. Two who were merged by this pair of ids before are answered with that merge.
+
+        Raises `InvalidInput` where both are one already, `NotFound` and `Erased`.
+        """
+        why = text(reason, field="reason", limit=500)
+        if why is None:
+            raise InvalidInput("expected some text", field="reason")
+        who = None if actor is None else text(actor, field="actor", limit=200)
+        said = merges.Words(why, who, self._rt.at(at))
+        merge_id = self._rt.new_id()
+        content = canonical([checked_id(keep), checked_id(drop), why, who, stated(at)])
+        call = Call.of(self._rt, "identity.merge", key, content)
+
+        def work(uow: UnitOfWork) -> Merge:
+            seen = call.earlier(uow) if call else None
+            if seen is not None:
+                return merges.known(uow, self._rt, seen.result_id or "")
+            fact = merges.merge(uow, self._rt, keep, drop, merge_id, said)
+            if call:
+                call.claim(uow, self._rt, customer_id=fact.customer_id, result_id=fact.id)
+            return fact
+
+        return self._rt.write(work)
+
+    def unmerge(
+        self, merge_id: str, *, to_dropped: Iterable[str] = (), dry_run: bool = False
+    ) -> Unmerged:
+        """Make two customers of one again: each gets back what was theirs.
+
+        What came since the merge follows the id or the identifier that it came with. What
+        carried none is undecided and stays, but for the facts named in `to_dropped`. With
+        `dry_run` nothing is changed, and the answer says what would be.
+
+        Raises `NotFound`, `Erased` where the person was erased since, and `InvalidInput` for a
+        merge that was undone before and for facts that are not undecided.
+        """
+        wanted = frozenset(to_dropped)
+        checked_id(merge_id)
+
+        def work(uow: UnitOfWork) -> Unmerged:
+            return merges.unmerge(uow, self._rt, merge_id, wanted, dry_run=dry_run)
+
+        return merges.rehearsed(self._rt, work) if dry_run else self._rt.write(work)
+
+    def merges(self, customer_id: str) -> tuple[Merge, ...]:
+        """The merges that made up a person, in their order; those that were undone too."""
+        with self._rt.read() as uow:
+            return merges.of_person(uow, self._rt, customer_id)
 
     def _given(self, data: Mapping[str, Any], *, check_email: bool = True) -> Given:
         settings = self._rt.settings
@@ -149,13 +214,15 @@ class Identities:
             return _Match(None, None, (), (), unlinked=False)
         prints = {self._rt.fingerprint(i.kind, i.value): i.kind for i in given.identifiers}
         owners: dict[str, list[str]] = {p: [] for p in prints}
+        origins: dict[str, str | None] = {}
         customers: dict[str, Customer] = {}
         for row, customer in uow.linked(tuple(dict.fromkeys(prints.values())), tuple(prints)):
             owners[row.fingerprint].append(customer.id)
+            origins.setdefault(row.fingerprint + customer.id, row.origin)
             customers[customer.id] = customer
         evidence: list[Evidence] = []
         chosen: Customer | None = None
-        matched_by = None
+        matched_by = origin = None
         for fingerprint, kind in prints.items():
             for owner in () if chosen else owners[fingerprint]:
                 against = (
@@ -165,6 +232,7 @@ class Identities:
                 )
                 if against is None:
                     chosen, matched_by = customers[owner], kind
+                    origin = origins[fingerprint + owner]
                     break
                 evidence.append(against)
             if chosen and chosen.id in owners[fingerprint]:
@@ -172,7 +240,7 @@ class Identities:
         others = dict.fromkeys(o for found in owners.values() for o in found)
         candidates = tuple(o for o in others if chosen is None or o != chosen.id)
         unlinked = chosen is not None and any(chosen.id not in o for o in owners.values())
-        return _Match(chosen, matched_by, tuple(evidence), candidates, unlinked)
+        return _Match(chosen, matched_by, tuple(evidence), candidates, unlinked, origin)
 
     def _resolution(self, match: _Match, given: Given, at: datetime) -> Resolution:
         customer = match.customer or Customer(
@@ -193,21 +261,29 @@ class ManyAtOnce:
         """What a mapping tells about a person; raises `InvalidInput`."""
         return self._identities._given(data)
 
-    def found(self, uow: UnitOfWork, people: Sequence[tuple[Given, datetime]]) -> list[str]:
-        """The customers' ids, in order; who is not there yet is created as of that moment."""
+    def found(self, uow: UnitOfWork, people: Sequence[tuple[Given, datetime]]) -> list[Whose]:
+        """Whose the data is, in order; who is not there yet is created as of that moment."""
         identities, rt = self._identities, self._identities._rt
         # All names at once and sorted, so that two such units of work never wait crosswise.
         uow.lock({rt.fingerprint(i.kind, i.value) for g, _ in people for i in g.identifiers})
-        ids: list[str] = []
+        found: list[Whose] = []
         for given, at in people:
             match = identities._match(uow, given)
             if match.customer is not None and _complete(match, given):
-                ids.append(match.customer.id)
+                found.append(self._whose(uow, match.customer.id, match))
                 continue
             if match.customer is not None:
                 match = identities._locked_match(uow, given)
-            ids.append(identities._settle(uow, given, at, match).customer.id)
-        return ids
+            settled = identities._settle(uow, given, at, match)
+            found.append(self._whose(uow, settled.customer.id, match))
+        return found
+
+    def _whose(self, uow: UnitOfWork, customer_id: str, match: _Match) -> Whose:
+        """What comes with an identifier belongs to the side of a merge that brought it."""
+        side = match.origin
+        if side is None or (side != customer_id and uow.get(Redirect, side) is None):
+            return Whose(customer_id, None, customer_id)
+        return Whose(customer_id, side, side)
 
 
 def _complete(match: _Match, given: Given) -> bool:

@@ -67,7 +67,7 @@ class Activity:
         Data.FINGERPRINT, Origin.OBSERVED, erase=OnErase.KEEP, factory=dict
     )
     payload: Mapping[str, Any] = stored(Data.FREE_TEXT, Origin.OBSERVED, factory=dict)
-    origin: str | None = side()
+    origin: str | None = side(default=None)
 
     @property
     def amount(self) -> Money | None:
@@ -90,7 +90,7 @@ class Participation:
     story: str = stored(Data.FINGERPRINT, Origin.ASSIGNED)
     share: str = stored(Data.FINGERPRINT, Origin.ASSIGNED)
     customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.MOVE)
-    origin: str | None = side()
+    origin: str | None = side(default=None)
 
 
 @record("crm_metrics", key=("customer_id",), owner="customer_id")

@@ -165,9 +165,7 @@ def movable() -> Iterator[Entry]:
 def keyed() -> Iterator[Entry]:
     """The records of which a merge makes one for each key: the owner is part of it."""
     return (
-        e
-        for e in owned()
-        if e.owner in e.key and e.column(e.owner or "").merge is not OnMerge.FOLD
+        e for e in owned() if e.owner in e.key and e.column(e.owner or "").merge is not OnMerge.FOLD
     )
 
 
@@ -205,13 +203,13 @@ def fold(data: Data = Data.BEHAVIOUR, *, default: Any = None, gather: Gather | N
     return stored(data, Origin.OBSERVED, merge=OnMerge.FOLD, default=default, gather=gather)
 
 
-def side() -> Any:
+def side(*, default: None = None) -> Any:
     """Where a row belongs among the customers of whom its owner was merged.
 
     The id of one of them, or of the merge since which nobody can tell; None is the newest of
     these, and always the case for a customer who was never merged.
     """
-    return stored(Data.TECHNICAL, Origin.ASSIGNED, default=None)
+    return stored(Data.TECHNICAL, Origin.ASSIGNED, default=default)
 
 
 @dataclass_transform(

@@ -8,7 +8,17 @@ from typing import Any
 
 import attrs
 
-from crmkit.model.catalogue import Data, Index, OnErase, OnMerge, Origin, assigned, record, side, stored
+from crmkit.model.catalogue import (
+    Data,
+    Index,
+    OnErase,
+    OnMerge,
+    Origin,
+    assigned,
+    record,
+    side,
+    stored,
+)
 
 
 def _given(data: Data, *, default: Any = None, merge: OnMerge = OnMerge.FILL) -> Any:
@@ -138,7 +148,7 @@ class Identity:
     fingerprint: str = stored(Data.FINGERPRINT, Origin.ASSIGNED)
     slot: str = stored(Data.TECHNICAL, Origin.ASSIGNED)
     customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.MOVE)
-    origin: str | None = side()
+    origin: str | None = side(default=None)
 
 
 @record("crm_profile_changes", key=("id",), owner="customer_id",
@@ -152,7 +162,7 @@ class ProfileChange:
     changes: Mapping[str, Any] = stored(Data.FREE_TEXT, Origin.PROVIDED)
     occurred_at: datetime = assigned()
     recorded_at: datetime = assigned()
-    origin: str | None = side()
+    origin: str | None = side(default=None)
 
 
 @record("crm_tags", key=("customer_id", "fingerprint"), owner="customer_id")
@@ -189,4 +199,4 @@ class Note:
     author: str | None = stored(Data.LINK, Origin.OBSERVED, default=None)
     occurred_at: datetime = assigned()
     recorded_at: datetime = assigned()
-    origin: str | None = side()
+    origin: str | None = side(default=None)

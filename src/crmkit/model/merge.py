@@ -53,7 +53,7 @@ class Merge:
     undone_at: datetime | None = stored(
         Data.TECHNICAL, Origin.ASSIGNED, erase=OnErase.KEEP, default=None
     )
-    origin: str | None = side()
+    origin: str | None = side(default=None)
 
 
 @record("crm_redirects", key=("id",), owner="customer_id",
@@ -67,7 +67,7 @@ class Redirect:
     tenant: str = assigned()
     id: str = stored(Data.TECHNICAL, Origin.ASSIGNED)
     customer_id: str = _holder()
-    origin: str | None = side()
+    origin: str | None = side(default=None)
 
 
 @record("crm_merge_snapshots", key=("merge_id",), owner="customer_id",
@@ -81,4 +81,4 @@ class Snapshot:
     kept: Mapping[str, Any] = _document()
     dropped: Mapping[str, Any] = _document()
     result: Mapping[str, Any] = _document()
-    origin: str | None = side()
+    origin: str | None = side(default=None)
