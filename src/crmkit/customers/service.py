@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -239,15 +239,18 @@ class Customers:
     ) -> None:
         """Make the identifiers follow the profile: what it no longer says leads to nobody.
 
-        What came with a merge leads to the customer still: other fields than the profile's tell it.
+        What it tells as a further contact, as after a merge, leads to the customer still.
         """
         old, new = set(_identifiers(before)), set(_identifiers(after))
-        changed = old ^ new
-        for kind in sorted({i.kind for i in changed}):
-            prints = tuple(self._rt.fingerprint(kind, i.value) for i in old - new if i.kind == kind)
-            if prints:
-                uow.remove(Identity, kind=kind, fingerprint=prints, customer_id=after.id)
-            records.claim(uow, self._rt, after.id, [i for i in new - old if i.kind == kind], origin)
+        for kind in sorted({i.kind for i in old ^ new}):
+            told = [i for i in (*new, *_further(after)) if i.kind == kind]
+            prints = {self._rt.fingerprint(kind, i.value) for i in told}
+            stored = uow.find(Identity, kind=kind, customer_id=after.id)
+            gone = tuple({i.fingerprint for i in stored} - prints)
+            if gone:
+                uow.remove(Identity, kind=kind, customer_id=after.id, fingerprint=gone)
+            fresh = [i for i in new - old if i.kind == kind]
+            records.claim(uow, self._rt, after.id, fresh, origin)
 
     def _today(self) -> date:
         return self._rt.now().astimezone(self._rt.settings.zone).date()
@@ -265,6 +268,13 @@ def _identifiers(customer: Customer) -> list[Identifier]:
     if customer.instagram:
         found.append(Identifier("instagram", customer.instagram))
     return found
+
+
+def _further(customer: Customer) -> Iterator[Identifier]:
+    """The identifiers that a stored profile tells as further ones."""
+    for kind, values in customer.aliases.items():
+        for value in values:
+            yield Identifier(kind, contacts.canonical_email(value) if kind == "email" else value)
 
 
 def _merged(customer: Customer, given: Given, changes: Mapping[str, Any]) -> dict[str, Any]:
