@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from crmkit.customers import search, tokens
+from crmkit.customers import contacts, search, tokens
 from crmkit.customers.normalise import Given, Identifier
 from crmkit.errors import AlreadyTaken
 from crmkit.model import Customer, Identity, Metrics, Preferences, ProfileChange, Tag
@@ -149,6 +149,20 @@ def _tag(runtime: Runtime, customer_id: str, tag: str, at: datetime) -> Tag:
         tag=tag,
         tagged_at=at,
     )
+
+
+def identifiers(customer: Customer) -> list[Identifier]:
+    """The identifiers that a stored profile stands for."""
+    found = [Identifier(f"external:{s}", v) for s, v in customer.external_ids.items()]
+    if customer.user_id:
+        found.append(Identifier("user_id", customer.user_id))
+    if customer.email:
+        found.append(Identifier("email", contacts.canonical_email(customer.email)))
+    if customer.phone:
+        found.append(Identifier("phone", customer.phone))
+    if customer.instagram:
+        found.append(Identifier("instagram", customer.instagram))
+    return found
 
 
 def claim(

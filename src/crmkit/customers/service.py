@@ -241,7 +241,7 @@ class Customers:
 
         What it tells as a further contact, as after a merge, leads to the customer still.
         """
-        old, new = set(_identifiers(before)), set(_identifiers(after))
+        old, new = set(records.identifiers(before)), set(records.identifiers(after))
         for kind in sorted({i.kind for i in old ^ new}):
             told = [i for i in (*new, *_further(after)) if i.kind == kind]
             prints = {self._rt.fingerprint(kind, i.value) for i in told}
@@ -254,20 +254,6 @@ class Customers:
 
     def _today(self) -> date:
         return self._rt.now().astimezone(self._rt.settings.zone).date()
-
-
-def _identifiers(customer: Customer) -> list[Identifier]:
-    """The identifiers that a stored profile stands for."""
-    found = [Identifier(f"external:{s}", v) for s, v in customer.external_ids.items()]
-    if customer.user_id:
-        found.append(Identifier("user_id", customer.user_id))
-    if customer.email:
-        found.append(Identifier("email", contacts.canonical_email(customer.email)))
-    if customer.phone:
-        found.append(Identifier("phone", customer.phone))
-    if customer.instagram:
-        found.append(Identifier("instagram", customer.instagram))
-    return found
 
 
 def _further(customer: Customer) -> Iterator[Identifier]:

@@ -8,15 +8,16 @@ from typing import Any, Final
 
 import attrs
 
-from crmkit.customers import search
+from crmkit.customers import records, search
 from crmkit.errors import InvalidInput
 from crmkit.identity.merging import Parted, State, Tree, merged, parted, rows_of, state_of
-from crmkit.identity.survivorship import winners
+from crmkit.identity.survivorship import GROUPS, winners
 from crmkit.model import (
     Activity,
     Consent,
     Customer,
     IdempotencyKey,
+    Identity,
     Merge,
     Metrics,
     Note,
@@ -275,7 +276,26 @@ def _restore(
     uow.add_many(rows_of(states.dropped, rt.tenant, back))
     _write(uow, rt, holder, now, states.kept)
     for customer_id in sorted((holder, back)):
+        _relink(uow, rt, customer_id)
         _reindex(uow, rt, customer_id)
+
+
+def _relink(uow: UnitOfWork, rt: Runtime, customer_id: str) -> None:
+    """Link what the profile tells again; what is another's by now, it tells no longer."""
+    customer = rt.customer(uow, customer_id)
+    linked = {(i.kind, i.fingerprint) for i in uow.find(Identity, customer_id=customer_id)}
+    lost: dict[str, Any] = {}
+    for identifier in records.identifiers(customer):
+        mine = records.identity(rt, identifier, customer_id)
+        if (mine.kind, mine.fingerprint) in linked or uow.add_if_absent(mine):
+            continue
+        if mine.kind.startswith("external:"):
+            held = lost.get("external_ids", customer.external_ids)
+            lost["external_ids"] = {s: v for s, v in held.items() if f"external:{s}" != mine.kind}
+        else:
+            lost |= dict.fromkeys(GROUPS[mine.kind])
+    if lost:
+        uow.put(evolved(customer, **lost))
 
 
 def _undecided(

@@ -226,7 +226,7 @@ def _patched(
     instead: Mapping[str, Any], was: Mapping[str, Any], now: Mapping[str, Any], *, deep: bool
 ) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    for name in {**now, **instead}:
+    for name in {**instead, **now}:
         before, after = was.get(name, _ABSENT), now.get(name, _ABSENT)
         value = instead.get(name, _ABSENT) if before == after else after
         if deep and isinstance(before, Mapping) and isinstance(after, Mapping):

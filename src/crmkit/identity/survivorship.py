@@ -116,7 +116,7 @@ def _joined(column: Column, one: Any, other: Any) -> Any:
     if column.merge is OnMerge.LATEST and column.type is datetime:
         return max(one, other)
     if column.merge is OnMerge.UNION and isinstance(one, Mapping):
-        return {**other, **one}
+        return {**one, **{k: v for k, v in other.items() if k not in one}}
     if column.merge is OnMerge.UNION and isinstance(one, tuple):
         return tuple(dict.fromkeys((*one, *other)))
     return one
