@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from crmkit.adapters.memory import MemoryStorage
-from crmkit.config import EarnRule, Kind, Lifecycle, Settings, SpendingBands, Tier
+from crmkit.config import EarnRule, Kind, Lifecycle, Settings, SpendingBands, Survivorship, Tier
 from crmkit.errors import (
     AlreadyTaken,
     CRMError,
@@ -18,7 +18,7 @@ from crmkit.errors import (
     StorageBusy,
     StorageError,
 )
-from crmkit.model import Activity, Customer, Metrics, Money, Page
+from crmkit.model import Activity, Customer, Merge, Metrics, Money, Page
 from crmkit.payload_fields import PayloadField
 from crmkit.service import CRMService
 
@@ -39,6 +39,7 @@ __all__ = [
     "Kind",
     "Lifecycle",
     "MemoryStorage",
+    "Merge",
     "Metrics",
     "MissingExtra",
     "Money",
@@ -52,6 +53,7 @@ __all__ = [
     "SqlStorage",
     "StorageBusy",
     "StorageError",
+    "Survivorship",
     "Tier",
     "migrate",
 ]

@@ -362,8 +362,9 @@ class Survivorship:
     """Whose value a profile shows after a merge where both have one.
 
     The criteria are asked in their order, the first that tells decides; where none does, the
-    kept customer's value stays. `fields` gives fields an order of their own; with ``()`` the
-    kept customer's value always stays.
+    kept customer's value stays. `fields` gives fields an order of their own, and with them those
+    that they go together with, such as a city with its address; with ``()`` the kept customer's
+    value always stays.
     """
 
     order: tuple[str, ...] = attrs.field(default=CRITERIA, converter=_names, validator=_check_order)

@@ -11,7 +11,7 @@ import attrs
 from crmkit.customers import records, search
 from crmkit.errors import InvalidInput
 from crmkit.identity.merging import Parted, State, Tree, merged, parted, rows_of, state_of
-from crmkit.identity.survivorship import GROUPS, winners
+from crmkit.identity.survivorship import GROUPS, checked, winners
 from crmkit.model import (
     Activity,
     Consent,
@@ -71,6 +71,7 @@ class Words:
 
 def merge(uow: UnitOfWork, rt: Runtime, keep: str, drop: str, merge_id: str, said: Words) -> Merge:
     """Make one customer of two; returns the merge, or the one that had made them one."""
+    policy = checked(rt.settings.survivorship)
     held = _hold(uow, rt, keep, drop)
     if isinstance(held, Merge):
         return held
@@ -91,7 +92,7 @@ def merge(uow: UnitOfWork, rt: Runtime, keep: str, drop: str, merge_id: str, sai
     _move(uow, kept.id, dropped.id, *(t.node(c.id) for t, c in zip(trees, held, strict=True)))
     before, other = _state(uow, kept.id), _state(uow, dropped.id)
     side = trees[1].side(dropped.id)
-    won = winners(kept, dropped, _told(uow, kept.id, side), rt.settings.survivorship)
+    won = winners(kept, dropped, _told(uow, kept.id, side), policy)
     result = merged(before, other, won)
     for entry in keyed():
         theirs: dict[str, Any] = {entry.owner or "": dropped.id}

@@ -13,6 +13,7 @@ from typing import Any, Final
 import attrs
 
 from crmkit.config import Survivorship
+from crmkit.errors import InvalidInput, unknown
 from crmkit.model import Customer, Preferences, entry_of
 from crmkit.model.catalogue import Column, OnMerge, evolved
 
@@ -41,6 +42,15 @@ _WORD: Final = re.compile(r"[^\W\d_]+")
 
 Dates = Mapping[str, datetime]
 """When each field was last told."""
+
+
+def checked(policy: Survivorship) -> Survivorship:
+    """The policy; raises `InvalidInput` for a field that is none."""
+    known = [f for fields in GROUPS.values() for f in fields]
+    for field in policy.fields:
+        if field not in known:
+            raise InvalidInput(unknown("field", field, known), field="survivorship")
+    return policy
 
 
 def winners(
@@ -82,7 +92,8 @@ def _filled(customer: Customer, group: str) -> int:
 
 
 def _rank(customer: Customer, group: str, told: Dates, policy: Survivorship) -> tuple[Any, ...]:
-    order = policy.fields.get(group, policy.order)
+    own = (policy.fields[f] for f in GROUPS[group] if f in policy.fields)
+    order = next(own, policy.order)
     return tuple(_CRITERIA[name](customer, group, told) for name in order)
 
 
