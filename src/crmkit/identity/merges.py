@@ -119,7 +119,7 @@ def _hold(uow: UnitOfWork, rt: Runtime, keep: str, drop: str) -> tuple[Customer,
     for _ in range(_TRIES):
         ids = rt.led(uow, keep), rt.led(uow, drop)
         if ids[0] == ids[1]:
-            return _earlier(uow, ids[0], {keep, drop})
+            return _earlier(uow, rt.customer(uow, ids[0]).id, {keep, drop})
         held = {c: uow.get(Customer, c, lock=True) for c in sorted(ids)}
         uow.hold(Metrics, ids)
         kept, dropped = held[ids[0]], held[ids[1]]
