@@ -25,7 +25,7 @@ class Held:
 
     asked: frozenset[str]
     there: frozenset[str]
-    led: Mapping[str, Redirect]
+    led: Mapping[str, Redirect] = attrs.field(factory=dict)
 
     def whose(self, told_as: str) -> Whose:
         """Whose a fact is that was told by this id."""

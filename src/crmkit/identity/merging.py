@@ -76,10 +76,10 @@ def state_of(records: Iterable[object]) -> State:
         entry = entry_of(type(record))
         place = "|".join(getattr(record, f) for f in _places(entry))
         state[entry.table][place] = {
-            c.name: _plain(value)
+            c.name: value
             for c in entry.columns
             if c.name not in ("tenant", entry.owner)
-            and (value := getattr(record, c.name)) not in (None, (), {})
+            and (value := _plain(getattr(record, c.name))) not in (None, [], {})
         }
     return state
 
@@ -229,9 +229,12 @@ def _patched(
     for name in {**instead, **now}:
         before, after = was.get(name, _ABSENT), now.get(name, _ABSENT)
         value = instead.get(name, _ABSENT) if before == after else after
-        if deep and isinstance(before, Mapping) and isinstance(after, Mapping):
-            value = _patched(instead.get(name) or {}, before, after, deep=True)
-        if value is not _ABSENT and value != {}:
+        parts = instead.get(name, {}), before, after
+        if deep and before != after and all(isinstance(part, Mapping) for part in parts):
+            value = _patched(*parts, deep=True)
+            if not value and name not in instead:
+                continue
+        if value is not _ABSENT:
             out[name] = value
     return out
 
@@ -239,5 +242,6 @@ def _patched(
 def _changed(one: State, other: State) -> frozenset[str]:
     """Where two states differ: fields of the profile, ``tags``, ``segments``."""
     fields = (one[_PROFILE][""], other[_PROFILE][""])
-    names = {f for f in {**fields[0], **fields[1]} if fields[0].get(f) != fields[1].get(f)}
+    told = (fields[0].keys() | fields[1].keys()) - {"created_at", "updated_at"}
+    names = {f for f in told if fields[0].get(f) != fields[1].get(f)}
     return frozenset(names | {_CALLED[t] for t in _CALLED if one[t] != other[t]})
