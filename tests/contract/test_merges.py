@@ -485,6 +485,50 @@ def test_merging_both_ways_while_tracking_loses_nothing(crm: CRMService, storage
         assert crm.customers.get(pair[0]).id == crm.customers.get(pair[1]).id in pair
 
 
+@pytest.mark.parametrize("storage", ["sqlite", "postgresql"], indirect=True)
+def test_everything_at_once_while_people_are_merged_and_parted(
+    crm: CRMService, storage: Storage
+) -> None:
+    """Whatever is written meanwhile is somebody's, and all that is cached is right."""
+    ids = [crm.find_or_create({"email": f"a{n}@mail.com"}).id for n in range(6)]
+
+    def each(number: int) -> None:
+        rng = random.Random(number)
+        for n in range(30):
+            one, other = rng.sample(range(len(ids)), 2)
+            customer = ids[one]
+            bill = {"order_id": f"o{rng.randrange(9)}", "amount": n, "participants": [
+                {"customer_id": ids[other], "share": 0.5}]}  # fmt: skip
+            calls: list[Callable[[], object]] = [
+                lambda c=customer, o=ids[other]: merge(crm, c, o),
+                lambda c=customer: crm.identity.unmerge(
+                    rng.choice(crm.identity.merges(c) or [None]).id  # type: ignore[union-attr]
+                ),
+                lambda c=customer, b=bill: crm.track_activity(c, "purchase", b),
+                lambda c=customer: crm.customers.add_note(c, "note"),
+                lambda c=customer, n=n: crm.customers.update(c, {"city": f"c{n}"}),
+                lambda c=customer, n=n: crm.customers.tag(c, f"t{n % 3}"),
+                lambda c=customer: crm.segments.add(c, "fans"),
+                lambda c=customer: crm.loyalty.update_points(c, 1, reason="x"),
+                lambda c=customer: crm.gdpr.consents.give(c, "email", source="x"),
+                lambda c=customer: crm.activities.rebuild(c),
+                lambda o=other: crm.find_or_create({"email": f"a{o}@mail.com", "city": "x"}),
+                lambda o=other: crm.activities.track_many(
+                    [{"customer": {"email": f"a{o}@mail.com"}, "kind": "visit"}] * 3
+                ),
+            ]
+            with suppress(InvalidInput, AttributeError):  # one already, or parted already
+                rng.choice(calls)()
+
+    together(8, each)
+    is_sound(crm, storage)
+    for fact in [m for c in ids for m in crm.identity.merges(c)]:
+        with suppress(InvalidInput):
+            crm.identity.unmerge(fact.id)
+    assert {c.id for c in crm.customers.list()} == set(ids)
+    is_sound(crm, storage)
+
+
 def test_a_naive_merge_is_noticed(crm: CRMService, storage: Storage) -> None:
     """One that moves what it had read, in a transaction of its own, loses what came since."""
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 import attrs
 
 from crmkit.activities.bulk import CHUNK, chunked
+from crmkit.errors import Erased, NotFound
 from crmkit.model import Metrics, Redirect
 from crmkit.ports.runtime import Runtime, Whose
 from crmkit.ports.storage import UnitOfWork
@@ -81,7 +82,12 @@ def hold(
     if leads_to - asked:
         raise Unheld(leads_to)
     held = Held(asked, there, led)
-    for customer_id in owners:
+    for customer_id in sorted(gone):
         if held.customer(customer_id) is None:
-            raise rt.missing(uow, customer_id)
+            # Either there is nobody, or they moved while they were waited for.
+            try:
+                raise Unheld(frozenset({rt.metrics(uow, customer_id).customer_id}))
+            except (NotFound, Erased):
+                if customer_id in owners:
+                    raise
     return held

@@ -126,9 +126,8 @@ def _hold(uow: UnitOfWork, rt: Runtime, keep: str, drop: str) -> tuple[Customer,
         if kept is not None and dropped is not None:
             return kept, dropped
         for customer_id, found in held.items():
-            # One who is gone was merged in the meantime, or never was.
-            if found is None and rt.led(uow, customer_id) == customer_id:
-                raise rt.missing(uow, customer_id)
+            if found is None:
+                rt.customer(uow, customer_id)  # merged in the meantime, or nobody: that raises
     raise rt.missing(uow, keep)
 
 

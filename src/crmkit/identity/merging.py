@@ -43,9 +43,11 @@ class Tree:
 
     def side(self, customer_id: str) -> frozenset[str]:
         """All nodes of that customer and of those who were merged into them."""
-        nodes = {customer_id}
-        for merge in self.into(customer_id):
-            nodes |= {merge.id, *self.side(merge.dropped_id)}
+        nodes, todo = {customer_id}, [customer_id]
+        while todo:
+            for merge in self.into(todo.pop()):
+                nodes |= {merge.id, merge.dropped_id}
+                todo.append(merge.dropped_id)
         return frozenset(nodes)
 
     def before(self, merge: Merge) -> str:

@@ -82,7 +82,7 @@ class Runtime:
         return self._led(uow, Metrics, customer_id, lock=lock)
 
     def _led(self, uow: UnitOfWork, kind: type[R], customer_id: str, *, lock: bool) -> R:
-        at = checked_id(customer_id)
+        at, gone = checked_id(customer_id), False
         for _ in range(_TRIES):  # it may be merged, or parted again, while it is waited for
             found = uow.get(kind, at, lock=lock)
             if found is not None and at == customer_id:
@@ -91,7 +91,9 @@ class Runtime:
             if found is not None and led is not None and led.customer_id == at:
                 return found
             if led is None and at == customer_id:
-                break
+                if gone:
+                    break
+                gone = True
             at = led.customer_id if led else customer_id
         raise self.missing(uow, customer_id)
 
