@@ -230,6 +230,21 @@ def test_facts_follow_what_they_came_with(crm: CRMService, ana: str, anna: str) 
     assert crm.activities.get(by_id.id).customer_id == anna
 
 
+def test_what_comes_with_an_identifier_follows_it(
+    crm: CRMService, storage: Storage, clock: FrozenClock, ana: str, anna: str
+) -> None:
+    """Consents, and further identifiers, of data that `find_or_create` knew by one's e-mail."""
+    fact = merge(crm, ana, anna)
+    clock.advance(days=1)
+    yes = {"marketing_email": True, "source": "form"}
+    told = {"email": "pop@mail.com", "phone": "+39 347 1234567", "consent": yes}
+    assert crm.find_or_create(told).id == ana
+    assert crm.identity.unmerge(fact.id).undecided == {}
+    assert crm.gdpr.consents.state(anna).given("marketing", "email")
+    assert not crm.gdpr.consents.state(ana).given("marketing", "email")
+    is_sound(crm, storage)
+
+
 def test_undecided_facts_go_where_the_caller_says(
     crm: CRMService, storage: Storage, ana: str, anna: str
 ) -> None:

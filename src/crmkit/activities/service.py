@@ -30,7 +30,7 @@ from crmkit.errors import (
     NotFound,
     StorageError,
 )
-from crmkit.model import Activity, Counter, IdempotencyKey, Metrics, Page
+from crmkit.model import Activity, Counter, IdempotencyKey, Metrics, Page, Redirect
 from crmkit.model.document import canonical, text
 from crmkit.model.document import document as as_document
 from crmkit.model.page import checked_limit, paged, position
@@ -80,11 +80,12 @@ class Activities:
         def work(uow: UnitOfWork, also: frozenset[str]) -> Activity:
             held = hold(uow, self._rt, [customer_id], made.participants, also)
             whose = held.whose(customer_id)
-            if made.call and (seen := self._claim(uow, made.call, whose, made.id)):
+            (fact,), told = placed(uow, self._rt, [(made, whose)])
+            whose = attrs.evolve(whose, origin=fact.origin)
+            if made.call and (seen := self._claim(uow, made.call, whose, fact.id)):
                 return seen
-            facts, told = placed(uow, self._rt, [(made, whose)])
-            record(uow, self._rt, facts, told, held)
-            return facts[0]
+            record(uow, self._rt, [fact], told, held)
+            return fact
 
         return write(self._rt, work)
 
@@ -232,6 +233,10 @@ class Activities:
         asked = {p.customer_id if p else o or "" for p, o in zip(people, owners, strict=True)}
         participants = {who for item in items for who in item.draft.participants}
         held = hold(uow, self._rt, asked, participants, also)
+        sides = {p.told_as: p.customer_id for p in people if p and p.told_as != p.customer_id}
+        led = {r.id: r.customer_id for r in uow.find(Redirect, id=tuple(sides))} if sides else {}
+        if led != sides:  # some were parted while they were waited for
+            raise Unheld(frozenset(sides.values()))
         whose = [
             p if p and p.customer_id in held.there else held.whose(p.customer_id if p else o or "")
             for p, o in zip(people, owners, strict=True)

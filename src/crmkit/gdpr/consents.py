@@ -119,7 +119,7 @@ class Consents:
                 return
         uow.add(
             self._fact(
-                Whose(event.customer_id, None, event.customer_id),
+                Whose(event.customer_id, event.origin, event.customer_id),
                 event.purpose,
                 event.channel,
                 event.granted,

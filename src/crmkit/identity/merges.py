@@ -108,8 +108,8 @@ def merge(uow: UnitOfWork, rt: Runtime, keep: str, drop: str, merge_id: str, sai
             origin=trees[1].node(dropped.id),
         )
     )
-    uow.remove(SearchToken, customer_id=dropped.id)
-    _reindex(uow, rt, kept.id)
+    for customer_id in (kept.id, dropped.id):
+        _reindex(uow, rt, customer_id)
     rt.events.publish(uow, CustomersMerged(fact, side))
     return fact
 
@@ -402,6 +402,9 @@ def _write(uow: UnitOfWork, rt: Runtime, customer_id: str, before: State, after:
 
 
 def _reindex(uow: UnitOfWork, rt: Runtime, customer_id: str) -> None:
+    """Make what a customer is found by fit the profile; one who is gone is found by nothing."""
     customer = uow.get(Customer, customer_id)
-    if customer is not None:
+    if customer is None:
+        uow.remove(SearchToken, customer_id=customer_id)
+    else:
         search.repair(uow, rt, customer)

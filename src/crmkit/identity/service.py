@@ -15,6 +15,7 @@ from crmkit.identity import merges
 from crmkit.identity.matching import Evidence, Resolution, conflict
 from crmkit.identity.merges import Unmerged
 from crmkit.model import Customer, Identity, Merge, Redirect
+from crmkit.model.catalogue import evolved
 from crmkit.model.document import canonical, text
 from crmkit.model.time import iso
 from crmkit.ports.events import ConsentStated, CustomerCreated
@@ -168,8 +169,8 @@ class Identities:
             customer = records.create(uow, self._rt, given, at)
             self._rt.events.publish(uow, CustomerCreated(customer))
         else:
-            customer = self._fill(uow, match.customer, given, at)
-        self._tell(uow, customer.id, given, at)
+            customer = self._fill(uow, match.customer, given, at, match.origin)
+        self._tell(uow, customer.id, given, at, match.origin)
         return Resolution(
             customer, match.customer is None, match.matched_by, match.evidence, match.candidates
         )
@@ -179,32 +180,39 @@ class Identities:
         match = self._match(uow, given)
         while match.customer is not None:
             held = uow.get(Customer, match.customer.id, lock=True)
-            if held is not None:
+            if held is not None and match.origin is None:
                 return attrs.evolve(match, customer=held)
+            # Gone, or one who may have been parted while they were waited for.
             match = self._match(uow, given)
+            if held is not None and match.customer is not None and match.customer.id == held.id:
+                return match
         return match
 
-    def _fill(self, uow: UnitOfWork, customer: Customer, given: Given, at: datetime) -> Customer:
+    def _fill(
+        self, uow: UnitOfWork, customer: Customer, given: Given, at: datetime, origin: str | None
+    ) -> Customer:
         """Add what the profile lacks, and link the identifiers that are nobody's yet."""
         fields = records.filled(customer, given.fields)
         for identifier in given.identifiers:
             mine = records.identity(self._rt, identifier, customer.id)
-            if uow.add_if_absent(mine):
+            if uow.add_if_absent(evolved(mine, origin=origin)):
                 continue
             owner = uow.get(Identity, mine.kind, mine.fingerprint, mine.slot)
             if owner is None or owner.customer_id != customer.id:
                 for field in (identifier.kind, f"{identifier.kind}_typed"):
                     fields.pop(field, None)  # it stays with the customer it belongs to
-        return records.change(uow, self._rt, customer, fields, at) if fields else customer
+        return records.change(uow, self._rt, customer, fields, at, origin) if fields else customer
 
-    def _tell(self, uow: UnitOfWork, customer_id: str, given: Given, at: datetime) -> None:
-        records.tag(uow, self._rt, customer_id, given.tags, at)
+    def _tell(
+        self, uow: UnitOfWork, customer_id: str, given: Given, at: datetime, origin: str | None
+    ) -> None:
+        records.tag(uow, self._rt, customer_id, given.tags, at, origin)
         for said in given.consents:
             self._rt.events.publish(
                 uow,
                 ConsentStated(
                     customer_id, said.purpose, said.channel, said.granted, said.source,
-                    said.at or at,
+                    said.at or at, origin,
                 ),
             )  # fmt: skip
 

@@ -29,6 +29,7 @@ class ConsentStated:
     granted: bool
     source: str
     at: datetime
+    origin: str | None = None
 
 
 @attrs.frozen
