@@ -76,38 +76,31 @@ def merge(uow: UnitOfWork, rt: Runtime, keep: str, drop: str, merge_id: str, sai
     if isinstance(held, Merge):
         return held
     kept, dropped = held
-    trees = [_tree(uow, c.id) for c in held]
+    mine, theirs = _tree(uow, kept.id), _tree(uow, dropped.id)
+    node, side = theirs.node(dropped.id), theirs.side(dropped.id)
     fact = Merge(
         tenant=rt.tenant,
         id=merge_id,
         customer_id=kept.id,
         kept_id=kept.id,
         dropped_id=dropped.id,
-        step=1 + max((m.step for t in trees for m in t.merges), default=0),
+        step=1 + max((m.step for m in (*mine.merges, *theirs.merges)), default=0),
         reason=said.reason,
         actor=said.actor,
         at=said.at,
         recorded_at=rt.now(),
     )
-    _move(uow, kept.id, dropped.id, *(t.node(c.id) for t, c in zip(trees, held, strict=True)))
+    _move(uow, kept.id, dropped.id, mine.node(kept.id), node)
     before, other = _state(uow, kept.id), _state(uow, dropped.id)
-    side = trees[1].side(dropped.id)
     won = winners(kept, dropped, _told(uow, kept.id, side), policy)
     result = merged(before, other, won)
     for entry in keyed():
-        theirs: dict[str, Any] = {entry.owner or "": dropped.id}
-        uow.remove(entry.record, **theirs)
+        gone: dict[str, Any] = {entry.owner or "": dropped.id}
+        uow.remove(entry.record, **gone)
     _write(uow, rt, kept.id, before, result)
     uow.add(fact)
     uow.add(_snapshot(fact, before, other, result))
-    uow.add(
-        Redirect(
-            tenant=rt.tenant,
-            id=dropped.id,
-            customer_id=kept.id,
-            origin=trees[1].node(dropped.id),
-        )
-    )
+    uow.add(Redirect(tenant=rt.tenant, id=dropped.id, customer_id=kept.id, origin=node))
     for customer_id in (kept.id, dropped.id):
         _reindex(uow, rt, customer_id)
     rt.events.publish(uow, CustomersMerged(fact, side))

@@ -9,7 +9,6 @@ from typing import Any
 from crmkit.model.catalogue import (
     Data,
     Index,
-    OnErase,
     OnMerge,
     Origin,
     assigned,
@@ -50,9 +49,7 @@ class Merge:
     actor: str | None = stored(Data.LINK, Origin.OBSERVED, default=None)
     at: datetime = assigned()
     recorded_at: datetime = assigned()
-    undone_at: datetime | None = stored(
-        Data.TECHNICAL, Origin.ASSIGNED, erase=OnErase.KEEP, default=None
-    )
+    undone_at: datetime | None = assigned(default=None)
     origin: str | None = side(default=None)
 
 
