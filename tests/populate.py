@@ -110,6 +110,11 @@ def populate(crm: CRMService) -> str:
     everybody = {"field": "bookings", "operator": ">=", "value": 0}
     crm.segments.create("by rule", everybody)
     crm.segments.create("fixed", everybody, auto_update=False)
+    other = crm.find_or_create({"name": canary("other name"), "tags": [canary("tag")]})
+    crm.identity.merge(
+        found.id, other.id, reason=canary("reason of merge"), actor=canary("actor of merge"),
+        key=canary("key of merge"),
+    )  # fmt: skip
     return found.id
 
 

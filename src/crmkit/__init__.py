@@ -3,7 +3,16 @@
 from typing import TYPE_CHECKING, Any
 
 from crmkit.adapters.memory import MemoryStorage
-from crmkit.config import EarnRule, Kind, Lifecycle, Matching, Settings, SpendingBands, Tier
+from crmkit.config import (
+    EarnRule,
+    Kind,
+    Lifecycle,
+    Matching,
+    Settings,
+    SpendingBands,
+    Survivorship,
+    Tier,
+)
 from crmkit.errors import (
     AlreadyTaken,
     CRMError,
@@ -18,7 +27,7 @@ from crmkit.errors import (
     StorageBusy,
     StorageError,
 )
-from crmkit.model import Activity, Customer, Metrics, Money, Page
+from crmkit.model import Activity, Customer, Merge, Metrics, Money, Page
 from crmkit.payload_fields import PayloadField
 from crmkit.service import CRMService
 
@@ -40,6 +49,7 @@ __all__ = [
     "Lifecycle",
     "Matching",
     "MemoryStorage",
+    "Merge",
     "Metrics",
     "MissingExtra",
     "Money",
@@ -53,6 +63,7 @@ __all__ = [
     "SqlStorage",
     "StorageBusy",
     "StorageError",
+    "Survivorship",
     "Tier",
     "migrate",
 ]

@@ -341,6 +341,11 @@ def _check_thresholds(matching: Matching, __: object, value: float) -> None:
         raise InvalidInput("expected 0 < maybe <= same <= 1", field="identity.same")
 
 
+def _check_merge_at(matching: Matching, __: object, value: float | None) -> None:
+    if value is not None and not matching.same <= value <= 1:
+        raise InvalidInput("expected same <= merge_at <= 1, or None", field="identity.merge_at")
+
+
 MATCHED_FIELDS = (
     "name", "email", "phone", "birth_date", "city", "instagram", "year", "gender", "postal_code",
     "address", "country", "language", "occupation", "anniversary",
@@ -358,7 +363,9 @@ class Matching:
     `fields` are those that take part, all if it is None; accounts and external ids always
     do. Without `fuzzy_match` only identifiers that are equal in canonical form lead to a
     customer. A probability of at least `same` finds the customer; from `maybe` on the pair
-    is shown for review. `nicknames` adds short forms to given names, beside those that
+    is shown for review. Two customers whom what comes in shows to be one, with at least
+    `merge_at`, are merged at once, which can be undone; None leaves them to review.
+    `nicknames` adds short forms to given names, beside those that
     crmkit knows: ``{"svetlana": ["ceca"]}``.
     """
 
@@ -368,6 +375,7 @@ class Matching:
     fuzzy_match: bool = True
     maybe: float = 0.2
     same: float = attrs.field(default=0.55, validator=_check_thresholds)
+    merge_at: float | None = attrs.field(default=0.9, validator=_check_merge_at)
     nicknames: Mapping[str, tuple[str, ...]] = attrs.field(
         factory=dict, converter=_nicknames, hash=False
     )
@@ -383,6 +391,45 @@ def _kinds(value: Iterable[Kind]) -> tuple[Kind, ...]:
 
 def _earn_rules(value: Iterable[EarnRule]) -> tuple[EarnRule, ...]:
     return tuple(value)
+
+
+CRITERIA = ("verified", "fuller", "newer")
+"""By what the value that survives a merge may be chosen."""
+
+
+def _names(value: Iterable[str]) -> tuple[str, ...]:
+    return tuple(value)
+
+
+def _orders(value: Mapping[str, Iterable[str]]) -> Mapping[str, tuple[str, ...]]:
+    return {field: tuple(order) for field, order in value.items()}
+
+
+def _check_order(_: object, __: object, value: tuple[str, ...]) -> None:
+    for name in value:
+        if name not in CRITERIA:
+            raise InvalidInput(unknown("criterion", name, CRITERIA), field="survivorship")
+
+
+def _check_orders(_: object, __: object, value: Mapping[str, tuple[str, ...]]) -> None:
+    for order in value.values():
+        _check_order(None, None, order)
+
+
+@attrs.frozen(kw_only=True)
+class Survivorship:
+    """Whose value a profile shows after a merge where both have one.
+
+    The criteria are asked in their order, the first that tells decides; where none does, the
+    kept customer's value stays. `fields` gives fields an order of their own, and with them those
+    that they go together with, such as a city with its address; with ``()`` the kept customer's
+    value always stays.
+    """
+
+    order: tuple[str, ...] = attrs.field(default=CRITERIA, converter=_names, validator=_check_order)
+    fields: Mapping[str, tuple[str, ...]] = attrs.field(
+        factory=dict, converter=_orders, validator=_check_orders
+    )
 
 
 @attrs.frozen(kw_only=True)
@@ -409,6 +456,7 @@ class Settings:
     )
     lifecycle: Lifecycle = attrs.field(factory=Lifecycle, validator=_check_lifecycle)
     spending_bands: SpendingBands = attrs.field(factory=SpendingBands, validator=_check_bands)
+    survivorship: Survivorship = Survivorship()
     lifetime_horizon_days: int = attrs.field(default=365, validator=_check_horizon)
     identity: Matching = attrs.field(factory=Matching)
 

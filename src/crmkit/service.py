@@ -22,7 +22,7 @@ from crmkit.loyalty.service import Loyalty, standing
 from crmkit.model import Activity, Customer, PointsAccount
 from crmkit.model.document import text
 from crmkit.model.ids import TimeOrderedIds
-from crmkit.ports.events import ConsentStated, Events
+from crmkit.ports.events import ConsentStated, CustomersMerged, Events, MergeUndone
 from crmkit.ports.keys import Keys, StoredKey
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import Storage
@@ -81,6 +81,16 @@ class CRMService:
             {
                 StoriesChanged: (lambda uow, e: self.loyalty.on_stories(uow, e),),
                 ConsentStated: (lambda uow, e: self.gdpr.consents.on_stated(uow, e),),
+                CustomersMerged: (
+                    lambda uow, e: self.activities.on_merged(uow, e),
+                    lambda uow, e: self.loyalty.on_merged(uow, e),
+                    lambda uow, e: self.gdpr.consents.on_merged(uow, e),
+                ),
+                MergeUndone: (
+                    lambda uow, e: self.activities.on_undone(uow, e),
+                    lambda uow, e: self.loyalty.on_undone(uow, e),
+                    lambda uow, e: self.gdpr.consents.on_undone(uow, e),
+                ),
             }
         )
 

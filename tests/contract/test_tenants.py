@@ -42,6 +42,7 @@ ABOUT_A_CUSTOMER: dict[str, Callable[[CRMService, str], object]] = {
     "customers.untag": lambda crm, c: crm.customers.untag(c, canary("tag")),
     "customers.add_note": lambda crm, c: crm.customers.add_note(c, "x", key=canary("key of note")),
     "customers.notes": lambda crm, c: crm.customers.notes(c),
+    "identity.merges": lambda crm, c: crm.identity.merges(c),
     "activities.track": lambda crm, c: crm.activities.track(c, "visit", key=KEY),
     "activities.verify": lambda crm, c: crm.activities.verify(c),
     "activities.timeline": lambda crm, c: crm.activities.timeline(c),
@@ -117,9 +118,11 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
 _INTERNAL = {
     "insights.historic", "segments.names", "loyalty.on_stories",
     "consents.standing", "consents.on_stated",
+    *(f"{name}.on_{event}" for name in ("activities", "loyalty", "consents")
+      for event in ("merged", "undone")),
 }  # fmt: skip
-# What makes or closes a service; `for_tenant` and `using` have tests of their own.
-_ELSEWHERE = {"for_tenant", "using", "close"}
+# What makes or closes a service, and what is about two customers: these have tests of their own.
+_ELSEWHERE = {"for_tenant", "using", "close", "identity.merge", "identity.unmerge"}
 
 
 def _methods(owner: object, name: str = "") -> Iterator[str]:
@@ -224,6 +227,25 @@ def test_answers_about_the_own_customer_hold_no_other(twins: Twins, call: str) -
         return  # its key was used before, with other content
     answer = ABOUT_A_CUSTOMER[call](twins.mine, twins.my_person)
     assert not ids(answer) & twins.their_ids
+
+
+def test_another_tenants_merge_is_none(twins: Twins, storage: Storage) -> None:
+    """`NotFound`, and nothing is written for either tenant; the own is undone."""
+    (theirs,) = twins.theirs.identity.merges(twins.their_person)
+    (mine,) = twins.mine.identity.merges(twins.my_person)
+    before = rows(storage, ONE), rows(storage, OTHER)
+    with pytest.raises(NotFound):
+        twins.mine.identity.unmerge(theirs.id)
+    for pair in (
+        (twins.my_person, twins.their_person),
+        (twins.their_person, twins.my_person),
+        (twins.their_person, twins.their_person),
+    ):
+        with pytest.raises(NotFound):
+            twins.mine.identity.merge(*pair, reason="x")
+    assert (rows(storage, ONE), rows(storage, OTHER)) == before
+    assert not ids(twins.mine.identity.unmerge(mine.id)) & twins.their_ids
+    assert rows(storage, OTHER) == before[1]
 
 
 def test_a_cursor_of_another_tenant_leads_to_the_own(twins: Twins) -> None:

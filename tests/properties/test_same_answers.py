@@ -211,6 +211,18 @@ class SameAnswers(RuleBasedStateMachine):
 
         self.changed(ask, customer)
 
+    @rule(keep=customers, drop=customers, key=KEYS)
+    def merge(self, keep: str, drop: str, key: str | None) -> None:
+        self.changed(lambda crm: crm.identity.merge(keep, drop, reason="why", key=key), keep)
+
+    @rule(customer=customers, which=st.integers(0, 2), dry_run=st.booleans())
+    def unmerge(self, customer: str, which: int, dry_run: bool) -> None:
+        def ask(crm: CRMService) -> Any:
+            merges = [m.id for m in crm.identity.merges(customer)]
+            return crm.identity.unmerge([*merges, "none"][: which + 1][-1], dry_run=dry_run)
+
+        self.changed(ask, customer)
+
     @rule(customer=customers, sure=st.integers(0, 3))
     def erase(self, customer: str, sure: int) -> None:
         if sure == 0:

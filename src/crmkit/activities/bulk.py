@@ -11,7 +11,7 @@ import attrs
 
 from crmkit.activities.drafts import Draft, draft
 from crmkit.errors import CRMError, InvalidInput, unknown
-from crmkit.ports.runtime import Runtime, checked_id
+from crmkit.ports.runtime import Runtime, Whose, checked_id
 from crmkit.ports.storage import UnitOfWork
 
 T = TypeVar("T")
@@ -28,8 +28,8 @@ class People(Protocol):
         """What a mapping tells about a person; raises `InvalidInput`."""
         ...
 
-    def found(self, uow: UnitOfWork, people: Sequence[tuple[Any, datetime]]) -> list[str]:
-        """The customers' ids; who is not there yet is created as of that moment."""
+    def found(self, uow: UnitOfWork, people: Sequence[tuple[Any, datetime]]) -> list[Whose]:
+        """Whose the data is; who is not there yet is created as of that moment."""
         ...
 
 

@@ -122,6 +122,13 @@ def changed(
     if target.kind.is_shared:  # they weigh as they did when it was said
         given.pop("participants", None)
     document = read(target.kind, given, settings)
+    before = {k: v for k, v in target.fact.payload.items() if k != "participants"}
+    named = read(target.kind, before, settings)
+    same = (document.reference_name, document.reference) == (named.reference_name, named.reference)
+    if not same or (document.reference is None and target.fact.story != target.fact.id):
+        raise InvalidInput(
+            "another id is another story: void it and track it anew", field="changes"
+        )
     for column in ("amount_minor", "status", "item", "venue"):
         before, after = getattr(target.fact, column), getattr(document, column)
         if before is not None and after is None:

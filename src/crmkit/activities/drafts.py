@@ -16,7 +16,7 @@ from crmkit.model import Activity
 from crmkit.model.document import canonical
 from crmkit.model.time import iso
 from crmkit.ports.idempotency import Call
-from crmkit.ports.runtime import Runtime
+from crmkit.ports.runtime import Runtime, Whose
 
 
 @attrs.frozen(repr=False)
@@ -35,13 +35,17 @@ class Draft:
         """The customers who are to bear parts of it."""
         return [who for who in self.read.parts if who != PAYER]
 
-    def of(self, rt: Runtime, customer_id: str) -> Activity:
-        """The activity of that customer."""
-        story = story_of(rt, customer_id, self.read) or self.id
+    def of(self, rt: Runtime, whose: Whose, story: str | None = None) -> Activity:
+        """The activity of that customer, in the story that it names, or that one."""
+        story = story or story_of(rt, whose.told_as, self.read) or self.id
+        if whose.told_as in self.read.parts:
+            raise InvalidInput(
+                "the customer of the activity bears the rest", field="payload.participants"
+            )
         return Activity(
             tenant=rt.tenant,
             id=self.id,
-            customer_id=customer_id,
+            customer_id=whose.customer_id,
             kind=self.kind.name,
             occurred_at=self.occurred_at,
             recorded_at=self.recorded_at,
@@ -52,8 +56,9 @@ class Draft:
             reference=self.read.reference,
             item=self.read.item,
             venue=self.read.venue,
-            shares=_shares(rt, story, customer_id, self.read.parts),
+            shares=_shares(rt, story, self.read.parts),
             payload=self.read.document,
+            origin=whose.origin,
         )
 
 
@@ -105,11 +110,7 @@ def share_of(rt: Runtime, story: str, customer_id: str) -> str:
     return rt.fingerprint("share", f"{story}:{customer_id}")
 
 
-def _shares(rt: Runtime, story: str, payer: str, parts: Mapping[str, int]) -> Mapping[str, int]:
-    if payer in parts:
-        raise InvalidInput(
-            "the customer of the activity bears the rest", field="payload.participants"
-        )
+def _shares(rt: Runtime, story: str, parts: Mapping[str, int]) -> Mapping[str, int]:
     return {
         who if who == PAYER else share_of(rt, story, who): weight for who, weight in parts.items()
     }

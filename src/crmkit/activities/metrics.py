@@ -19,7 +19,7 @@ from crmkit.activities.sharing import PAYER, divided, split
 from crmkit.activities.stories import Kinds, Story, order, read, stories
 from crmkit.config import Settings
 from crmkit.model import Activity, Counter, Metrics, entry_of
-from crmkit.model.catalogue import evolved
+from crmkit.model.catalogue import Gather, evolved
 
 Span = tuple[datetime, datetime]
 Joined = tuple[Sequence[Activity], str]
@@ -37,6 +37,8 @@ class Effect:
 
 
 NOTHING = Effect()
+_SUMS = tuple(c for c in entry_of(Metrics).columns if c.gather is Gather.SUM)
+_FAMILIES = ("activity", "booking", "order", "visit")
 _NO_TALLY = Tally()
 
 
@@ -202,6 +204,32 @@ def fold(
     parts = (shared(read(story, kinds), share, settings) for story, share in joined)
     told = added(empty, chain(own, parts), hashed)
     return Folded(told.metrics, sorted(told.counters, key=lambda c: (c.dimension, c.fingerprint)))
+
+
+def without(whole: Folded, part: Folded) -> Folded | None:
+    """Metrics and changed counters without what some of the stories add.
+
+    None if a first or last date may have gone away: then only all facts can tell.
+    """
+    sums = {c.name: getattr(part.metrics, c.name) for c in _SUMS}
+    spans: dict[str, Span] = {}
+    for family in _FAMILIES:
+        span = (
+            getattr(part.metrics, f"first_{family}_at"),
+            getattr(part.metrics, f"last_{family}_at"),
+        )
+        if span[0] is not None:
+            spans[family] = span
+    metrics = advance(whole.metrics, Effect(sums, spans), NOTHING)
+    kept = {(c.dimension, c.fingerprint): c for c in whole.counters}
+    counters: list[Counter] = []
+    for gone in part.counters:
+        tally = Tally(gone.count, gone.spend_minor, gone.first_at, gone.last_at, gone.label)
+        less = counted(kept[gone.dimension, gone.fingerprint], tally, None)
+        if less is None:
+            return None
+        counters.append(less)
+    return None if metrics is None else Folded(metrics, counters)
 
 
 def added(nothing: Metrics, effects: Iterable[Effect], hashed: Callable[[str], str]) -> Folded:

@@ -17,6 +17,7 @@ from crmkit.activities.bulk import CHUNK, chunked
 from crmkit.activities.dimensions import Place
 from crmkit.activities.drafts import share_of
 from crmkit.activities.holding import Held, Unheld
+from crmkit.activities.joining import Told
 from crmkit.activities.metrics import (
     NOTHING,
     Difference,
@@ -58,13 +59,12 @@ Step = tuple[Effect, Effect]
 """What a story added before, and adds now."""
 
 
-def record(uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity], held: Held) -> None:
+def record(uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity], told: Told, held: Held) -> None:
     """Store new facts about customers who are held, and all that follows.
 
-    Raises `Unheld` if it concerns others too, and `InvalidInput` for a participant who is
-    no customer.
+    `told` is what was told before of their stories (see `joining`). Raises `Unheld` if it
+    concerns others too, and `InvalidInput` for a participant who is no customer.
     """
-    told = told_before(uow, facts)
     sharing = _sharing(uow, rt, facts, told, held)
     uow.add_many(facts)
     news: dict[str, list[Activity]] = defaultdict(list)
@@ -90,16 +90,6 @@ def record(uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity], held: Held) 
             )
     _keep(uow, rt, steps)
     rt.events.publish(uow, StoriesChanged(changes))
-
-
-def told_before(uow: UnitOfWork, facts: Iterable[Activity]) -> dict[str, list[Activity]]:
-    """What was told before, of the stories that have a name."""
-    named = tuple(dict.fromkeys(f.story for f in facts if f.reference or f.corrects))
-    told: dict[str, list[Activity]] = defaultdict(list)
-    if named:
-        for fact in uow.find(Activity, story=named, order=("story", "id")):
-            told[fact.story].append(fact)
-    return told
 
 
 def _sharing(
@@ -130,8 +120,12 @@ def _participations(
     for n, told in enumerate(fact.payload["participants"] if fact.shares else ()):
         who = told["customer_id"]
         share = share_of(rt, fact.story, who)
-        if who in held.there:
-            yield Participation(tenant=rt.tenant, story=fact.story, share=share, customer_id=who)
+        bearer = held.customer(who)
+        if bearer is not None:
+            origin = held.whose(who).origin
+            yield Participation(
+                tenant=rt.tenant, story=fact.story, share=share, customer_id=bearer, origin=origin
+            )
         elif (fact.story, share) not in known:  # else it was somebody who was erased since
             field = f"payload.participants[{n}].customer_id"
             raise InvalidInput("no such customer", field=field)
@@ -175,7 +169,7 @@ def _move(uow: UnitOfWork, rt: Runtime, steps: Mapping[str, Sequence[Step]]) -> 
             if counter.count:
                 moved.append(counter)
             else:
-                _drop(uow, counter)
+                drop(uow, counter)
     uow.put_many(metrics)
     uow.put_many(moved)
 
@@ -263,12 +257,13 @@ def refold(uow: UnitOfWork, rt: Runtime, cached: Metrics) -> Sequence[Difference
     if wrong:
         uow.put(right.metrics)
         for counter in {*stored} - {*right.counters}:
-            _drop(uow, counter)
+            drop(uow, counter)
         uow.put_many(c for c in right.counters if c not in {*stored})
     return wrong
 
 
-def _drop(uow: UnitOfWork, counter: Counter) -> None:
+def drop(uow: UnitOfWork, counter: Counter) -> None:
+    """Remove a counter."""
     uow.remove(
         Counter,
         customer_id=counter.customer_id,

@@ -9,13 +9,15 @@ from typing import Any
 
 import attrs
 
+from crmkit.activities import merging
 from crmkit.activities.bulk import CHUNK, Item, People, Tracked, chunked, parsed
 from crmkit.activities.corrections import Target, changed, refunded, spelled, standing
-from crmkit.activities.drafts import draft, kinds_asked, story_of
-from crmkit.activities.holding import Held, hold, write
+from crmkit.activities.drafts import Draft, draft, kinds_asked
+from crmkit.activities.holding import Held, Unheld, hold, write
+from crmkit.activities.joining import Told, placed
 from crmkit.activities.metrics import Difference, Folded, differences
 from crmkit.activities.payload import ITEMS, VENUES
-from crmkit.activities.recording import folded, record, refold, told_before
+from crmkit.activities.recording import folded, record, refold
 from crmkit.activities.stories import read
 from crmkit.activities.sync import RowMapping, read_row, said_again, says
 from crmkit.activities.timeline import latest
@@ -28,13 +30,14 @@ from crmkit.errors import (
     NotFound,
     StorageError,
 )
-from crmkit.model import Activity, Counter, IdempotencyKey, Metrics, Page
+from crmkit.model import Activity, Counter, IdempotencyKey, Metrics, Page, Redirect
 from crmkit.model.document import canonical, text
 from crmkit.model.document import document as as_document
 from crmkit.model.page import checked_limit, paged, position
 from crmkit.model.time import from_micros, to_micros
+from crmkit.ports.events import CustomersMerged, MergeUndone
 from crmkit.ports.idempotency import Call, claim_all, earlier_of, stated
-from crmkit.ports.runtime import Runtime, checked_id
+from crmkit.ports.runtime import Runtime, Whose, checked_id
 from crmkit.ports.storage import UnitOfWork
 
 _LONGEST = 100
@@ -72,22 +75,29 @@ class Activities:
         naming the path, `NotFound`, `Erased` and `IdempotencyConflict`.
         """
         made = draft(self._rt, kind, payload, at, key)
-        fact = made.of(self._rt, checked_id(customer_id))
+        checked_id(customer_id)
 
         def work(uow: UnitOfWork, also: frozenset[str]) -> Activity:
             held = hold(uow, self._rt, [customer_id], made.participants, also)
-            if made.call:
-                seen = made.call.claim(uow, self._rt, customer_id=customer_id, result_id=fact.id)
-                if seen:
-                    return self._replayed(uow, seen.result_id or "", customer_id)
-            record(uow, self._rt, [fact], held)
+            whose = held.whose(customer_id)
+            (fact,), told = placed(uow, self._rt, [(made, whose)])
+            whose = attrs.evolve(whose, origin=fact.origin)
+            if made.call and (seen := self._claim(uow, made.call, whose, fact.id)):
+                return seen
+            record(uow, self._rt, [fact], told, held)
             return fact
 
         return write(self._rt, work)
 
-    def _replayed(self, uow: UnitOfWork, activity_id: str, customer_id: str) -> Activity:
-        earlier = uow.get(Activity, activity_id)
-        if earlier is None or earlier.customer_id != customer_id:
+    def _claim(self, uow: UnitOfWork, call: Call, whose: Whose, result_id: str) -> Activity | None:
+        """The activity that the call led to before; None if its key is ours."""
+        seen = call.claim(
+            uow, self._rt, customer_id=whose.customer_id, result_id=result_id, origin=whose.origin
+        )
+        if seen is None:
+            return None
+        earlier = uow.get(Activity, seen.result_id or "")
+        if earlier is None or earlier.customer_id != whose.customer_id:
             raise IdempotencyConflict("this key was used before for another customer")
         return earlier
 
@@ -168,67 +178,77 @@ class Activities:
         return self._by_halves(items[:half], work) + self._by_halves(items[half:], work)
 
     def _record_all(self, items: Sequence[Item], uow: UnitOfWork, also: frozenset[str]) -> Tracked:
-        facts, held = self._owned(uow, items, also)
+        whose, held = self._owned(uow, items, also)
+        facts, told = placed(uow, self._rt, self._drafted(items, whose))
         calls = [
-            (i.draft.call, fact.customer_id or "", fact.id)
-            for i, fact in zip(items, facts, strict=True)
+            (i.draft.call, attrs.evolve(w, origin=fact.origin), fact.id)
+            for i, w, fact in zip(items, whose, facts, strict=True)
             if i.draft.call
         ]
         earlier = claim_all(uow, self._rt, calls) if calls else []
         repeated = {call[2] for call, seen in zip(calls, earlier, strict=True) if seen}
         fresh = [fact for fact in facts if fact.id not in repeated]
         if fresh:
-            record(uow, self._rt, fresh, held)
+            record(uow, self._rt, fresh, told, held)
         return Tracked(recorded=len(fresh), repeated=len(repeated))
 
     def _sync_all(self, items: Sequence[Item], uow: UnitOfWork, also: frozenset[str]) -> Tracked:
-        facts, held = self._owned(uow, items, also)
-        told = told_before(uow, facts)
+        whose, held = self._owned(uow, items, also)
+        facts, told = placed(uow, self._rt, self._drafted(items, whose))
+        news: Told = dict(told)
         fresh: list[Activity] = []
-        claims: list[tuple[Call, str, str]] = []
-        for item, fact in zip(items, facts, strict=True):
-            before = told.get(fact.story)
+        claims: list[tuple[Call, Whose, str]] = []
+        for item, owner, fact in zip(items, whose, facts, strict=True):
+            before = news.get(fact.story)
             if item.draft.call:  # also where it was tracked otherwise: from now on it stays here
                 first = before[0] if before else fact
-                claims.append((item.draft.call, fact.customer_id or "", first.id))
+                owner = attrs.evolve(owner, origin=fact.origin)
+                claims.append((item.draft.call, owner, first.id))
             if before:
                 if says(read(before, self._kinds), fact):
                     continue
                 fact = said_again(fact, before, item.changed_at)
-            told[fact.story] = [*(before or ()), fact]
+            news[fact.story] = [*(before or ()), fact]
             fresh.append(fact)
         claim_all(uow, self._rt, claims)
-        record(uow, self._rt, fresh, held)
+        record(uow, self._rt, fresh, told, held)
         return Tracked(recorded=len(fresh), repeated=len(items) - len(fresh))
 
     def _owned(
         self, uow: UnitOfWork, items: Sequence[Item], also: frozenset[str]
-    ) -> tuple[list[Activity], Held]:
-        """The items as activities of their customers, who are found or created; who is held.
+    ) -> tuple[list[Whose], Held]:
+        """Whose the items are, who are found or created; and who is held.
 
         An item whose key was used stays with the customer it was first found to be of.
         """
         known = earlier_of(uow, [i.draft.call for i in items if i.draft.call])
-        owners = [self._known_owner(item, known) for item in items]
+        owners = [item.customer_id or self._known_owner(item, known) for item in items]
         told = [
             (item.person, item.draft.occurred_at)
             for item, owner in zip(items, owners, strict=True)
             if owner is None
         ]
         found = iter(self._people.found(uow, told) if told else ())
-        owned = [owner or next(found) for owner in owners]
+        people = [None if owner else next(found) for owner in owners]
+        asked = {p.customer_id if p else o or "" for p, o in zip(people, owners, strict=True)}
         participants = {who for item in items for who in item.draft.participants}
-        held = hold(uow, self._rt, owned, participants, also)
-        facts = [i.draft.of(self._rt, owner) for i, owner in zip(items, owned, strict=True)]
-        return facts, held
+        held = hold(uow, self._rt, asked, participants, also)
+        sides = {p.told_as: p.customer_id for p in people if p and p.told_as != p.customer_id}
+        led = {r.id: r.customer_id for r in uow.find(Redirect, id=tuple(sides))} if sides else {}
+        if led != sides:  # some were parted while they were waited for
+            raise Unheld(frozenset(sides.values()))
+        whose = [
+            p if p and p.customer_id in held.there else held.whose(p.customer_id if p else o or "")
+            for p, o in zip(people, owners, strict=True)
+        ]
+        return whose, held
 
     def _known_owner(self, item: Item, known: Mapping[Call, IdempotencyKey]) -> str | None:
         seen = known.get(item.draft.call) if item.draft.call else None
-        if seen is None or item.customer_id == seen.customer_id:
-            return item.customer_id
-        if item.customer_id is not None:
-            raise IdempotencyConflict("this key was used before for another customer")
-        return seen.customer_id
+        return seen.customer_id if seen else None
+
+    def _drafted(self, items: Sequence[Item], whose: Sequence[Whose]) -> list[tuple[Draft, Whose]]:
+        return [(item.draft, owner) for item, owner in zip(items, whose, strict=True)]
 
     def void(
         self,
@@ -293,11 +313,6 @@ class Activities:
 
         def said(target: Target) -> dict[str, Any]:
             document, kept = changed(target, changes, self._rt.settings)
-            about = story_of(self._rt, target.fact.customer_id or "", document)
-            if (about or target.fact.id) != target.fact.story:
-                raise InvalidInput(
-                    "another id is another story: void it and track it anew", field="changes"
-                )
             return {
                 "kind": "amendment",
                 "amount_minor": document.amount_minor if "amount" in kept else None,
@@ -328,28 +343,39 @@ class Activities:
         occurred = now if at is None else self._rt.at(at)
 
         def work(uow: UnitOfWork, also: frozenset[str]) -> Activity:
-            target = self._activity(uow, activity_id)
+            owner = self._activity(uow, activity_id).customer_id or ""
+            held = hold(uow, self._rt, [owner], (), also)
+            target = self._activity(uow, activity_id)  # it may have moved with a merge
             customer_id = target.customer_id or ""
-            held = hold(uow, self._rt, [customer_id], (), also)
-            if call:
-                seen = call.claim(uow, self._rt, customer_id=customer_id, result_id=identifier)
-                if seen:
-                    return self._replayed(uow, seen.result_id or "", customer_id)
+            if customer_id not in held.there:
+                raise Unheld(frozenset({customer_id}))
+            whose = Whose(customer_id, target.origin, customer_id)
+            if call and (seen := self._claim(uow, call, whose, identifier)):
+                return seen
             told = uow.find(Activity, story=target.story, order=("story", "id"))
             correction = Activity(
                 tenant=self._rt.tenant,
                 id=identifier,
                 customer_id=customer_id,
+                origin=target.origin,
                 occurred_at=occurred,
                 recorded_at=now,
                 story=target.story,
                 corrects=target.id,
                 **said(standing(target, told, self._kinds)),
             )
-            record(uow, self._rt, [correction], held)
+            record(uow, self._rt, [correction], {target.story: told}, held)
             return correction
 
         return write(self._rt, work)
+
+    def on_merged(self, uow: UnitOfWork, event: CustomersMerged) -> None:
+        """Add the dropped customer's numbers to the kept one's."""
+        merging.united(uow, event.merge.kept_id, event.merge.dropped_id)
+
+    def on_undone(self, uow: UnitOfWork, event: MergeUndone) -> None:
+        """Part the numbers of the customer who is back from the other's."""
+        merging.parted(uow, self._rt, event)
 
     def _activity(self, uow: UnitOfWork, activity_id: object) -> Activity:
         found = uow.get(Activity, _check_id(activity_id))
@@ -385,10 +411,7 @@ class Activities:
     def metrics(self, customer_id: str) -> Metrics:
         """The customer's counts, sums and dates."""
         with self._rt.read() as uow:
-            found = uow.get(Metrics, checked_id(customer_id))
-            if found is None:
-                raise self._rt.missing(uow, customer_id)
-            return found
+            return self._rt.metrics(uow, customer_id)
 
     def rebuild(
         self,
@@ -446,12 +469,10 @@ class Activities:
     ) -> Sequence[Difference]:
         def work(uow: UnitOfWork) -> Sequence[Difference]:
             # Held while it is read, so that nothing is recorded in between.
+            if must_exist:
+                return check(uow, self._rt.metrics(uow, customer_id, lock=True))
             cached = uow.get(Metrics, customer_id, lock=True)
-            if cached is None:
-                if must_exist:
-                    raise self._rt.missing(uow, customer_id)
-                return ()
-            return check(uow, cached)
+            return () if cached is None else check(uow, cached)
 
         return self._rt.write(work)
 

@@ -23,7 +23,7 @@ def latest(
 
     Raises `NotFound` or `Erased` for the `customer_id` among the fields.
     """
-    rt.customer(uow, equal["customer_id"])
+    equal = {**equal, "customer_id": rt.customer(uow, equal["customer_id"]).id}
     return uow.find(
         Activity,
         order=("occurred_at", "id"),

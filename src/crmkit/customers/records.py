@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from crmkit.customers import blocking, search, tokens, traits
+from crmkit.customers import blocking, contacts, search, tokens, traits
 from crmkit.customers.normalise import Given, Identifier
 from crmkit.errors import AlreadyTaken
 from crmkit.model import Customer, Identity, Metrics, Preferences, ProfileChange, Tag
@@ -55,7 +55,12 @@ def create(uow: UnitOfWork, runtime: Runtime, given: Given, at: datetime) -> Cus
 
 
 def change(
-    uow: UnitOfWork, runtime: Runtime, customer: Customer, fields: Mapping[str, Any], at: datetime
+    uow: UnitOfWork,
+    runtime: Runtime,
+    customer: Customer,
+    fields: Mapping[str, Any],
+    at: datetime,
+    origin: str | None = None,
 ) -> Customer:
     """Store new values of fields, and the fact that they changed."""
     differing = {f: v for f, v in fields.items() if getattr(customer, f) != v}
@@ -67,12 +72,17 @@ def change(
         search.reindex(uow, runtime, customer, changed)
     if not traits.COMPARED.isdisjoint(differing):
         blocking.reindex(uow, runtime, customer, changed)
-    record_change(uow, runtime, customer.id, differing, at)
+    record_change(uow, runtime, customer.id, differing, at, origin)
     return changed
 
 
 def record_change(
-    uow: UnitOfWork, runtime: Runtime, customer_id: str, changes: Mapping[str, Any], at: datetime
+    uow: UnitOfWork,
+    runtime: Runtime,
+    customer_id: str,
+    changes: Mapping[str, Any],
+    at: datetime,
+    origin: str | None = None,
 ) -> None:
     """Store the fact that a profile changed."""
     uow.add(
@@ -83,6 +93,7 @@ def record_change(
             changes=plain(changes),
             occurred_at=at,
             recorded_at=runtime.now(),
+            origin=origin,
         )
     )
 
@@ -103,17 +114,27 @@ def _plain(value: Any) -> Any:
 
 
 def tag(
-    uow: UnitOfWork, runtime: Runtime, customer_id: str, tags: Iterable[str], at: datetime
+    uow: UnitOfWork,
+    runtime: Runtime,
+    customer_id: str,
+    tags: Iterable[str],
+    at: datetime,
+    origin: str | None = None,
 ) -> None:
     """Put tags on a customer; those that are there already stay as they are."""
     fresh = [t for t in tags if uow.add_if_absent(_tag(runtime, customer_id, t, at))]
     if fresh:
         search.index_tags(uow, runtime, customer_id, fresh)
-        record_change(uow, runtime, customer_id, {"tags": {"added": fresh}}, at)
+        record_change(uow, runtime, customer_id, {"tags": {"added": fresh}}, at, origin)
 
 
 def untag(
-    uow: UnitOfWork, runtime: Runtime, customer_id: str, tags: Iterable[str], at: datetime
+    uow: UnitOfWork,
+    runtime: Runtime,
+    customer_id: str,
+    tags: Iterable[str],
+    at: datetime,
+    origin: str | None = None,
 ) -> None:
     """Take tags off a customer."""
     gone = []
@@ -123,7 +144,7 @@ def untag(
             gone.append(t)
     if gone:
         search.unindex_tags(uow, runtime, customer_id, gone)
-        record_change(uow, runtime, customer_id, {"tags": {"removed": gone}}, at)
+        record_change(uow, runtime, customer_id, {"tags": {"removed": gone}}, at, origin)
 
 
 def _tag(runtime: Runtime, customer_id: str, tag: str, at: datetime) -> Tag:
@@ -136,12 +157,30 @@ def _tag(runtime: Runtime, customer_id: str, tag: str, at: datetime) -> Tag:
     )
 
 
+def identifiers(customer: Customer) -> list[Identifier]:
+    """The identifiers that a stored profile stands for."""
+    found = [Identifier(f"external:{s}", v) for s, v in customer.external_ids.items()]
+    if customer.user_id:
+        found.append(Identifier("user_id", customer.user_id))
+    if customer.email:
+        found.append(Identifier("email", contacts.canonical_email(customer.email)))
+    if customer.phone:
+        found.append(Identifier("phone", customer.phone))
+    if customer.instagram:
+        found.append(Identifier("instagram", customer.instagram))
+    return found
+
+
 def claim(
-    uow: UnitOfWork, runtime: Runtime, customer_id: str, identifiers: Iterable[Identifier]
+    uow: UnitOfWork,
+    runtime: Runtime,
+    customer_id: str,
+    identifiers: Iterable[Identifier],
+    origin: str | None = None,
 ) -> None:
     """Link identifiers to a customer; raises `AlreadyTaken` for one that is another's."""
     for identifier in identifiers:
-        mine = identity(runtime, identifier, customer_id)
+        mine = evolved(identity(runtime, identifier, customer_id), origin=origin)
         if uow.add_if_absent(mine):
             continue
         held = uow.get(Identity, mine.kind, mine.fingerprint, mine.slot)

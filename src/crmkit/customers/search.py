@@ -14,6 +14,7 @@ import attrs
 
 from crmkit.customers import tokens
 from crmkit.customers.tokens import Ask, Hasher, Query
+from crmkit.errors import Erased, NotFound
 from crmkit.model import Customer, SearchToken, Tag
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
@@ -194,8 +195,10 @@ def _known(uow: UnitOfWork, runtime: Runtime, query: Query, text: str) -> tuple[
         return tuple(Hit(c, 1.0, "email") for _, c in uow.linked(("email",), prints))
     if not text.isascii() or len(text) > _ID_MAX:
         return ()
-    customer = uow.get(Customer, text)
-    return () if customer is None else (Hit(customer, 1.0, "id"),)
+    try:
+        return (Hit(runtime.customer(uow, text), 1.0, "id"),)
+    except (NotFound, Erased):
+        return ()
 
 
 def _hits(

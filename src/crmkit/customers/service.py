@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date, datetime
 from typing import Any
 
@@ -64,21 +64,25 @@ class Customers:
             home = self.get(customer_id).country
             settings = attrs.evolve(settings, region=home or settings.region)
         given = normalise.given(changes, settings, clear=True, today=self._today())
-        content = canonical([_content(checked_id(customer_id), given), stated(at)])
+        content = canonical([_content(given), stated(at)])
+        checked_id(customer_id)
         call = Call.of(self._rt, "customers.update", key, content)
 
         def work(uow: UnitOfWork) -> Customer:
             # The identifiers before the customer: in the order in which find-or-create locks.
             uow.lock(self._rt.fingerprint(i.kind, i.value) for i in given.identifiers)
             customer = self._rt.customer(uow, customer_id, lock=True)
-            if call and call.claim(uow, self._rt, customer_id=customer.id, result_id=customer.id):
+            whose = self._rt.whose(uow, customer_id, customer.id)
+            if call and call.claim(
+                uow, self._rt, customer_id=customer.id, result_id=customer.id, origin=whose.origin
+            ):
                 return customer
             fields = _merged(customer, given, changes)
             fields |= _without_former(customer, fields)
-            changed = records.change(uow, self._rt, customer, fields, now)
-            self._relink(uow, customer, changed)
+            changed = records.change(uow, self._rt, customer, fields, now, origin=whose.origin)
+            self._relink(uow, customer, changed, whose.origin)
             if given.tags:
-                records.tag(uow, self._rt, changed.id, given.tags, now)
+                records.tag(uow, self._rt, changed.id, given.tags, now, whose.origin)
             return changed
 
         return self._rt.write(work)
@@ -151,7 +155,8 @@ class Customers:
 
         def work(uow: UnitOfWork) -> None:
             customer = self._rt.customer(uow, customer_id, lock=True)
-            records.tag(uow, self._rt, customer.id, wanted, moment)
+            whose = self._rt.whose(uow, customer_id, customer.id)
+            records.tag(uow, self._rt, customer.id, wanted, moment, whose.origin)
 
         self._rt.write(work)
 
@@ -161,7 +166,8 @@ class Customers:
 
         def work(uow: UnitOfWork) -> None:
             customer = self._rt.customer(uow, customer_id, lock=True)
-            records.untag(uow, self._rt, customer.id, unwanted, moment)
+            whose = self._rt.whose(uow, customer_id, customer.id)
+            records.untag(uow, self._rt, customer.id, unwanted, moment, whose.origin)
 
         self._rt.write(work)
 
@@ -191,18 +197,20 @@ class Customers:
             occurred_at=self._rt.at(at),
             recorded_at=self._rt.now(),
         )
-        content = canonical([customer_id, body, kind, made.author, stated(at)])
+        content = canonical([body, kind, made.author, stated(at)])
         call = Call.of(self._rt, "customers.add_note", key, content)
 
         def work(uow: UnitOfWork) -> Note:
-            self._rt.customer(uow, customer_id, lock=True)
+            holder = self._rt.customer(uow, customer_id, lock=True).id
+            origin = self._rt.whose(uow, customer_id, holder).origin
             seen = call and call.claim(
-                uow, self._rt, customer_id=made.customer_id, result_id=made.id
+                uow, self._rt, customer_id=holder, result_id=made.id, origin=origin
             )
             if seen and seen.result_id:
                 return uow.get(Note, seen.result_id) or made
-            uow.add(made)
-            return made
+            note = evolved(made, customer_id=holder, origin=origin)
+            uow.add(note)
+            return note
 
         return self._rt.write(work)
 
@@ -231,29 +239,33 @@ class Customers:
 
         return self._rt.write(work)
 
-    def _relink(self, uow: UnitOfWork, before: Customer, after: Customer) -> None:
-        """Make the identifiers follow the profile: what it no longer says leads to nobody."""
-        old, new = set(_identifiers(before)), set(_identifiers(after))
+    def _relink(
+        self, uow: UnitOfWork, before: Customer, after: Customer, origin: str | None
+    ) -> None:
+        """Make the identifiers follow the profile: what it no longer says leads to nobody.
+
+        What it tells as a further contact, as after a merge, leads to the customer still.
+        """
+        old, new = set(records.identifiers(before)), set(records.identifiers(after))
         for kind in sorted({i.kind for i in old ^ new}):
-            uow.remove(Identity, kind=kind, customer_id=after.id)
-            records.claim(uow, self._rt, after.id, [i for i in new if i.kind == kind])
+            told = [i for i in (*new, *_further(after)) if i.kind == kind]
+            prints = {self._rt.fingerprint(kind, i.value) for i in told}
+            stored = uow.find(Identity, kind=kind, customer_id=after.id)
+            gone = tuple({i.fingerprint for i in stored} - prints)
+            if gone:
+                uow.remove(Identity, kind=kind, customer_id=after.id, fingerprint=gone)
+            fresh = [i for i in new - old if i.kind == kind]
+            records.claim(uow, self._rt, after.id, fresh, origin)
 
     def _today(self) -> date:
         return self._rt.now().astimezone(self._rt.settings.zone).date()
 
 
-def _identifiers(customer: Customer) -> list[Identifier]:
-    """The identifiers that a stored profile stands for."""
-    found = [Identifier(f"external:{s}", v) for s, v in customer.external_ids.items()]
-    if customer.user_id:
-        found.append(Identifier("user_id", customer.user_id))
-    if customer.email:
-        found.append(Identifier("email", contacts.canonical_email(customer.email)))
-    if customer.phone:
-        found.append(Identifier("phone", customer.phone))
-    if customer.instagram:
-        found.append(Identifier("instagram", customer.instagram))
-    return found
+def _further(customer: Customer) -> Iterator[Identifier]:
+    """The identifiers that a stored profile tells as further ones."""
+    for kind, values in customer.aliases.items():
+        for value in values:
+            yield Identifier(kind, contacts.canonical_email(value) if kind == "email" else value)
 
 
 def _without_former(customer: Customer, fields: Mapping[str, Any]) -> dict[str, Any]:
@@ -282,9 +294,9 @@ def _tags(uow: UnitOfWork, customer_id: str) -> tuple[str, ...]:
     return tuple(sorted(t.tag for t in uow.find(Tag, customer_id=customer_id)))
 
 
-def _content(customer_id: str, given: Given) -> str:
+def _content(given: Given) -> str:
     """What an update asks for, as canonical text."""
     fields = dict(given.fields)
     if fields.get("phone_typed"):
         del fields["phone"]  # what a national number stands for depends on the country by now
-    return canonical([customer_id, records.plain(fields), list(given.tags)])
+    return canonical([records.plain(fields), list(given.tags)])

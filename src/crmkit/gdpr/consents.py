@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from crmkit.customers.profile import ConsentState
 from crmkit.errors import InvalidInput
-from crmkit.model import Consent
+from crmkit.model import Consent, Merge
 from crmkit.model.document import canonical, text
-from crmkit.ports.events import ConsentStated
+from crmkit.ports.events import ConsentStated, CustomersMerged, MergeUndone
 from crmkit.ports.idempotency import Call, stated
-from crmkit.ports.runtime import Runtime, checked_id
+from crmkit.ports.runtime import Runtime, Whose, checked_id
 from crmkit.ports.storage import UnitOfWork
 
 CHANNELS = ("email", "sms", "push", "whatsapp", "phone")
@@ -25,6 +25,23 @@ def state(facts: Iterable[Consent]) -> ConsentState:
     ordered = sorted(facts, key=lambda c: (c.occurred_at, not c.granted, c.id))
     granted = {(c.purpose, c.channel): c.granted for c in ordered}
     return ConsentState(granted, ordered[-1].occurred_at if ordered else None)
+
+
+def revived(
+    one: Sequence[Consent], other: Sequence[Consent]
+) -> list[tuple[tuple[str, str], datetime]]:
+    """What either had withdrawn and the latest word of both would grant, and that word's time."""
+    sides, united = (state(one), state(other)), state([*one, *other])
+    return [
+        (key, max(f.occurred_at for f in (*one, *other) if (f.purpose, f.channel) == key))
+        for key, granted in united.granted.items()
+        if granted and any(side.granted.get(key) is False for side in sides)
+    ]
+
+
+def _carried(merge: Merge) -> str:
+    """The source of what a merge withdraws."""
+    return f"merge {merge.id}"
 
 
 _SKEW = timedelta(minutes=5)
@@ -102,7 +119,7 @@ class Consents:
                 return
         uow.add(
             self._fact(
-                event.customer_id,
+                Whose(event.customer_id, event.origin, event.customer_id),
                 event.purpose,
                 event.channel,
                 event.granted,
@@ -110,6 +127,32 @@ class Consents:
                 event.at,
             )
         )
+
+    def on_merged(self, uow: UnitOfWork, event: CustomersMerged) -> None:
+        """Let what either side had withdrawn stay withdrawn, until the next word of the person."""
+        merge, tenant = event.merge, self._rt.tenant
+        facts = uow.find(Consent, customer_id=merge.kept_id)
+        dropped = [fact for fact in facts if fact.origin in event.dropped_side]
+        kept = [fact for fact in facts if fact.origin not in event.dropped_side]
+        uow.add_many(
+            Consent(
+                tenant=tenant,
+                id=self._rt.new_id(),
+                customer_id=merge.kept_id,
+                purpose=purpose,
+                channel=channel,
+                granted=False,
+                source=_carried(merge),
+                occurred_at=max(since, merge.recorded_at),
+                recorded_at=merge.recorded_at,
+            )
+            for (purpose, channel), since in revived(kept, dropped)
+        )
+
+    def on_undone(self, uow: UnitOfWork, event: MergeUndone) -> None:
+        """Take back what the merge itself had withdrawn."""
+        both = (event.merge.customer_id, event.merge.dropped_id)
+        uow.remove(Consent, customer_id=both, source=_carried(event.merge))
 
     def _say(
         self,
@@ -126,19 +169,23 @@ class Consents:
         meant = text(purpose, field="purpose", limit=100)
         if meant is None:
             raise InvalidInput("expected some text", field="purpose")
+        checked_id(customer_id)
         call = Call.of(
             self._rt,
             "consents",
             key,
-            canonical([checked_id(customer_id), meant, channel, granted, source, stated(at)]),
+            canonical([meant, channel, granted, source, stated(at)]),
         )
         moment = self._rt.at(at)
         _check_past(moment, self._rt.now())
 
         def work(uow: UnitOfWork) -> Consent:
             customer = self._rt.customer(uow, customer_id, lock=True)
-            fact = self._fact(customer.id, meant, channel, granted, source, moment)
-            seen = call and call.claim(uow, self._rt, customer_id=customer.id, result_id=fact.id)
+            whose = self._rt.whose(uow, customer_id, customer.id)
+            fact = self._fact(whose, meant, channel, granted, source, moment)
+            seen = call and call.claim(
+                uow, self._rt, customer_id=customer.id, result_id=fact.id, origin=whose.origin
+            )
             if seen and seen.result_id:
                 return uow.get(Consent, seen.result_id) or fact
             uow.add(fact)
@@ -148,7 +195,7 @@ class Consents:
 
     def _fact(
         self,
-        customer_id: str,
+        whose: Whose,
         purpose: str,
         channel: str,
         granted: bool,
@@ -158,11 +205,12 @@ class Consents:
         return Consent(
             tenant=self._rt.tenant,
             id=self._rt.new_id(),
-            customer_id=customer_id,
+            customer_id=whose.customer_id,
             purpose=purpose,
             channel=channel,
             granted=granted,
             source=source,
             occurred_at=at,
             recorded_at=self._rt.now(),
+            origin=whose.origin,
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from crmkit.errors import Erased
 from crmkit.gdpr.consents import Consents
 from crmkit.gdpr.documents import ErasureReceipt, Export, blanks, exported, tells
-from crmkit.model import Customer, Erasure, Metrics, OnErase
+from crmkit.model import Erasure, MatchPair, Merge, Metrics, OnErase, Redirect, entry_of
 from crmkit.model.catalogue import owned
 from crmkit.ports.runtime import Runtime, checked_id
 from crmkit.ports.storage import UnitOfWork
@@ -27,6 +29,7 @@ class Privacy:
         """
         records: dict[str, tuple[Mapping[str, Any], ...]] = {}
         with self._rt.read() as uow:
+            customer_id = self._rt.led(uow, customer_id)
             erased = self._erasure(uow, customer_id)
             for entry in filter(tells, owned()):
                 theirs: dict[str, Any] = {entry.owner or "": customer_id}
@@ -41,35 +44,44 @@ class Privacy:
         """Erase a customer (GDPR Art. 17) in one transaction.
 
         Amounts, points and dates stay, linked to nobody. The id, and every `key=` that
-        led to this customer, raise `Erased` from then on. Erasing again erases what has
+        led to this customer, raise `Erased` from then on; so do the ids that were merged into
+        it, and no merge of theirs can be undone any more. Erasing again erases what has
         appeared since. Raises `NotFound` for an id that never was.
         """
         return self._rt.write(lambda uow: self._erase(uow, checked_id(customer_id)))
 
     def _erase(self, uow: UnitOfWork, customer_id: str) -> ErasureReceipt:
-        present = uow.get(Customer, customer_id, lock=True)
+        customer_id = self._held(uow, customer_id)
         earlier = self._erasure(uow, customer_id)  # a restored backup may bring a profile back
-        if present is None and earlier is None:
-            raise self._rt.missing(uow, customer_id)
-        uow.get(Metrics, customer_id, lock=True)  # activities under way come first
-        deleted: dict[str, int] = {}
-        anonymised: dict[str, int] = {}
+        ids = [customer_id, *(r.id for r in uow.find(Redirect, customer_id=customer_id))]
+        # A merge that was undone is told by the one who was kept, and speaks of both.
+        merges = uow.find(Merge, customer_id=customer_id) + uow.find(Merge, dropped_id=tuple(ids))
+        deleted: Counter[str] = Counter()
+        anonymised: Counter[str] = Counter()
         for entry in owned():
             theirs: dict[str, Any] = {entry.owner or "": customer_id}
             if entry.erase is OnErase.ANONYMISE:
-                anonymised[entry.table] = uow.change(entry.record, blanks(entry), **theirs)
+                anonymised[entry.table] += uow.change(entry.record, blanks(entry), **theirs)
             else:
-                deleted[entry.table] = uow.remove(entry.record, **theirs)
-        if earlier is None:
-            subject = self._rt.fingerprint("erased", customer_id)
-            earlier = Erasure(tenant=self._rt.tenant, subject=subject, erased_at=self._rt.now())
-            uow.add(earlier)
-        return ErasureReceipt(
-            customer_id,
-            earlier.erased_at,
-            {table: n for table, n in deleted.items() if n},
-            {table: n for table, n in anonymised.items() if n},
-        )
+                deleted[entry.table] += uow.remove(entry.record, **theirs)
+        deleted[entry_of(Merge).table] += uow.remove(Merge, dropped_id=tuple(ids))
+        for side in ("customer_id", "other_id"):
+            compared: dict[str, Any] = {side: tuple(ids)}
+            deleted[entry_of(MatchPair).table] += uow.remove(MatchPair, **compared)
+        at = earlier.erased_at if earlier else self._rt.now()
+        for gone in (*ids, *(m.id for m in merges)):
+            subject = self._rt.fingerprint("erased", gone)
+            uow.add_if_absent(Erasure(tenant=self._rt.tenant, subject=subject, erased_at=at))
+        return ErasureReceipt(customer_id, at, dict(+deleted), dict(+anonymised))
+
+    def _held(self, uow: UnitOfWork, customer_id: str) -> str:
+        """The customer an id stands for, held; an erased one's own id."""
+        try:
+            found = self._rt.customer(uow, customer_id, lock=True).id
+        except Erased:
+            found = customer_id
+        uow.get(Metrics, found, lock=True)  # activities under way come first
+        return found
 
     def _erasure(self, uow: UnitOfWork, customer_id: str) -> Erasure | None:
         return uow.get(Erasure, self._rt.fingerprint("erased", checked_id(customer_id)))

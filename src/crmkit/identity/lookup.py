@@ -41,6 +41,12 @@ class Found:
     """Other customers who may be meant, by id, and how probable that is."""
     unlinked: bool = False
     """Whether an identifier is not linked to the customer yet."""
+    origin: str | None = None
+    """Where the identifier that led to the customer belongs, as on the records of a merge."""
+
+
+Owners = Mapping[Identifier, Mapping[str, tuple[Customer, str | None]]]
+"""Whose identifiers are, in order of trust: by id the customer, and the identifier's origin."""
 
 
 @attrs.frozen(repr=False)
@@ -59,7 +65,7 @@ def found(uow: UnitOfWork, rt: Runtime, matcher: Matcher, given: Given) -> Found
         return _outcome(customer, kind, (Evidence(kind, "equal"),), owners)
     known = traits.of_fields(given.fields)
     crowded = _crowded(matcher, known, owners)
-    people = {c.id: c for of in owners.values() for c in of}
+    people = {i: c for of in owners.values() for i, (c, _) in of.items()}
     judged = [
         _Candidate(c, matcher.judge(known, traits.of_customer(c), crowded=crowded))
         for c in people.values()
@@ -78,7 +84,7 @@ def found(uow: UnitOfWork, rt: Runtime, matcher: Matcher, given: Given) -> Found
         closest = max(judged, key=lambda c: c.judgement.probability, default=None)
         said = closest.judgement.match().evidence if closest else ()
         return Found(None, None, said, 0.0, others)
-    by = next((i.kind for i, of in owners.items() if best.customer.id in {c.id for c in of}), None)
+    by = next((i.kind for i, of in owners.items() if best.customer.id in of), None)
     said = best.judgement.match().evidence
     result = _outcome(best.customer, by or "profile", said, owners)
     return attrs.evolve(result, probability=best.judgement.probability, others=others)
@@ -89,29 +95,26 @@ def _takes_part(identifier: Identifier, matcher: Matcher) -> bool:
     return fields is None or identifier.kind not in PERSONAL or identifier.kind in fields
 
 
-def _owners(
-    uow: UnitOfWork, rt: Runtime, identifiers: Sequence[Identifier]
-) -> dict[Identifier, list[Customer]]:
-    """Whose the identifiers are, in order of trust."""
-    of: dict[Identifier, list[Customer]] = {i: [] for i in identifiers}
+def _owners(uow: UnitOfWork, rt: Runtime, identifiers: Sequence[Identifier]) -> Owners:
+    of: dict[Identifier, dict[str, tuple[Customer, str | None]]] = {i: {} for i in identifiers}
     if of:
         prints = {rt.fingerprint(i.kind, i.value): i for i in identifiers}
         kinds = tuple(dict.fromkeys(i.kind for i in identifiers))
         for row, customer in uow.linked(kinds, tuple(prints)):
-            of[prints[row.fingerprint]].append(customer)
+            of[prints[row.fingerprint]].setdefault(customer.id, (customer, row.origin))
     return of
 
 
-def _plainly(
-    given: Given, owners: Mapping[Identifier, Sequence[Customer]]
-) -> tuple[Customer, str] | None:
+def _plainly(given: Given, owners: Owners) -> tuple[Customer, str] | None:
     """The customer whom nobody could doubt: an account's, or an only owner of that name."""
     for identifier, of in owners.items():
+        if not of:
+            continue
+        first, _ = next(iter(of.values()))
         if identifier.kind not in PERSONAL:
-            if of:
-                return of[0], identifier.kind
-        elif len(of) == 1 and _agrees(given, of[0], nameless=identifier.kind == "email"):
-            return of[0], identifier.kind
+            return first, identifier.kind
+        if len(of) == 1 and _agrees(given, first, nameless=identifier.kind == "email"):
+            return first, identifier.kind
     return None
 
 
@@ -132,12 +135,13 @@ def _outcome(
     customer: Customer,
     by: str,
     evidence: tuple[Evidence, ...],
-    owners: Mapping[Identifier, Sequence[Customer]],
+    owners: Owners,
 ) -> Found:
-    holders = [{c.id for c in of} for of in owners.values()]
-    others = dict.fromkeys(sorted(set().union(*holders) - {customer.id}), 0.0)
-    unlinked = any(customer.id not in of for of in holders)
-    return Found(customer, by, evidence, 1.0, others, unlinked)
+    others = dict.fromkeys(sorted({i for of in owners.values() for i in of} - {customer.id}), 0.0)
+    unlinked = any(customer.id not in of for of in owners.values())
+    led = next((of[customer.id] for of in owners.values() if customer.id in of), None)
+    origin = led[1] if led else None
+    return Found(customer, by, evidence, 1.0, others, unlinked, origin)
 
 
 def _best(judged: Iterable[_Candidate], matcher: Matcher) -> _Candidate | None:
@@ -191,14 +195,12 @@ def _resembling(
     ]
 
 
-def _crowded(
-    matcher: Matcher, known: Traits, owners: Mapping[Identifier, Sequence[Customer]]
-) -> frozenset[str]:
+def _crowded(matcher: Matcher, known: Traits, owners: Owners) -> frozenset[str]:
     """The contacts among the data that three or more incompatible names use."""
     found: set[str] = set()
     for identifier, of in owners.items():
         if identifier.kind in PERSONAL and len(of) > 2:
-            bearers = [n for c in of for n in traits.of_customer(c).names[:1]]
+            bearers = [n for c, _ in of.values() for n in traits.of_customer(c).names[:1]]
             values = getattr(known, _TRAITS[identifier.kind])
             found |= learning.crowded(((v, bearers) for v in values), matcher.names)
     return frozenset(found)

@@ -17,12 +17,13 @@ from crmkit.customers import blocking, traits
 from crmkit.customers.traits import Traits
 from crmkit.errors import InvalidInput
 from crmkit.identity import matcher as judging
-from crmkit.identity import scanning
+from crmkit.identity import merges, scanning
 from crmkit.identity.clustering import Link
 from crmkit.identity.matcher import Knowledge, Match, Matcher
+from crmkit.identity.merges import Words
 from crmkit.identity.scanning import Candidates, Lessons, Progress
 from crmkit.identity.weights import Weights
-from crmkit.model import Customer, MatchModel, MatchPair, MatchToken, Page
+from crmkit.model import Customer, MatchModel, MatchPair, MatchToken, Merge, Page, Redirect
 from crmkit.model.document import text
 from crmkit.model.page import checked_limit, paged, position
 from crmkit.ports.runtime import Runtime
@@ -33,6 +34,7 @@ CURRENT: Final = "current"
 
 _REMEMBERED: Final = timedelta(minutes=1)
 _PPM: Final = 1_000_000
+_BY_SCORE: Final = ("score_ppm", "customer_id", "other_id")
 _PAGE: Final = 2_000
 _BATCH: Final = 500
 _WORDS_MIN: Final = 5  # a rarer word counts as one that nobody else bears
@@ -133,15 +135,14 @@ def note(uow: UnitOfWork, rt: Runtime, customer_id: str, others: Mapping[str, fl
     uow.add_many(_pair(rt, customer_id, o, p) for o, p in others.items() if p >= least)
 
 
-def dismiss(rt: Runtime, customer_id: str, other_id: str, actor: str | None) -> None:
+def dismiss(rt: Runtime, customer_id: str, other_id: str) -> None:
     """Say that two customers are two persons."""
-    who = None if actor is None else text(actor, field="actor", limit=200)
 
     def work(uow: UnitOfWork) -> None:
         one, other = rt.customer(uow, customer_id), rt.customer(uow, other_id)
         if one.id == other.id:
             raise InvalidInput("expected two customers; this is one", field="other_id")
-        uow.put(_pair(rt, one.id, other.id, 0.0, dismissed=True, actor=who))
+        uow.put(_pair(rt, one.id, other.id, 0.0, dismissed=True))
 
     rt.write(work)
 
@@ -166,7 +167,7 @@ def duplicates(
             page = uow.find(
                 MatchPair,
                 dismissed=False,
-                order=("score_ppm", "customer_id", "other_id"),
+                order=_BY_SCORE,
                 descending=True,
                 after=start,
                 limit=limit + 1,
@@ -192,11 +193,8 @@ def _shown(
     seen: set[tuple[str, str]],
 ) -> Duplicate | None:
     """The pair as it stands now; None if it is one customer by now, or two by decision."""
-    ids = apart.who(pair.customer_id), apart.who(pair.other_id)
-    if ids[0] is None or ids[1] is None or ids[0] == ids[1]:
-        return None
-    low, high = sorted(i for i in ids if i)
-    if (low, high) in seen or apart.forbid(low, high):
+    low, high = sorted((apart.who(pair.customer_id), apart.who(pair.other_id)))
+    if low == high or (low, high) in seen or apart.forbid(low, high):
         return None
     seen.add((low, high))
     one, other = uow.get(Customer, low), uow.get(Customer, high)
@@ -211,19 +209,18 @@ class Dismissed:
 
     def __init__(self, uow: UnitOfWork, rt: Runtime) -> None:
         self._uow, self._rt = uow, rt
-        self._who: dict[str, str | None] = {}
+        self._who: dict[str, str] = {}
         self._pairs = {
-            tuple(sorted((one, other)))
+            tuple(sorted((self.who(a), self.who(b))))
             for a, b in uow.stream_rows(
                 MatchPair, ("customer_id", "other_id"), page=_PAGE, dismissed=True
             )
-            if (one := self.who(a)) and (other := self.who(b))
         }
 
-    def who(self, customer_id: str) -> str | None:
-        """Who the id stands for by now."""
+    def who(self, customer_id: str) -> str:
+        """Who the id stands for by now; they may have been erased."""
         if customer_id not in self._who:
-            self._who[customer_id] = self._rt.living(self._uow, customer_id)
+            self._who[customer_id] = self._rt.led(self._uow, customer_id)
         return self._who[customer_id]
 
     def forbid(self, a: str, b: str) -> bool:
@@ -232,6 +229,79 @@ class Dismissed:
 
     def __iter__(self) -> Iterator[tuple[str, ...]]:
         return iter(self._pairs)
+
+
+def are_apart(uow: UnitOfWork, one: str, other: str) -> bool:
+    """Whether two customers were said to be two persons, by whatever ids they had then."""
+    low, high = (
+        (customer_id, *(r.id for r in uow.find(Redirect, customer_id=customer_id)))
+        for customer_id in (one, other)
+    )
+    return any(
+        uow.count(MatchPair, customer_id=a, other_id=b, dismissed=True)
+        for a, b in ((low, high), (high, low))
+    )
+
+
+def join(
+    uow: UnitOfWork, rt: Runtime, judge: Matcher, one: str, other: str, least: float, said: Words
+) -> Merge | None:
+    """Merge two customers, into the older, if they are one person with that probability."""
+    a, b = uow.get(Customer, one), uow.get(Customer, other)
+    if a is None or b is None or a.id == b.id:
+        return None
+    found = judge.judge(traits.of_customer(a), traits.of_customer(b))
+    if found.against or not found.decides or found.probability < least:
+        return None
+    if are_apart(uow, a.id, b.id):
+        return None
+    keep, drop = sorted((a, b), key=lambda c: (c.created_at, c.id))
+    return merges.merge(uow, rt, keep.id, drop.id, rt.new_id(), said)
+
+
+def merge_all(
+    rt: Runtime,
+    judge: Callable[[UnitOfWork], Matcher],
+    min_score: float,
+    actor: str | None,
+    progress: Callable[[int], None] | None,
+) -> tuple[Merge, ...]:
+    """Merge the open pairs from that probability on, the likeliest first."""
+    if not 0 < min_score <= 1:
+        raise InvalidInput("expected a probability above 0, at most 1", field="min_score")
+    said = Words("duplicate", None if actor is None else text(actor, field="actor"), rt.now())
+    done: list[Merge] = []
+    after: tuple[Any, ...] | None = None
+    while True:
+        with rt.read() as uow:
+            page = uow.find(
+                MatchPair, dismissed=False, order=_BY_SCORE, descending=True, after=after,
+                limit=_BATCH,
+            )  # fmt: skip
+        for pair in page:
+            if pair.score_ppm < min_score * _PPM:
+                return tuple(done)
+            made = rt.write(partial(_joined, rt=rt, judge=judge, pair=pair, said=said,
+                                    least=min_score))  # fmt: skip
+            done += [made] if made else []
+            if progress and made:
+                progress(len(done))
+        if len(page) < _BATCH:
+            return tuple(done)
+        after = tuple(getattr(page[-1], f) for f in _BY_SCORE)
+
+
+def _joined(
+    uow: UnitOfWork,
+    rt: Runtime,
+    judge: Callable[[UnitOfWork], Matcher],
+    pair: MatchPair,
+    said: Words,
+    least: float,
+) -> Merge | None:
+    one, other = rt.led(uow, pair.customer_id), rt.led(uow, pair.other_id)
+    # Named as a whole, the two may be less alike than the records that made the pair.
+    return None if one == other else join(uow, rt, judge(uow), one, other, least, said)
 
 
 # --- all at once ---

@@ -13,19 +13,22 @@ import attrs
 from crmkit.customers import blocking, normalise, records, traits
 from crmkit.customers.normalise import Given
 from crmkit.errors import Erased, InvalidInput
-from crmkit.identity import lookup, review
+from crmkit.identity import lookup, merges, review
 from crmkit.identity.lookup import Found
 from crmkit.identity.matcher import Evidence, Match, Matcher
+from crmkit.identity.merges import Unmerged
 from crmkit.identity.review import Duplicate, Scan
-from crmkit.model import Customer, Identity, MatchModel, Page
-from crmkit.model.document import canonical
+from crmkit.model import Customer, Identity, MatchModel, Merge, Page, Redirect
+from crmkit.model.catalogue import evolved
+from crmkit.model.document import canonical, text
 from crmkit.model.time import iso
 from crmkit.ports.events import ConsentStated, CustomerCreated
 from crmkit.ports.idempotency import Call, stated
-from crmkit.ports.runtime import Runtime
+from crmkit.ports.runtime import Runtime, Whose, checked_id
 from crmkit.ports.storage import UnitOfWork
 
 _CHUNK: Final = 200
+_MERGED_MAX: Final = 5  # customers that one resolution may bring together
 
 
 @attrs.frozen
@@ -116,7 +119,7 @@ class Identities:
                     asked.append((identities._given(data), moment))
                 except InvalidInput as error:
                     raise error.within(f"people[{n}]") from None
-            ids += self._rt.write(partial(many.found, people=asked))
+            ids += [w.customer_id for w in self._rt.write(partial(many.found, people=asked))]
             if progress:
                 progress(len(ids))
         return tuple(ids)
@@ -142,9 +145,9 @@ class Identities:
         """
         return review.duplicates(self._rt, self._matcher, min_score, limit, after)
 
-    def dismiss(self, customer_id: str, other_id: str, *, actor: str | None = None) -> None:
+    def dismiss(self, customer_id: str, other_id: str) -> None:
         """Say that two customers are two persons, for ever: also when either is merged later."""
-        review.dismiss(self._rt, customer_id, other_id, actor)
+        review.dismiss(self._rt, customer_id, other_id)
 
     def fit(self, *, progress: Callable[[str, int, int], None] | None = None) -> MatchModel:
         """Estimate the weights anew from this tenant's customers, without labels.
@@ -165,6 +168,83 @@ class Identities:
         The weights are fitted first if they never were. Nobody is merged: see `merge_all`.
         """
         return review.scan(self._rt, progress)
+
+    def merge(
+        self,
+        keep: str,
+        drop: str,
+        *,
+        reason: str,
+        actor: str | None = None,
+        at: datetime | str | None = None,
+        key: str | None = None,
+    ) -> Merge:
+        """Make one customer of two, in one transaction: everything of `drop` goes to `keep`.
+
+        The dropped id leads to the kept customer from then on. `reason` says why, `actor` who
+        decided. Two who were merged by this pair of ids before are answered with that merge.
+
+        Raises `InvalidInput` where both are one already, `NotFound` and `Erased`.
+        """
+        why = text(reason, field="reason", limit=500)
+        if why is None:
+            raise InvalidInput("expected some text", field="reason")
+        who = None if actor is None else text(actor, field="actor", limit=200)
+        said = merges.Words(why, who, self._rt.at(at))
+        merge_id = self._rt.new_id()
+        content = canonical([checked_id(keep), checked_id(drop), why, who, stated(at)])
+        call = Call.of(self._rt, "identity.merge", key, content)
+
+        def work(uow: UnitOfWork) -> Merge:
+            seen = call.earlier(uow) if call else None
+            if seen is not None:
+                return merges.known(uow, self._rt, seen.result_id or "")
+            fact = merges.merge(uow, self._rt, keep, drop, merge_id, said)
+            if call:
+                call.claim(uow, self._rt, customer_id=fact.customer_id, result_id=fact.id)
+            return fact
+
+        return self._rt.write(work)
+
+    def unmerge(
+        self, merge_id: str, *, to_dropped: Iterable[str] = (), dry_run: bool = False
+    ) -> Unmerged:
+        """Make two customers of one again: each gets back what was theirs.
+
+        What came since the merge follows the id or the identifier that it came with. What
+        carried none is undecided and stays, but for the facts named in `to_dropped`. With
+        `dry_run` nothing is changed, and the answer says what would be.
+
+        Raises `NotFound`, `Erased` where the person was erased since, and `InvalidInput` for a
+        merge that was undone before and for facts that are not undecided.
+        """
+        wanted = frozenset(to_dropped)
+        checked_id(merge_id)
+
+        def work(uow: UnitOfWork) -> Unmerged:
+            return merges.unmerge(uow, self._rt, merge_id, wanted, dry_run=dry_run)
+
+        return merges.rehearsed(self._rt, work) if dry_run else self._rt.write(work)
+
+    def merges(self, customer_id: str) -> tuple[Merge, ...]:
+        """The merges that made up a person, in their order; those that were undone too."""
+        with self._rt.read() as uow:
+            return merges.of_person(uow, self._rt, customer_id)
+
+    def merge_all(
+        self,
+        min_score: float,
+        *,
+        actor: str | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> tuple[Merge, ...]:
+        """Merge the pairs that `scan` found, from this probability on, the likeliest first.
+
+        Each pair is judged again, with all that is known of both by then, and merged into the
+        older customer in a transaction of its own. Dismissed pairs and contradictions are left
+        alone. `progress` hears how many were merged. Raises `InvalidInput`.
+        """
+        return review.merge_all(self._rt, self._matcher, min_score, actor, progress)
 
     def _matcher(self, uow: UnitOfWork) -> Matcher:
         return review.matcher(uow, self._rt)
@@ -211,42 +291,65 @@ class Identities:
             review.note(uow, self._rt, customer.id, found.others)
             self._rt.events.publish(uow, CustomerCreated(customer))
         else:
-            customer = self._fill(uow, found.customer, given, at)
-        self._tell(uow, customer.id, given, at)
+            customer = self._fill(uow, found.customer, given, at, found.origin)
+            customer = self._one_with(uow, customer, found, at)
+        self._tell(uow, customer.id, given, at, found.origin)
         return attrs.evolve(self._resolution(found, given, at), customer=customer)
+
+    def _one_with(
+        self, uow: UnitOfWork, customer: Customer, found: Found, at: datetime
+    ) -> Customer:
+        """The customer, merged with those whom the data show to be the same person."""
+        least = self._rt.settings.identity.merge_at
+        others = list(found.others) if least is not None else []
+        said = merges.Words("the same person", None, at)
+        for other in others[:_MERGED_MAX]:
+            made = review.join(
+                uow, self._rt, self._matcher(uow), customer.id, other, least or 1.0, said
+            )
+            if made is not None:
+                customer = self._rt.customer(uow, made.kept_id)
+        return customer
 
     def _locked(self, uow: UnitOfWork, given: Given) -> Found:
         """Who was found, and is held; one who is being erased is waited for."""
         found = self._found(uow, given)
         while found.customer is not None:
             held = uow.get(Customer, found.customer.id, lock=True)
-            if held is not None:
+            if held is not None and found.origin is None:
                 return attrs.evolve(found, customer=held)
+            # Gone, or one who may have been parted while they were waited for.
             found = self._found(uow, given)
+            if held is not None and found.customer is not None and found.customer.id == held.id:
+                return found
         return found
 
-    def _fill(self, uow: UnitOfWork, customer: Customer, given: Given, at: datetime) -> Customer:
+    def _fill(
+        self, uow: UnitOfWork, customer: Customer, given: Given, at: datetime, origin: str | None
+    ) -> Customer:
         """Add what the profile lacks, and link the identifiers that are nobody's yet."""
         usable = dict(given.fields)
         for identifier in given.identifiers:
             mine = records.identity(self._rt, identifier, customer.id)
-            if uow.add_if_absent(mine):
+            if uow.add_if_absent(evolved(mine, origin=origin)):
                 continue
             owner = uow.get(Identity, mine.kind, mine.fingerprint, mine.slot)
             if owner is None or owner.customer_id != customer.id:
                 for field in (identifier.kind, f"{identifier.kind}_typed"):
                     usable.pop(field, None)  # it stays with the customer it belongs to
         fields = records.filled(customer, usable)
-        return records.change(uow, self._rt, customer, fields, at) if fields else customer
+        return records.change(uow, self._rt, customer, fields, at, origin) if fields else customer
 
-    def _tell(self, uow: UnitOfWork, customer_id: str, given: Given, at: datetime) -> None:
-        records.tag(uow, self._rt, customer_id, given.tags, at)
+    def _tell(
+        self, uow: UnitOfWork, customer_id: str, given: Given, at: datetime, origin: str | None
+    ) -> None:
+        records.tag(uow, self._rt, customer_id, given.tags, at, origin)
         for said in given.consents:
             self._rt.events.publish(
                 uow,
                 ConsentStated(
                     customer_id, said.purpose, said.channel, said.granted, said.source,
-                    said.at or at,
+                    said.at or at, origin,
                 ),
             )  # fmt: skip
 
@@ -274,21 +377,29 @@ class ManyAtOnce:
         """What a mapping tells about a person; raises `InvalidInput`."""
         return self._identities._given(data)
 
-    def found(self, uow: UnitOfWork, people: Sequence[tuple[Given, datetime]]) -> list[str]:
-        """The customers' ids, in order; who is not there yet is created as of that moment."""
+    def found(self, uow: UnitOfWork, people: Sequence[tuple[Given, datetime]]) -> list[Whose]:
+        """Whose the data is, in order; who is not there yet is created as of that moment."""
         identities = self._identities
         # All names at once and sorted, so that two such units of work never wait crosswise.
         uow.lock({name for given, _ in people for name in identities._names(given)})
-        ids: list[str] = []
+        out: list[Whose] = []
         for given, at in people:
             found = identities._found(uow, given)
             if found.customer is not None and _complete(found, given):
-                ids.append(found.customer.id)
+                out.append(self._whose(uow, found.customer.id, found))
                 continue
             if found.customer is not None:
                 found = identities._locked(uow, given)
-            ids.append(identities._settle(uow, given, at, found).customer.id)
-        return ids
+            settled = identities._settle(uow, given, at, found)
+            out.append(self._whose(uow, settled.customer.id, found))
+        return out
+
+    def _whose(self, uow: UnitOfWork, customer_id: str, found: Found) -> Whose:
+        """What comes with an identifier belongs to the side of a merge that brought it."""
+        side = found.origin
+        if side is None or (side != customer_id and uow.get(Redirect, side) is None):
+            return Whose(customer_id, None, customer_id)
+        return Whose(customer_id, side, side)
 
 
 def _complete(found: Found, given: Given) -> bool:

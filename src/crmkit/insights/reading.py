@@ -15,7 +15,7 @@ from crmkit.activities.stories import Kinds, read, stories
 from crmkit.insights.view import Recent, as_it_stands
 from crmkit.model import Activity, Counter, Metrics
 from crmkit.model.time import instant
-from crmkit.ports.runtime import Runtime, checked_id
+from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
 
 _SHORT: Final = tuple(d for d in DIMENSIONS if d != "item")
@@ -54,14 +54,6 @@ class Asked:
         return self.known_at is None and (last is None or last <= self.at)
 
 
-def metrics_of(uow: UnitOfWork, rt: Runtime, customer_id: str) -> Metrics:
-    """The cached metrics; raises `NotFound` or `Erased` for an id without a customer."""
-    found = uow.get(Metrics, checked_id(customer_id))
-    if found is None:
-        raise rt.missing(uow, customer_id)
-    return found
-
-
 def facts(uow: UnitOfWork, rt: Runtime, customer_id: str, asked: Asked) -> Iterator[Activity]:
     """The facts that are asked about, a page in memory at a time."""
     kinds = rt.settings.kinds_by_name
@@ -79,15 +71,17 @@ def counters(
     uow: UnitOfWork, rt: Runtime, customer_id: str, asked: Asked, dimension: str
 ) -> list[Counter]:
     """The counters of a dimension, as asked."""
-    if asked.is_cached(metrics_of(uow, rt, customer_id)):
-        return uow.find(Counter, customer_id=customer_id, dimension=dimension)
-    found = _folded(uow, rt, customer_id, asked).counters
+    cached = rt.metrics(uow, customer_id)
+    if asked.is_cached(cached):
+        return uow.find(Counter, customer_id=cached.customer_id, dimension=dimension)
+    found = _folded(uow, rt, cached.customer_id, asked).counters
     return [c for c in found if c.dimension == dimension]
 
 
 def summary(uow: UnitOfWork, rt: Runtime, customer_id: str, asked: Asked) -> Folded:
     """Metrics and counters as asked, of the items at least the favourite, in few queries."""
-    cached = metrics_of(uow, rt, customer_id)
+    cached = rt.metrics(uow, customer_id)
+    customer_id = cached.customer_id
     if not asked.is_cached(cached):
         return _folded(uow, rt, customer_id, asked)
     short = uow.find(Counter, customer_id=customer_id, dimension=_SHORT)

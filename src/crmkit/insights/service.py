@@ -31,7 +31,6 @@ from crmkit.insights.reading import (
     counters,
     facts,
     just_after,
-    metrics_of,
     parts_of,
     recent,
     summary,
@@ -114,6 +113,7 @@ class Insights:
         orders = {kind.name for kind in kinds if "orders" in kind.counts}
         with self._rt.read() as uow:
             found = summary(uow, self._rt, customer_id, asked)
+            customer_id = found.metrics.customer_id
             return CustomerView(
                 insights=self._insights(uow, found, asked),
                 orders=recent(uow, self._rt, customer_id, asked, orders, _RECENT),
@@ -165,6 +165,7 @@ class Insights:
         """How often the customer came, by weekday and hour."""
         asked = Asked.of(self._rt, at, known_at)
         with self._rt.read() as uow:
+            customer_id = self._rt.metrics(uow, customer_id).customer_id
             slots = counters(uow, self._rt, customer_id, asked, "slot")
         return HeatMap(customer_id, asked.at, heat(slots))
 
@@ -175,7 +176,7 @@ class Insights:
         settings, by = self._rt.settings, checked_period(by)
         asked = Asked.of(self._rt, at)
         with self._rt.read() as uow:
-            metrics_of(uow, self._rt, customer_id)
+            customer_id = self._rt.metrics(uow, customer_id).customer_id
             told = facts(uow, self._rt, customer_id, asked)
             parts = parts_of(uow, self._rt, customer_id, asked)
             days = spent_by_day(told, parts, settings)
@@ -200,7 +201,7 @@ class Insights:
     def _facts(self, customer_id: str, at: datetime | str | None) -> list[Activity]:
         asked = Asked.of(self._rt, at)
         with self._rt.read() as uow:
-            metrics_of(uow, self._rt, customer_id)
+            customer_id = self._rt.metrics(uow, customer_id).customer_id
             return list(facts(uow, self._rt, customer_id, asked))
 
     def history(
@@ -243,12 +244,13 @@ class Insights:
         if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= 3_650:
             raise InvalidInput("expected 1 to 3650 days", field="horizon_days")
         with self._rt.read() as uow:
+            customer_id = self._rt.metrics(uow, customer_id).customer_id
             historic = self.historic(uow, customer_id)
         return LifetimeValue(customer_id, historic, None, days, None)
 
     def historic(self, uow: UnitOfWork, customer_id: str) -> Money:
         """What the customer has spent, net of what was given back."""
-        metrics = metrics_of(uow, self._rt, customer_id)
+        metrics = self._rt.metrics(uow, customer_id)
         return Money(metrics.spend_minor, self._rt.settings.currency)
 
     def bands(self, *, at: datetime | str | None = None) -> Bands:

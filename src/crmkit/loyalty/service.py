@@ -13,9 +13,11 @@ from crmkit.config import Settings
 from crmkit.errors import InsufficientPoints, InvalidInput
 from crmkit.loyalty.earning import Worth, regranted, worth
 from crmkit.model import Activity, Metrics, Page, PointsAccount, PointsEntry
+from crmkit.model.catalogue import evolved
 from crmkit.model.document import canonical, text
 from crmkit.model.page import checked_limit, paged, position
 from crmkit.model.time import from_micros, to_micros
+from crmkit.ports.events import CustomersMerged, MergeUndone
 from crmkit.ports.idempotency import Call, stated
 from crmkit.ports.runtime import Runtime, checked_id
 from crmkit.ports.storage import UnitOfWork
@@ -64,9 +66,12 @@ class Loyalty:
         """Balance and tier; a customer without points has none of the first tier."""
         with self._rt.read() as uow:
             account = uow.get(PointsAccount, checked_id(customer_id))
-            if account is None:
-                self._rt.customer(uow, customer_id)
-            return standing(customer_id, account, self._rt.settings)
+            if account is not None:
+                return standing(customer_id, account, self._rt.settings)
+            holder = self._rt.customer(uow, customer_id).id
+            if holder != customer_id:
+                return self._standing(uow, holder)
+            return standing(holder, None, self._rt.settings)
 
     def update_points(
         self,
@@ -97,19 +102,23 @@ class Loyalty:
             occurred_at=self._rt.at(at),
             recorded_at=self._rt.now(),
         )
-        call = Call.of(
-            self._rt, "loyalty.update_points", key, canonical([customer_id, delta, why, stated(at)])
-        )
+        call = Call.of(self._rt, "loyalty.update_points", key, canonical([delta, why, stated(at)]))
 
         def work(uow: UnitOfWork) -> Account:
-            if uow.get(Metrics, customer_id, lock=True) is None:
-                raise self._rt.missing(uow, customer_id)
-            seen = call and call.claim(uow, self._rt, customer_id=customer_id, result_id=entry.id)
+            holder = self._rt.metrics(uow, customer_id, lock=True).customer_id
+            origin = self._rt.whose(uow, customer_id, holder).origin
+            seen = call and call.claim(
+                uow, self._rt, customer_id=holder, result_id=entry.id, origin=origin
+            )
             if not seen:
-                self._post(uow, entry, floor={"balance": 0} if delta < 0 else None)
-            return standing(customer_id, uow.get(PointsAccount, customer_id), self._rt.settings)
+                mine = evolved(entry, customer_id=holder, origin=origin)
+                self._post(uow, mine, floor={"balance": 0} if delta < 0 else None)
+            return self._standing(uow, holder)
 
         return self._rt.write(work)
+
+    def _standing(self, uow: UnitOfWork, customer_id: str) -> Account:
+        return standing(customer_id, uow.get(PointsAccount, customer_id), self._rt.settings)
 
     def history(
         self, customer_id: str, *, limit: int = 100, after: str | None = None
@@ -117,10 +126,9 @@ class Loyalty:
         """The entries of a customer's account, the latest first."""
         limit, start = checked_limit(limit), position(after, (int, str))
         with self._rt.read() as uow:
-            self._rt.customer(uow, customer_id)
             found = uow.find(
                 PointsEntry,
-                customer_id=customer_id,
+                customer_id=self._rt.customer(uow, customer_id).id,
                 order=("occurred_at", "id"),
                 descending=True,
                 after=start and (from_micros(start[0]), start[1]),
@@ -156,6 +164,35 @@ class Loyalty:
         )
         uow.add_many(entries)
 
+    def on_merged(self, uow: UnitOfWork, event: CustomersMerged) -> None:
+        """Add the dropped customer's account to the kept one's."""
+        kept, dropped = event.merge.kept_id, event.merge.dropped_id
+        account = uow.get(PointsAccount, dropped)
+        if account is not None:
+            uow.gather([evolved(account, customer_id=kept)])
+            uow.remove(PointsAccount, customer_id=dropped)
+
+    def on_undone(self, uow: UnitOfWork, event: MergeUndone) -> None:
+        """Give the customer who is back the sum of their entries, and take it from the other."""
+        holder, back = event.merge.customer_id, event.merge.dropped_id
+        account = PointsAccount(tenant=self._rt.tenant, customer_id=back)
+        entries = 0
+        for entry in uow.stream(PointsEntry, customer_id=back, order=("occurred_at", "id")):
+            entries += 1
+            account = evolved(
+                account,
+                balance=account.balance + entry.points,
+                qualifying=account.qualifying + entry.qualifying,
+            )
+        if not entries:
+            return
+        uow.add(account)
+        if uow.find(PointsEntry, customer_id=holder, limit=1):
+            gone = {"balance": -account.balance, "qualifying": -account.qualifying}
+            uow.gather([evolved(account, customer_id=holder, **gone)])
+        else:
+            uow.remove(PointsAccount, customer_id=holder)
+
     def _given(self, uow: UnitOfWork, changes: Sequence[StoryChange]) -> Mapping[str, int]:
         """What stories that go on were given before."""
         given: Counter[str] = Counter()
@@ -185,6 +222,7 @@ class Loyalty:
             story=fact.story,
             occurred_at=fact.occurred_at,
             recorded_at=fact.recorded_at,
+            origin=fact.origin,
         )
 
     def _post(

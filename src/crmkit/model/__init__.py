@@ -22,6 +22,7 @@ from crmkit.model.customer import (
 )
 from crmkit.model.loyalty import PointsAccount, PointsEntry
 from crmkit.model.matching import MatchModel, MatchPair, MatchToken
+from crmkit.model.merge import Merge, Redirect, Snapshot
 from crmkit.model.money import Money
 from crmkit.model.page import Page
 from crmkit.model.privacy import Consent, Erasure, IdempotencyKey
@@ -42,6 +43,7 @@ __all__ = [
     "MatchPair",
     "MatchToken",
     "Membership",
+    "Merge",
     "Metrics",
     "Money",
     "Note",
@@ -54,8 +56,10 @@ __all__ = [
     "PointsEntry",
     "Preferences",
     "ProfileChange",
+    "Redirect",
     "SearchToken",
     "Segment",
+    "Snapshot",
     "Tag",
     "catalogue",
     "entry_of",

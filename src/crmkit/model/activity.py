@@ -16,6 +16,7 @@ from crmkit.model.catalogue import (
     assigned,
     fold,
     record,
+    side,
     stored,
 )
 from crmkit.model.money import Money
@@ -66,6 +67,7 @@ class Activity:
         Data.FINGERPRINT, Origin.OBSERVED, erase=OnErase.KEEP, factory=dict
     )
     payload: Mapping[str, Any] = stored(Data.FREE_TEXT, Origin.OBSERVED, factory=dict)
+    origin: str | None = side(default=None)
 
     @property
     def amount(self) -> Money | None:
@@ -88,6 +90,7 @@ class Participation:
     story: str = stored(Data.FINGERPRINT, Origin.ASSIGNED)
     share: str = stored(Data.FINGERPRINT, Origin.ASSIGNED)
     customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.MOVE)
+    origin: str | None = side(default=None)
 
 
 @record("crm_metrics", key=("customer_id",), owner="customer_id")

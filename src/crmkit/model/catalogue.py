@@ -157,6 +157,18 @@ def owned() -> Iterator[Entry]:
     return (e for e in _CATALOGUE.values() if e.owner is not None)
 
 
+def movable() -> Iterator[Entry]:
+    """The records that a merge hands from one customer to another, by their `origin`."""
+    return (e for e in owned() if "origin" in e.names)
+
+
+def keyed() -> Iterator[Entry]:
+    """The records of which a merge makes one for each key: the owner is part of it."""
+    return (
+        e for e in owned() if e.owner in e.key and e.column(e.owner or "").merge is not OnMerge.FOLD
+    )
+
+
 _METADATA = "crmkit"
 
 
@@ -191,8 +203,17 @@ def fold(data: Data = Data.BEHAVIOUR, *, default: Any = None, gather: Gather | N
     return stored(data, Origin.OBSERVED, merge=OnMerge.FOLD, default=default, gather=gather)
 
 
+def side(*, default: None = None) -> Any:
+    """Where a row belongs among the customers of whom its owner was merged.
+
+    The id of one of them, or of the merge since which nobody can tell; None is the newest of
+    these, and always the case for a customer who was never merged.
+    """
+    return stored(Data.TECHNICAL, Origin.ASSIGNED, default=default)
+
+
 @dataclass_transform(
-    frozen_default=True, kw_only_default=True, field_specifiers=(stored, assigned, fold)
+    frozen_default=True, kw_only_default=True, field_specifiers=(stored, assigned, fold, side)
 )
 def record(
     table: str,

@@ -8,7 +8,17 @@ from typing import Any
 
 import attrs
 
-from crmkit.model.catalogue import Data, Index, OnErase, OnMerge, Origin, assigned, record, stored
+from crmkit.model.catalogue import (
+    Data,
+    Index,
+    OnErase,
+    OnMerge,
+    Origin,
+    assigned,
+    record,
+    side,
+    stored,
+)
 
 
 def _given(data: Data, *, default: Any = None, merge: OnMerge = OnMerge.FILL) -> Any:
@@ -129,14 +139,16 @@ class Identity:
 
     `slot` is empty for kinds that belong to one customer only (user account, external
     id, e-mail), so that the key itself forbids a second owner; for phones and Instagram
-    handles, which families share, it is the customer's id.
+    handles, which families share, it is the id of the customer whom it was linked to first. A
+    merge leaves it as it is.
     """
 
     tenant: str = assigned()
     kind: str = assigned()
     fingerprint: str = stored(Data.FINGERPRINT, Origin.ASSIGNED)
-    slot: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.MOVE)
+    slot: str = stored(Data.TECHNICAL, Origin.ASSIGNED)
     customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.MOVE)
+    origin: str | None = side(default=None)
 
 
 @record("crm_profile_changes", key=("id",), owner="customer_id",
@@ -150,6 +162,7 @@ class ProfileChange:
     changes: Mapping[str, Any] = stored(Data.FREE_TEXT, Origin.PROVIDED)
     occurred_at: datetime = assigned()
     recorded_at: datetime = assigned()
+    origin: str | None = side(default=None)
 
 
 @record("crm_tags", key=("customer_id", "fingerprint"), owner="customer_id")
@@ -186,3 +199,4 @@ class Note:
     author: str | None = stored(Data.LINK, Origin.OBSERVED, default=None)
     occurred_at: datetime = assigned()
     recorded_at: datetime = assigned()
+    origin: str | None = side(default=None)

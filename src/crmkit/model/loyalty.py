@@ -13,6 +13,7 @@ from crmkit.model.catalogue import (
     assigned,
     fold,
     record,
+    side,
     stored,
 )
 
@@ -42,6 +43,7 @@ class PointsEntry:
     reason: str | None = stored(Data.FREE_TEXT, Origin.OBSERVED, default=None)
     occurred_at: datetime = assigned()
     recorded_at: datetime = assigned()
+    origin: str | None = side(default=None)
 
 
 @record("crm_loyalty_accounts", key=("customer_id",), owner="customer_id")

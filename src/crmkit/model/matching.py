@@ -22,22 +22,21 @@ class MatchToken:
 @record(
     "crm_match_pairs",
     key=("customer_id", "other_id"),
-    owner="customer_id",
     indexes=(Index(("tenant", "other_id")), Index(("tenant", "dismissed", "score_ppm"))),
 )
 class MatchPair:
     """Two customers who may be one person, or who were said not to be.
 
     The ids are those that the two had when they were compared, in ascending order; a merge
-    changes nothing here. `score_ppm` is the probability in millionths.
+    changes nothing here, and the erasure of either person removes the pair. `score_ppm` is
+    the probability in millionths.
     """
 
     tenant: str = assigned()
     customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED)
     other_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED)
-    score_ppm: int = stored(Data.BEHAVIOUR, Origin.INFERRED)
+    score_ppm: int = stored(Data.TECHNICAL, Origin.INFERRED)
     dismissed: bool = stored(Data.TECHNICAL, Origin.ASSIGNED, default=False)
-    actor: str | None = stored(Data.LINK, Origin.OBSERVED, default=None)
     found_at: datetime = assigned()
 
 

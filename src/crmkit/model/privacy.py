@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from crmkit.model.catalogue import Data, Index, OnErase, OnMerge, Origin, assigned, record, stored
+from crmkit.model.catalogue import (
+    Data,
+    Index,
+    OnErase,
+    OnMerge,
+    Origin,
+    assigned,
+    record,
+    side,
+    stored,
+)
 
 
 @record("crm_consents", key=("id",), owner="customer_id",
@@ -21,6 +31,7 @@ class Consent:
     source: str = stored(Data.BEHAVIOUR, Origin.OBSERVED)
     occurred_at: datetime = assigned()
     recorded_at: datetime = assigned()
+    origin: str | None = side(default=None)
 
 
 @record(
@@ -44,6 +55,7 @@ class IdempotencyKey:
     content: str | None = stored(Data.FINGERPRINT, Origin.ASSIGNED)
     result_id: str | None = stored(Data.TECHNICAL, Origin.ASSIGNED)
     recorded_at: datetime = assigned()
+    origin: str | None = side(default=None)
 
 
 @record("crm_erasures", key=("subject",))

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from crmkit.model import Customer
+from crmkit.model import Customer, Merge
 from crmkit.ports.storage import UnitOfWork
 
 
@@ -29,6 +29,31 @@ class ConsentStated:
     granted: bool
     source: str
     at: datetime
+    origin: str | None = None
+
+
+@attrs.frozen
+class CustomersMerged:
+    """The dropped customer's facts have moved to the kept one.
+
+    Those of the dropped side have one of these in `origin`; what is folded from facts has
+    not moved yet.
+    """
+
+    merge: Merge
+    dropped_side: frozenset[str]
+
+
+@attrs.frozen
+class MergeUndone:
+    """The dropped customer is there again, and has the facts of its side back.
+
+    `merge.customer_id` is the customer out of whom it came; `sent` are stories that had
+    begun while both were one and were sent along.
+    """
+
+    merge: Merge
+    sent: frozenset[str]
 
 
 Subscriber: TypeAlias = Callable[[UnitOfWork, Any], None]

@@ -10,7 +10,7 @@ import attrs
 from crmkit.errors import Erased, IdempotencyConflict, InvalidInput
 from crmkit.model import IdempotencyKey
 from crmkit.model.time import instant, iso
-from crmkit.ports.runtime import Runtime
+from crmkit.ports.runtime import Runtime, Whose
 from crmkit.ports.storage import UnitOfWork
 
 _MAX_KEY = 500
@@ -51,18 +51,29 @@ class Call:
         return seen
 
     def claim(
-        self, uow: UnitOfWork, runtime: Runtime, *, customer_id: str, result_id: str
+        self,
+        uow: UnitOfWork,
+        runtime: Runtime,
+        *,
+        customer_id: str,
+        result_id: str,
+        origin: str | None = None,
     ) -> IdempotencyKey | None:
         """Take the key for this result; None if it is ours, else what it led to before.
 
-        Raises `IdempotencyConflict` if the key came with other content, and `Erased` if
-        what it led to was erased with its customer.
+        Raises `IdempotencyConflict` if the key came with other content or for another
+        customer, and `Erased` if what it led to was erased with its customer.
         """
-        if uow.add_if_absent(self.key(runtime, customer_id, result_id)):
+        if uow.add_if_absent(self.key(runtime, customer_id, result_id, origin)):
             return None
-        return self.earlier(uow)
+        seen = self.earlier(uow)
+        if seen is not None:
+            of_same_customer(seen, customer_id)
+        return seen
 
-    def key(self, runtime: Runtime, customer_id: str, result_id: str) -> IdempotencyKey:
+    def key(
+        self, runtime: Runtime, customer_id: str, result_id: str, origin: str | None = None
+    ) -> IdempotencyKey:
         """The key as it is kept, for this result."""
         return IdempotencyKey(
             tenant=runtime.tenant,
@@ -71,6 +82,7 @@ class Call:
             content=self.content,
             result_id=result_id,
             recorded_at=runtime.now(),
+            origin=origin,
         )
 
     def check(self, seen: IdempotencyKey) -> None:
@@ -79,6 +91,16 @@ class Call:
             raise Erased("what this key stood for was erased with its customer")
         if seen.content != self.content:
             raise IdempotencyConflict("this key was used before with other content")
+
+
+def of_same_customer(seen: IdempotencyKey, customer_id: str) -> None:
+    """Raise if the key was used for another customer.
+
+    The customer is no part of the content: a merge hands the key on, and whichever of
+    both ids comes again, it is the same call.
+    """
+    if seen.customer_id != customer_id:
+        raise IdempotencyConflict("this key was used before for another customer")
 
 
 def earlier_of(uow: UnitOfWork, calls: Sequence[Call]) -> dict[Call, IdempotencyKey]:
@@ -92,9 +114,9 @@ def earlier_of(uow: UnitOfWork, calls: Sequence[Call]) -> dict[Call, Idempotency
 
 
 def claim_all(
-    uow: UnitOfWork, runtime: Runtime, calls: Sequence[tuple[Call, str, str]]
+    uow: UnitOfWork, runtime: Runtime, calls: Sequence[tuple[Call, Whose, str]]
 ) -> list[IdempotencyKey | None]:
-    """`Call.claim` for many: calls with the customer and the result each would have.
+    """`Call.claim` for many: calls with whose they are and the result each would have.
 
     A key that comes twice stands for its first result the second time.
     """
@@ -102,15 +124,14 @@ def claim_all(
         IdempotencyKey, fingerprint=tuple(call.fingerprint for call, _, _ in calls))}  # fmt: skip
     earlier: list[IdempotencyKey | None] = []
     mine: list[IdempotencyKey] = []
-    for call, customer_id, result_id in calls:
+    for call, whose, result_id in calls:
         seen = known.get(call.fingerprint)
         earlier.append(seen)
         if seen is not None:
             call.check(seen)
-            if seen.customer_id != customer_id:
-                raise IdempotencyConflict("this key was used before for another customer")
+            of_same_customer(seen, whose.customer_id)
             continue
-        mine.append(call.key(runtime, customer_id, result_id))
+        mine.append(call.key(runtime, whose.customer_id, result_id, whose.origin))
         known[call.fingerprint] = mine[-1]
     uow.add_many(mine)
     return earlier

@@ -11,13 +11,28 @@ import attrs
 
 from crmkit.config import Settings
 from crmkit.errors import Erased, InvalidInput, NotFound
-from crmkit.model import Customer, Erasure
+from crmkit.model import Customer, Erasure, Metrics, Redirect
 from crmkit.model.time import instant
 from crmkit.ports.events import Events
 from crmkit.ports.keys import Keys
 from crmkit.ports.storage import Storage, UnitOfWork
 
+R = TypeVar("R", Customer, Metrics)
 T = TypeVar("T")
+
+_TRIES = 20
+
+
+@attrs.frozen
+class Whose:
+    """Whose a fact is: the customer who holds it, where it belongs, and the id it was told by.
+
+    `origin` is as on a record: None unless the customer was merged and the fact is of one side.
+    """
+
+    customer_id: str
+    origin: str | None
+    told_as: str
 
 
 @attrs.frozen
@@ -58,22 +73,49 @@ class Runtime:
         return self.storage.write(self.tenant, work)
 
     def customer(self, uow: UnitOfWork, customer_id: str, *, lock: bool = False) -> Customer:
-        """The customer; raises `NotFound`, or `Erased` if there once was one."""
-        found = uow.get(Customer, checked_id(customer_id), lock=lock)
-        if found is None:
-            raise self.missing(uow, customer_id)
-        return found
+        """The customer, by this id or one that was merged away.
 
-    def living(self, uow: UnitOfWork, customer_id: str) -> str | None:
-        """Who an id stands for by now; None for nobody."""
-        found = uow.get(Customer, customer_id)
-        return found.id if found else None
+        Raises `NotFound`, or `Erased` if there once was one.
+        """
+        return self._led(uow, Customer, customer_id, lock=lock)
 
-    def missing(self, uow: UnitOfWork, customer_id: str) -> NotFound | Erased:
-        """The error for an id without a customer."""
+    def metrics(self, uow: UnitOfWork, customer_id: str, *, lock: bool = False) -> Metrics:
+        """The customer's metrics, as `customer` finds them."""
+        return self._led(uow, Metrics, customer_id, lock=lock)
+
+    def _led(self, uow: UnitOfWork, kind: type[R], customer_id: str, *, lock: bool) -> R:
+        at, gone = checked_id(customer_id), False
+        for _ in range(_TRIES):  # it may be merged, or parted again, while it is waited for
+            found = uow.get(kind, at, lock=lock)
+            if found is not None and at == customer_id:
+                return found
+            led = uow.get(Redirect, customer_id)
+            if found is not None and led is not None and led.customer_id == at:
+                return found
+            if led is None and at == customer_id:
+                if gone:
+                    break
+                gone = True
+            at = led.customer_id if led else customer_id
+        raise self.missing(uow, customer_id)
+
+    def led(self, uow: UnitOfWork, customer_id: str) -> str:
+        """Where an id leads that was merged away; any other is itself."""
+        redirect = uow.get(Redirect, checked_id(customer_id))
+        return redirect.customer_id if redirect else customer_id
+
+    def whose(self, uow: UnitOfWork, told_as: str, customer_id: str) -> Whose:
+        """Whose a fact is that was told by this id of that customer."""
+        led = None if told_as == customer_id else uow.get(Redirect, told_as)
+        return Whose(customer_id, led.origin if led else None, told_as)
+
+    def missing(
+        self, uow: UnitOfWork, customer_id: str, what: str = "customer"
+    ) -> NotFound | Erased:
+        """The error for an id without a customer, or without what is named."""
         if uow.get(Erasure, self.fingerprint("erased", customer_id)):
-            return Erased("this customer was erased")
-        return NotFound("no such customer")
+            return Erased(f"this {what} was erased")
+        return NotFound(f"no such {what}")
 
 
 def checked_id(customer_id: object) -> str:

@@ -7,7 +7,7 @@ from itertools import permutations
 
 import pytest
 
-from crmkit.gdpr.consents import state
+from crmkit.gdpr.consents import revived, state
 from crmkit.model import Consent
 
 AT = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -57,3 +57,23 @@ def test_a_withdrawal_concerns_its_own_channel() -> None:
 def test_without_a_word_nothing_is_consented() -> None:
     assert not state([]).given("marketing", "email")
     assert state([]).updated_at is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "granted_again"),
+    [
+        ([(1, False)], [(2, True)], True),
+        ([(2, True)], [(1, False)], True),
+        ([(2, False)], [(1, True)], False),
+        ([(1, False), (2, True)], [(3, True)], False),
+        ([(1, True)], [], False),
+    ],
+)
+def test_what_a_merge_would_grant_against_a_withdrawal(
+    one: list[tuple[int, bool]], other: list[tuple[int, bool]], granted_again: bool
+) -> None:
+    """Where one side's last word is no, and the last word of both together yes."""
+    sides = [
+        [said(f"{day}", granted, later=day) for day, granted in words] for words in (one, other)
+    ]
+    assert bool(revived(*sides)) is granted_again

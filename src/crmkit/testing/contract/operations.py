@@ -278,6 +278,17 @@ class FilterOperations(Contract):
             assert uow.get(Note, "n2") == self.note("n2", text="new", kind="vip")
             assert uow.get(Note, "n3") == self.note("n3", customer_id="d", author="a")
 
+    def test_change_sets_a_field_that_it_asks_for(self) -> None:
+        """Also an empty one, among other values."""
+        self.store(*(self.note(f"n{n}", author=a) for n, a in enumerate((None, "a", "b", "c"))))
+        assert (
+            self.write(lambda uow: uow.change(Note, {"author": "d"}, author=(None, "a", "b"))) == 3
+        )
+        assert self.ids(author="d") == ["n0", "n1", "n2"]
+        assert self.write(lambda uow: uow.change(Note, {"author": None}, author="c")) == 1
+        assert self.write(lambda uow: uow.change(Note, {"author": "e"}, author=None)) == 1
+        assert self.ids(author="e") == ["n3"]
+
     def test_a_changed_field_is_found_by_its_new_value(self) -> None:
         """A record whose owner changed belongs to the new one only."""
         self.store(self.note("n1"), self.note("n2"))

@@ -31,10 +31,13 @@ def upgrade() -> None:
     _match_models()
     _match_pairs()
     _match_tokens()
+    _merge_snapshots()
+    _merges()
     _metrics()
     _notes()
     _participations()
     _profile_changes()
+    _redirects()
     _search_tokens()
     _secrets()
     _segment_customers()
@@ -63,6 +66,7 @@ def _activities() -> None:
         sa.Column("corrects", _TEXT, nullable=True),
         sa.Column("shares", _JSON, nullable=False),
         sa.Column("payload", _JSON, nullable=False),
+        sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
     op.create_index(
@@ -90,6 +94,7 @@ def _consents() -> None:
         sa.Column("source", _TEXT, nullable=False),
         sa.Column("occurred_at", sa.BigInteger(), nullable=False),
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
+        sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
     op.create_index(
@@ -183,6 +188,7 @@ def _idempotency() -> None:
         sa.Column("content", _TEXT, nullable=True),
         sa.Column("result_id", _TEXT, nullable=True),
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
+        sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "fingerprint"),
     )
     op.create_index(
@@ -202,6 +208,7 @@ def _identities() -> None:
         sa.Column("fingerprint", _TEXT, nullable=False),
         sa.Column("slot", _TEXT, nullable=False),
         sa.Column("customer_id", _TEXT, nullable=False),
+        sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "kind", "fingerprint", "slot"),
     )
     op.create_index("ix_crm_identities_customer_id", "crm_identities", ["tenant", "customer_id"])
@@ -232,6 +239,7 @@ def _loyalty_entries() -> None:
         sa.Column("reason", _TEXT, nullable=True),
         sa.Column("occurred_at", sa.BigInteger(), nullable=False),
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
+        sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
     op.create_index(
@@ -264,7 +272,6 @@ def _match_pairs() -> None:
         sa.Column("other_id", _TEXT, nullable=False),
         sa.Column("score_ppm", sa.BigInteger(), nullable=False),
         sa.Column("dismissed", sa.Boolean(), nullable=False),
-        sa.Column("actor", _TEXT, nullable=True),
         sa.Column("found_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "customer_id", "other_id"),
     )
@@ -288,6 +295,44 @@ def _match_tokens() -> None:
     op.create_index(
         "ix_crm_match_tokens_customer_id", "crm_match_tokens", ["tenant", "customer_id"]
     )
+
+
+def _merge_snapshots() -> None:
+    op.create_table(
+        "crm_merge_snapshots",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("merge_id", _TEXT, nullable=False),
+        sa.Column("customer_id", _TEXT, nullable=False),
+        sa.Column("kept", _JSON, nullable=False),
+        sa.Column("dropped", _JSON, nullable=False),
+        sa.Column("result", _JSON, nullable=False),
+        sa.Column("origin", _TEXT, nullable=True),
+        sa.PrimaryKeyConstraint("tenant", "merge_id"),
+    )
+    op.create_index(
+        "ix_crm_merge_snapshots_customer_id", "crm_merge_snapshots", ["tenant", "customer_id"]
+    )
+
+
+def _merges() -> None:
+    op.create_table(
+        "crm_merges",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("id", _TEXT, nullable=False),
+        sa.Column("customer_id", _TEXT, nullable=False),
+        sa.Column("kept_id", _TEXT, nullable=False),
+        sa.Column("dropped_id", _TEXT, nullable=False),
+        sa.Column("step", sa.BigInteger(), nullable=False),
+        sa.Column("reason", _TEXT, nullable=False),
+        sa.Column("actor", _TEXT, nullable=True),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.Column("recorded_at", sa.BigInteger(), nullable=False),
+        sa.Column("undone_at", sa.BigInteger(), nullable=True),
+        sa.Column("origin", _TEXT, nullable=True),
+        sa.PrimaryKeyConstraint("tenant", "id"),
+    )
+    op.create_index("ix_crm_merges_customer_id", "crm_merges", ["tenant", "customer_id"])
+    op.create_index("ix_crm_merges_dropped_id", "crm_merges", ["tenant", "dropped_id"])
 
 
 def _metrics() -> None:
@@ -338,6 +383,7 @@ def _notes() -> None:
         sa.Column("author", _TEXT, nullable=True),
         sa.Column("occurred_at", sa.BigInteger(), nullable=False),
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
+        sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
     op.create_index(
@@ -354,6 +400,7 @@ def _participations() -> None:
         sa.Column("story", _TEXT, nullable=False),
         sa.Column("share", _TEXT, nullable=False),
         sa.Column("customer_id", _TEXT, nullable=False),
+        sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "story", "share"),
     )
     op.create_index(
@@ -372,6 +419,7 @@ def _profile_changes() -> None:
         sa.Column("changes", _JSON, nullable=False),
         sa.Column("occurred_at", sa.BigInteger(), nullable=False),
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
+        sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
     op.create_index(
@@ -379,6 +427,18 @@ def _profile_changes() -> None:
         "crm_profile_changes",
         ["tenant", "customer_id", "occurred_at"],
     )
+
+
+def _redirects() -> None:
+    op.create_table(
+        "crm_redirects",
+        sa.Column("tenant", _TEXT, nullable=False),
+        sa.Column("id", _TEXT, nullable=False),
+        sa.Column("customer_id", _TEXT, nullable=False),
+        sa.Column("origin", _TEXT, nullable=True),
+        sa.PrimaryKeyConstraint("tenant", "id"),
+    )
+    op.create_index("ix_crm_redirects_customer_id", "crm_redirects", ["tenant", "customer_id"])
 
 
 def _search_tokens() -> None:
