@@ -115,6 +115,7 @@ def populate(crm: CRMService) -> str:
         found.id, other.id, reason=canary("reason of merge"), actor=canary("actor of merge"),
         key=canary("key of merge"),
     )  # fmt: skip
+    crm.identity.fit()
     return found.id
 
 

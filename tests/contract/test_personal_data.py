@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from crmkit import CRMError, CRMService, Erased, MemoryStorage, Settings, SqlStorage, StorageError
-from crmkit.model import Customer, Identity, PointsEntry, catalogue
+from crmkit.model import Customer, Identity, MatchPair, PointsEntry, catalogue
 from crmkit.ports.storage import Storage, UnitOfWork
 from crmkit.testing import FrozenClock
 from tests.fixtures import sqlite_url
@@ -448,6 +448,7 @@ def test_erasure_reaches_every_record_with_an_owner(
         had = {
             e.table: uow.count(e.record, **{e.owner: person}) for e in catalogue() if e.owner
         }  # fmt: skip
+        had["crm_match_pairs"] = uow.count(MatchPair)
         assert {Customer, Identity, PointsEntry} <= {e.record for e in catalogue() if e.owner}
     receipt = crm.gdpr.erase(person)
     assert {**receipt.deleted, **receipt.anonymised} == {t: n for t, n in had.items() if n}

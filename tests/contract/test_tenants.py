@@ -90,6 +90,12 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
     "customers.search": lambda crm: crm.customers.search(MARK),
     "customers.reindex": lambda crm: crm.customers.reindex(),
     "identity.resolve": lambda crm: crm.identity.resolve(profile()),
+    "identity.resolve_many": lambda crm: crm.identity.resolve_many([profile()]),
+    "identity.duplicates": lambda crm: crm.identity.duplicates(),
+    "identity.fit": lambda crm: crm.identity.fit(),
+    "identity.model": lambda crm: crm.identity.model(),
+    "identity.scan": lambda crm: crm.identity.scan(),
+    "identity.merge_all": lambda crm: crm.identity.merge_all(0.5),
     "activities.rebuild": lambda crm: crm.activities.rebuild(),
     "activities.verify": lambda crm: crm.activities.verify(),
     "activities.track_many": lambda crm: crm.activities.track_many(
@@ -122,7 +128,9 @@ _INTERNAL = {
       for event in ("merged", "undone")),
 }  # fmt: skip
 # What makes or closes a service, and what is about two customers: these have tests of their own.
-_ELSEWHERE = {"for_tenant", "using", "close", "identity.merge", "identity.unmerge"}
+_ELSEWHERE = {"for_tenant", "using", "close"} | {
+    f"identity.{name}" for name in ("merge", "unmerge", "compare", "dismiss")
+}
 
 
 def _methods(owner: object, name: str = "") -> Iterator[str]:

@@ -71,7 +71,7 @@ class Traits:
 
     `years` are those, without their century, that the person's addresses end in: people like
     to put the year of their birth there. `details` are other fields, those of the host
-    included, by name. `accounts` are identifiers of which one person has one only.
+    included, by name. `accounts` are those in the host's app: one person has one.
     """
 
     names: tuple[Name, ...] = ()
@@ -82,7 +82,7 @@ class Traits:
     cities: Words = ()
     years: Words = ()
     details: Mapping[str, Words] = attrs.field(factory=dict)
-    accounts: Mapping[str, Words] = attrs.field(factory=dict)
+    accounts: Words = ()
 
 
 # --- from a profile ---
@@ -96,7 +96,6 @@ def of_customer(customer: Customer) -> Traits:
 FIELDS: Final = (
     "name", "first_name", "last_name", "nickname", "email", "phone", "phone_typed",
     "instagram", "birth_date", "city", *DETAILS, "social_handles", "custom", "user_id",
-    "external_ids",
 )  # fmt: skip
 """The fields of `Customer` that traits are made of, beside the aliases."""
 COMPARED: Final = frozenset((*FIELDS, "aliases"))
@@ -122,7 +121,7 @@ def of_fields(
         cities=_found(map(place, (get("city"), *also.get("city", ())))),
         years=_found(map(_year, (*(e.partition("@")[0] for e in emails), *handles))),
         details=dict(_details(fields)),
-        accounts=dict(_accounts(fields)),
+        accounts=_found((get("user_id"), *also.get("user_id", ()))),
     )
 
 
@@ -137,7 +136,7 @@ def united(a: Traits, b: Traits) -> Traits:
         cities=_together(a.cities, b.cities),
         years=_together(a.years, b.years),
         details=_mapped(a.details, b.details),
-        accounts=_mapped(a.accounts, b.accounts),
+        accounts=_together(a.accounts, b.accounts),
     )
 
 
@@ -291,10 +290,3 @@ def text_of(value: object) -> str:
     if isinstance(value, date):
         return value.isoformat()
     return str(value) if isinstance(value, (int, float)) else ""
-
-
-def _accounts(fields: Mapping[str, Any]) -> Iterator[tuple[str, Words]]:
-    if fields.get("user_id"):
-        yield "user_id", (fields["user_id"],)
-    for system, value in (fields.get("external_ids") or {}).items():
-        yield f"external:{system}", (value,)

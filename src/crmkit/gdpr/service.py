@@ -65,7 +65,7 @@ class Privacy:
             else:
                 deleted[entry.table] += uow.remove(entry.record, **theirs)
         deleted[entry_of(Merge).table] += uow.remove(Merge, dropped_id=tuple(ids))
-        for side in ("customer_id", "other_id"):
+        for side in ("one_id", "other_id"):
             compared: dict[str, Any] = {side: tuple(ids)}
             deleted[entry_of(MatchPair).table] += uow.remove(MatchPair, **compared)
         at = earlier.erased_at if earlier else self._rt.now()

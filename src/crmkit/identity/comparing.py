@@ -6,7 +6,7 @@ level weighs is the model's to say, see `weights`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import date
 from math import inf
 from typing import Final, TypeAlias
@@ -75,7 +75,9 @@ class Comparator:
         self.names = names
         self.commonness = commonness
         self.crowded = crowded
-        self._off = frozenset(n for n, f in enumerate(FIELDS) if fields and f not in fields)
+        self._off = frozenset(
+            n for n, f in enumerate(FIELDS) if fields is not None and f not in fields
+        )
         self._rarities: dict[tuple[Name, Name, int], int] = {}
         self._remembered: dict[tuple[int, str, str], int] = {}
 
@@ -276,19 +278,14 @@ def _short(births: tuple[date, ...]) -> set[str]:
     return {f"{born.year % 100:02}" for born in births}
 
 
-def contradiction(pattern: Pattern, a: Mapping[str, Words], b: Mapping[str, Words]) -> str | None:
-    """The field that forbids two profiles to be taken for one without asking, or None.
-
-    `a` and `b` are their accounts: identifiers of which a person has one.
-    """
+def contradiction(pattern: Pattern, a: Traits, b: Traits) -> str | None:
+    """The field that forbids two profiles to be taken for one without asking, or None."""
     if pattern[BIRTH] == DIFFERS:
         return "birth_date"
     if pattern[NAME] // _TEN in name_levels.CONTRADICT:
         return "name"
-    for kind, values in a.items():
-        others = b.get(kind)
-        if others and set(values).isdisjoint(others):
-            return "user_id" if kind == "user_id" else "external_ids"
+    if a.accounts and b.accounts and set(a.accounts).isdisjoint(b.accounts):
+        return "user_id"
     return None
 
 

@@ -125,10 +125,9 @@ def _agrees(given: Given, customer: Customer, *, nameless: bool) -> bool:
         return False
     if any(fields[f] != getattr(customer, f) for f in (*named, "birth_date") if fields.get(f)):
         return False
-    # Accounts of which each has another are two persons'.
-    theirs = dict(customer.external_ids) | ({"": customer.user_id} if customer.user_id else {})
-    mine = dict(fields.get("external_ids") or {}) | {"": fields.get("user_id")}
-    return all(theirs.get(k) in (None, v) for k, v in mine.items() if v)
+    # Two accounts are two persons'.
+    account = fields.get("user_id")
+    return not account or customer.user_id in (None, account)
 
 
 def _outcome(

@@ -24,6 +24,7 @@ from crmkit.identity.comparing import (
     LOCAL,
     NAME,
     PHONE,
+    YEAR,
     Commonness,
     Comparator,
     Pattern,
@@ -59,6 +60,10 @@ _LEVELS: Final = {
     CROWDED: "equal, but many use it",
 }
 _PARTLY: Final = {EMAIL: "the same name at another provider", BIRTH: "one part of it differs"}
+_YEARS: Final = {
+    EQUAL: "an address ends in the other's year of birth",
+    DIFFERS: "an address ends in another year",
+}
 
 
 @attrs.frozen
@@ -108,8 +113,8 @@ class Knowledge:
 
 
 def shipped() -> Knowledge:
-    """What crmkit knows before it was fitted to anything."""
-    return Knowledge(weights.shipped(), lambda _: 1, 1000, lambda _, __: False)
+    """What crmkit knows before it was fitted to anything: of a name not even whether it is rare."""
+    return Knowledge(weights.shipped(), lambda _: 10, 1000, lambda _, __: False)
 
 
 def related_by(matching: Matching) -> Related:
@@ -147,7 +152,7 @@ class Matcher:
         """What two profiles say of each other."""
         compare, model, score = self._for(a.details, b.details)
         pattern = compare.pattern(a, b, namesakes, crowded)
-        against = contradiction(pattern, a.accounts, b.accounts)
+        against = contradiction(pattern, a, b)
         return Judgement(pattern, score(pattern), against, model)
 
     def _for(
@@ -184,8 +189,12 @@ class Judgement:
         What agrees in part only does so beside a name that agrees.
         """
         found = {self.pattern[f] for f in _DECIDING}
-        named = kind_of_name(self.pattern[NAME]) in _NAMED
-        return EQUAL in found or (named and not found.isdisjoint(_AGREE))
+        return EQUAL in found or (self.named and not found.isdisjoint(_AGREE))
+
+    @property
+    def named(self) -> bool:
+        """Whether the names agree, given name and surname."""
+        return kind_of_name(self.pattern[NAME]) in _NAMED
 
     def match(self) -> Match:
         """The same with its evidence."""
@@ -208,6 +217,8 @@ def explained(
 
 
 def _said(field: int, level: int) -> str:
+    if field == YEAR:
+        return _YEARS[level]
     if field != NAME:
         return _PARTLY.get(field, _LEVELS[level]) if level == LOCAL else _LEVELS[level]
     kind = kind_of_name(level)

@@ -29,12 +29,9 @@ from crmkit.model.page import checked_limit, paged, position
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
 
-CURRENT: Final = "current"
-"""The id of the one model of a tenant."""
-
 _REMEMBERED: Final = timedelta(minutes=1)
 _PPM: Final = 1_000_000
-_BY_SCORE: Final = ("score_ppm", "customer_id", "other_id")
+_BY_SCORE: Final = ("score_ppm", "one_id", "other_id")
 _PAGE: Final = 2_000
 _BATCH: Final = 500
 _WORDS_MIN: Final = 5  # a rarer word counts as one that nobody else bears
@@ -85,7 +82,7 @@ def matcher(uow: UnitOfWork, rt: Runtime) -> Matcher:
     if remembered is not None and now - remembered[0] < _REMEMBERED:
         ready: Matcher = remembered[1]
         return ready
-    model = uow.get(MatchModel, CURRENT)
+    model = uow.get(MatchModel, rt.tenant)
     if remembered is not None and remembered[1].version == (model.version if model else 0):
         ready = remembered[1]
     else:
@@ -121,7 +118,7 @@ def _pair(rt: Runtime, a: str, b: str, score: float, **also: Any) -> MatchPair:
     low, high = sorted((a, b))
     return MatchPair(
         tenant=rt.tenant,
-        customer_id=low,
+        one_id=low,
         other_id=high,
         score_ppm=round(score * _PPM),
         found_at=rt.now(),
@@ -180,8 +177,8 @@ def duplicates(
                     found.append((pair, shown))
             if len(page) <= limit or page[-1].score_ppm < least * _PPM:
                 break
-            start = (page[-1].score_ppm, page[-1].customer_id, page[-1].other_id)
-    cut = paged(found, limit, lambda f: (f[0].score_ppm, f[0].customer_id, f[0].other_id))
+            start = (page[-1].score_ppm, page[-1].one_id, page[-1].other_id)
+    cut = paged(found, limit, lambda f: (f[0].score_ppm, f[0].one_id, f[0].other_id))
     return Page(tuple(shown for _, shown in cut.items), cut.next)
 
 
@@ -193,7 +190,7 @@ def _shown(
     seen: set[tuple[str, str]],
 ) -> Duplicate | None:
     """The pair as it stands now; None if it is one customer by now, or two by decision."""
-    low, high = sorted((apart.who(pair.customer_id), apart.who(pair.other_id)))
+    low, high = sorted((apart.who(pair.one_id), apart.who(pair.other_id)))
     if low == high or (low, high) in seen or apart.forbid(low, high):
         return None
     seen.add((low, high))
@@ -213,7 +210,7 @@ class Dismissed:
         self._pairs = {
             tuple(sorted((self.who(a), self.who(b))))
             for a, b in uow.stream_rows(
-                MatchPair, ("customer_id", "other_id"), page=_PAGE, dismissed=True
+                MatchPair, ("one_id", "other_id"), page=_PAGE, dismissed=True
             )
         }
 
@@ -238,20 +235,33 @@ def are_apart(uow: UnitOfWork, one: str, other: str) -> bool:
         for customer_id in (one, other)
     )
     return any(
-        uow.count(MatchPair, customer_id=a, other_id=b, dismissed=True)
+        uow.count(MatchPair, one_id=a, other_id=b, dismissed=True)
         for a, b in ((low, high), (high, low))
     )
 
 
 def join(
-    uow: UnitOfWork, rt: Runtime, judge: Matcher, one: str, other: str, least: float, said: Words
+    uow: UnitOfWork,
+    rt: Runtime,
+    judge: Matcher,
+    one: str,
+    other: str,
+    least: float,
+    said: Words,
+    *,
+    named: bool = False,
 ) -> Merge | None:
-    """Merge two customers, into the older, if they are one person with that probability."""
+    """Merge two customers, into the older, if they are one person with that probability.
+
+    With `named` their names must agree too.
+    """
     a, b = uow.get(Customer, one), uow.get(Customer, other)
     if a is None or b is None or a.id == b.id:
         return None
     found = judge.judge(traits.of_customer(a), traits.of_customer(b))
     if found.against or not found.decides or found.probability < least:
+        return None
+    if named and not found.named:
         return None
     if are_apart(uow, a.id, b.id):
         return None
@@ -299,7 +309,7 @@ def _joined(
     said: Words,
     least: float,
 ) -> Merge | None:
-    one, other = rt.led(uow, pair.customer_id), rt.led(uow, pair.other_id)
+    one, other = rt.led(uow, pair.one_id), rt.led(uow, pair.other_id)
     # Named as a whole, the two may be less alike than the records that made the pair.
     return None if one == other else join(uow, rt, judge(uow), one, other, least, said)
 
@@ -359,10 +369,10 @@ def _stored(rt: Runtime, base: _Base, fitted: Weights) -> MatchModel:
     }
 
     def work(uow: UnitOfWork) -> MatchModel:
-        before = uow.get(MatchModel, CURRENT, lock=True)
+        before = uow.get(MatchModel, rt.tenant, lock=True)
         model = MatchModel(
             tenant=rt.tenant,
-            id=CURRENT,
+            id=rt.tenant,
             version=before.version + 1 if before else 1,
             customers=len(base.ids),
             weights=fitted.document(),
@@ -383,7 +393,7 @@ def scan(rt: Runtime, progress: Progress | None) -> Scan:
     found, compare = base.candidates, base.lessons.comparator
     kinds, of = scanning.patterns(found, compare, progress)
     with rt.read() as uow:
-        model = uow.get(MatchModel, CURRENT)
+        model = uow.get(MatchModel, rt.tenant)
         apart = _apart(Dismissed(uow, rt), base.ids)
     if model is None:
         model = _stored(rt, base, scanning.fitted(kinds, of, compare.details))
@@ -454,8 +464,6 @@ def _keep(
 
 
 def _put(uow: UnitOfWork, rows: Sequence[MatchPair]) -> None:
-    ids = tuple({r.customer_id for r in rows})
-    taken = {
-        (p.customer_id, p.other_id) for p in uow.find(MatchPair, customer_id=ids, dismissed=True)
-    }
-    uow.put_many(r for r in rows if (r.customer_id, r.other_id) not in taken)
+    ids = tuple({r.one_id for r in rows})
+    taken = {(p.one_id, p.other_id) for p in uow.find(MatchPair, one_id=ids, dismissed=True)}
+    uow.put_many(r for r in rows if (r.one_id, r.other_id) not in taken)

@@ -23,6 +23,7 @@ from crmkit.identity.comparing import Comparator, Pattern, contradiction
 from crmkit.identity.names import Names, Related
 from crmkit.identity.weights import Weights
 
+_DETAIL_MIN: Final = 5
 _LEAST: Final = 0.05  # a pair less probable than this is not looked at again
 
 Progress = Callable[[str, int, int], None]
@@ -113,9 +114,10 @@ def _contacts(
 
 
 def _details(people: Sequence[Traits], fields: Sequence[str] | None) -> tuple[str, ...]:
-    """The details that some record has, in order."""
-    known = {name for p in people for name in p.details}
-    return tuple(sorted(n for n in known if not fields or n in fields))
+    """The details that several records have, in order: from one alone there is nothing to learn."""
+    known = Counter(name for p in people for name in p.details)
+    several = (name for name, count in known.items() if count >= _DETAIL_MIN)
+    return tuple(sorted(n for n in several if fields is None or n in fields))
 
 
 def patterns(
@@ -149,7 +151,7 @@ def scorer(compare: Comparator, model: Weights) -> Callable[[Traits, Traits], fl
 
     def probability(a: Traits, b: Traits) -> float:
         pattern = compare.pattern(a, b)
-        if contradiction(pattern, a.accounts, b.accounts):
+        if contradiction(pattern, a, b):
             return 0.0
         return score(pattern)
 

@@ -160,7 +160,7 @@ class Identities:
     def model(self) -> MatchModel | None:
         """The fitted weights that are used, or None while the shipped ones are."""
         with self._rt.read() as uow:
-            return uow.get(MatchModel, review.CURRENT)
+            return uow.get(MatchModel, self._rt.tenant)
 
     def scan(self, *, progress: Callable[[str, int, int], None] | None = None) -> Scan:
         """Find all duplicates among all customers, and keep the pairs for `duplicates`.
@@ -305,8 +305,9 @@ class Identities:
         said = merges.Words("the same person", None, at)
         for other in others[:_MERGED_MAX]:
             made = review.join(
-                uow, self._rt, self._matcher(uow), customer.id, other, least or 1.0, said
-            )
+                uow, self._rt, self._matcher(uow), customer.id, other, least or 1.0, said,
+                named=True,
+            )  # fmt: skip
             if made is not None:
                 customer = self._rt.customer(uow, made.kept_id)
         return customer

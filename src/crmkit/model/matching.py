@@ -21,7 +21,7 @@ class MatchToken:
 
 @record(
     "crm_match_pairs",
-    key=("customer_id", "other_id"),
+    key=("one_id", "other_id"),
     indexes=(Index(("tenant", "other_id")), Index(("tenant", "dismissed", "score_ppm"))),
 )
 class MatchPair:
@@ -33,7 +33,7 @@ class MatchPair:
     """
 
     tenant: str = assigned()
-    customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED)
+    one_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED)
     other_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED)
     score_ppm: int = stored(Data.TECHNICAL, Origin.INFERRED)
     dismissed: bool = stored(Data.TECHNICAL, Origin.ASSIGNED, default=False)
@@ -44,8 +44,9 @@ class MatchPair:
 class MatchModel:
     """Weights of matching that were fitted to this tenant's customers.
 
-    `weights` holds probabilities by class, field and level; `common` how many of a thousand
-    names bear a word, by its keyed hash, for the words that are not rare.
+    There is one, and its id is the tenant's name; fitting again counts `version` up. `weights`
+    holds probabilities by class, field and level. `common` holds keyed hashes: the ``words`` of
+    names that are not rare, each with how many bear it, and ``short_forms`` that were learned.
     """
 
     tenant: str = assigned()

@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from decimal import Decimal, localcontext
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Final
 
 import attrs
@@ -286,6 +286,42 @@ def _kept_inside(centre: float, text: str) -> tuple[float, float, str]:
     """Return (centre, half width, text), the centre moved so that the text stays in the picture."""
     half = text_width(text, TEXT_SIZE) / 2
     return max(half, min(centre, _COLUMN_SIZE[0] - half)), half, text
+
+
+def waterfall_chart(
+    title: str, points: Sequence[Point], *, unit: str = "", description: str = "", sum_label: str
+) -> Svg:
+    """Draw how a sum comes about: each bar begins where the one above it ended.
+
+    Args:
+        title: Name for screen readers.
+        points: What is added, from top to bottom; may be empty.
+        unit: Written after each value, such as ``"bits"``.
+        description: Text for screen readers; made from the points when empty.
+        sum_label: The label of the last bar, which is the sum.
+    """
+    points = tuple(points)
+    with localcontext(ARITHMETIC):
+        ends = list(accumulate((p.exact for p in points), initial=Decimal(0)))
+        rows = [*zip(points, ends, ends[1:], strict=False)]
+        rows.append((Point(sum_label, ends[-1]), Decimal(0), ends[-1]))
+        low, high = min(ends), max(ends)
+        span = (high - low) or Decimal(1)
+        body = "".join(
+            f'<g transform="translate(0 {n * _BAR_PITCH})">'
+            f"<title>{escape(_spoken(point, unit, ''))}</title>"
+            f'<path class="hit" d="M0 0h{_BAR_WIDTH}v{_BAR_PITCH}H0z"/>'
+            f"{_bar_texts(point.label, point.exact, unit, '', 0.0)}"
+            f"{_bar(_scaled(start - low, span), _scaled(abs(end - start), span), end - start)}"
+            "</g>"
+            for n, (point, start, end) in enumerate(rows)
+        )
+        text = description or _describe((*points, rows[-1][0]), unit)
+    return _wrap(title, text, points, (_BAR_WIDTH, len(rows) * _BAR_PITCH), body)
+
+
+def _scaled(length: Decimal, span: Decimal) -> float:
+    return float(length / span) * _BAR_WIDTH
 
 
 def _bars_body(points: tuple[Point, ...], unit: str) -> str:

@@ -268,12 +268,12 @@ def _match_pairs() -> None:
     op.create_table(
         "crm_match_pairs",
         sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("customer_id", _TEXT, nullable=False),
+        sa.Column("one_id", _TEXT, nullable=False),
         sa.Column("other_id", _TEXT, nullable=False),
         sa.Column("score_ppm", sa.BigInteger(), nullable=False),
         sa.Column("dismissed", sa.Boolean(), nullable=False),
         sa.Column("found_at", sa.BigInteger(), nullable=False),
-        sa.PrimaryKeyConstraint("tenant", "customer_id", "other_id"),
+        sa.PrimaryKeyConstraint("tenant", "one_id", "other_id"),
     )
     op.create_index("ix_crm_match_pairs_other_id", "crm_match_pairs", ["tenant", "other_id"])
     op.create_index(
