@@ -14,11 +14,20 @@ from typing import Final
 
 import attrs
 
-from crmkit import CRMError, Lifecycle, Settings, SpendingBands, errors
+from crmkit import (
+    CRMError,
+    CRMService,
+    Lifecycle,
+    MemoryStorage,
+    Settings,
+    SpendingBands,
+    errors,
+)
 from crmkit.gdpr.documents import blanks
 from crmkit.model import Column, Customer, Entry, OnErase, Preferences, catalogue, entry_of
 from crmkit.model.catalogue import columns_of
 from crmkit.payload_fields import COMMON, PayloadField
+from crmkit.reporting.svg import Point, waterfall_chart
 from crmkit.segmentation.fields import FIELDS, Source, Type
 from crmkit.segmentation.rules import OPERATORS
 
@@ -270,8 +279,25 @@ def rewritten(text: str) -> str:
     return _BLOCK.sub(lambda m: f"{m[1]}\n{TABLES[m['name']]()}\n", text)
 
 
+def match_picture() -> str:
+    """How the evidence of two made-up records adds up, as a picture."""
+    with CRMService(MemoryStorage(), settings=Settings(region="RO")) as crm:
+        one = {"name": "Ștefan Ionescu", "email": "stefan.ionescu84@mail.ro", "phone": "0722123456"}
+        other = {"name": "Ionescu Fane", "phone": "0722123456", "birth_date": "1984-05-03"}
+        match = crm.identity.compare(*crm.identity.resolve_many([one, other], match=False))
+    points = [Point("before any field", match.prior)]
+    points += [Point(f"{e.field}: {e.says}", e.weight) for e in match.evidence]
+    title = "Why two records are one person"
+    return waterfall_chart(title, points, unit="bits", sum_label="together")
+
+
+PICTURES: Final[Mapping[str, Callable[[], str]]] = {"match.svg": match_picture}
+
+
 def main() -> None:
-    """Rewrite all pages."""
+    """Rewrite all pages and pictures."""
+    for name, drawn in PICTURES.items():
+        (DOCS / "images" / name).write_text(drawn(), encoding="utf-8")
     for page in sorted(DOCS.rglob("*.md")):
         page.write_text(rewritten(page.read_text(encoding="utf-8")), encoding="utf-8")
 

@@ -303,6 +303,12 @@ def test_generated_tables_are_fresh(page: Path) -> None:
     assert generate.rewritten(text) == text
 
 
+@pytest.mark.parametrize("name", generate.PICTURES)
+def test_generated_pictures_are_fresh(name: str) -> None:
+    """Pictures that follow from the code agree with it."""
+    assert generate.PICTURES[name]() == (DOCS / "images" / name).read_text(encoding="utf-8")
+
+
 def test_every_generated_table_is_used() -> None:
     """No generator is forgotten."""
     pages = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)

@@ -36,13 +36,14 @@ NAME_NUMBER: Final = "i"
 INITIAL: Final = "j"
 DETAIL: Final = "k"
 NAME_AREA: Final = "l"
+WORD_YEAR: Final = "m"
 
 CONTACTS: Final = MAILBOX + PHONE + HANDLE
 """The families whose tokens are contacts."""
 
 LIMIT: Final = 60
 """How many may share a token for it to lead anywhere."""
-LIMITS: Final = dict.fromkeys("abcdefghijkl", LIMIT) | {INITIAL: 12, DETAIL: 30}
+LIMITS: Final = dict.fromkeys("abcdefghijklm", LIMIT) | {INITIAL: 12, DETAIL: 30, WORD_YEAR: 8}
 """The same by family: weak evidence is worth few comparisons."""
 
 TOKENS_MAX: Final = 40
@@ -81,6 +82,7 @@ def _of_name(name: Name, known: Traits) -> Iterator[str]:
             # Day and month in either order, for they are often swapped.
             low, high = sorted((born.day, born.month))
             yield f"{BIRTH}{born.year}-{low}-{high}|{word[:2]}"
+            yield f"{WORD_YEAR}{skeleton(word)}|{born.year}"
         # The end of a number, and its beginning: one of them holds no error, if there is one.
         yield from (f"{NAME_NUMBER}{word[:3]}|{number[-4:]}" for number in known.phones)
         yield from (f"{NAME_AREA}{word[:3]}|{number[:5]}" for number in known.phones)

@@ -254,10 +254,10 @@ def _birth(a: date, b: date) -> int:
         return CLOSE  # day and month were swapped
     if a.year == b.year and (1, 1) in ((a.month, a.day), (b.month, b.day)):
         return LOCAL  # somebody knew, or gave, the year only
-    if (a.year == b.year) + (a.month == b.month) + (a.day == b.day) == 2:
-        years = str(a.year), str(b.year)
-        if a.year == b.year or OSA.distance(*years, score_cutoff=1) <= 1:
-            return LOCAL  # one part of three was mistyped
+    if a.year == b.year and (a.month == b.month or a.day == b.day):
+        return LOCAL  # one part of three was mistyped
+    if OSA.distance(a.isoformat(), b.isoformat(), score_cutoff=1) <= 1:
+        return LOCAL  # one digit was
     return DIFFERS
 
 

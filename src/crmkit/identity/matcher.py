@@ -114,7 +114,7 @@ class Knowledge:
 
 def shipped() -> Knowledge:
     """What crmkit knows before it was fitted to anything: of a name not even whether it is rare."""
-    return Knowledge(weights.shipped(), lambda _: 10, 1000, lambda _, __: False)
+    return Knowledge(weights.shipped(), lambda _: 3, 80, lambda _, __: False)
 
 
 def related_by(matching: Matching) -> Related:

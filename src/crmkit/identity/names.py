@@ -39,6 +39,7 @@ _SAME, _NEAR, _RELATED, _INITIAL, _OTHER = 4, 3, 2, 1, 0
 
 _NEAR_MIN: Final = 3  # letters that a word needs for one error in it
 _NEAR_TWICE: Final = 8
+_TWICE_MIN: Final = 6
 _BONES_MIN: Final = 4
 _PREFIX_MIN: Final = 4
 _MEMORY: Final = 1 << 18
@@ -79,14 +80,17 @@ class Names:
 
     def _level(self, a: Name, b: Name) -> int:
         best = 0
+        usual = True  # the first reading of each, given name before surname
         for first, last, single in _readings(a):
             for other_first, other_last, other_single in _readings(b):
                 straight = self._aligned(first, other_first, last, other_last)
-                best = _better(best, straight)
-                best = _better(best, self._aligned(first, other_last, last, other_first))
+                crossed = self._aligned(first, other_last, last, other_first)
                 if single != other_single and straight == SURNAME_DIFFERS:
                     # Or these were two given names: Ana Maria, and Ana Pop.
                     best = _better(best, GIVEN_ONLY)
+                best = _better(best, straight if usual else _unsure(straight))
+                best = _better(best, _unsure(crossed))
+                usual = False
         return best
 
     def _aligned(self, first: Words, other_first: Words, last: Words, other_last: Words) -> int:
@@ -137,12 +141,19 @@ class Names:
                 return _NEAR
         if self._related(a, b):
             return _RELATED
+        if shorter >= _TWICE_MIN and OSA.distance(a, b, score_cutoff=2) <= 2:
+            return _RELATED  # two errors at once happen too, and are no contradiction
         return _RELATED if shorter >= _PREFIX_MIN and (a.startswith(b) or b.startswith(a)) else 0
 
 
 def better(level: int, than: int) -> bool:
     """Whether one level says more for one person than another does."""
     return _RANK[level] < _RANK[than]
+
+
+def _unsure(level: int) -> int:
+    """One word fits, but which is the surname is a guess: that must not join relatives."""
+    return GIVEN_DIFFERS if level == SURNAME_DIFFERS else level
 
 
 def _better(a: int, b: int) -> int:

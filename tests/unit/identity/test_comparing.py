@@ -259,7 +259,7 @@ def test_what_looks_like_an_error_is_none_if_both_spellings_are_names() -> None:
     """Errors are rare: a spelling that several bear is a name of its own."""
 
     def kind(one: str, other: str) -> int:
-        return c.kind_of_name(compared(c.NAME, one, other))
+        return c.kind_of_name(comparator().pattern(traits(name=one), traits(name=other))[c.NAME])
 
     assert kind("Maria Zorn", "Marin Zorn") == n.SIMILAR
     assert kind("Maria Zorn", "Maria Zorm") == n.TYPED
