@@ -148,6 +148,21 @@ def test_pages_of_duplicates_hold_each_pair_once(crm: CRMService) -> None:
     assert len({(d.customer.id, d.other.id) for d in whole}) == len(whole.items)
 
 
+def test_the_likeliest_pair_comes_first(crm: CRMService) -> None:
+    """By the score that is shown, also after a profile changed."""
+    contacts: list[Record] = [{"email": "lf@a.it"}, {"phone": PHONE}, {"instagram": "@lf"}]
+    ids = [
+        crm.find_or_create(BY_EMAIL | {"email": None, "city": "Roma"} | contact).id
+        for contact in contacts
+    ]
+    assert len(crm.identity.duplicates().items) == 3
+    crm.customers.update(ids[1], {"city": "Bari", "birth_date": "1970-02-03"})
+    crm.customers.update(ids[2], {"birth_date": "1970-02-03"})
+    scores = [d.score for d in crm.identity.duplicates()]
+    assert len(set(scores)) == 3
+    assert scores == sorted(scores, reverse=True)
+
+
 def test_merging_all_leaves_one_customer_per_person(crm: CRMService) -> None:
     """Once; every activity is kept, and the old ids lead to the person."""
     people, heard = planted(crm), Heard()

@@ -160,6 +160,14 @@ TWO_PERSONS: dict[str, tuple[Record, Record]] = {
         whole("Luca Rossi", phone=PHONE, email="casa99@mail.com", birth_date="1988-09-30"),
         whole("Marta Rossi", phone=PHONE, email="casa99@mail.com", birth_date="1988-09-30"),
     ),
+    "twins of names one letter apart": (
+        parted("Mario Rossi", phone=PHONE, birth_date="1988-09-30"),
+        parted("Maria Rossi", phone=PHONE, birth_date="1988-09-30"),
+    ),
+    "brother and sister of names one letter apart": (
+        parted("Carlo Conti", phone=PHONE, gender="M"),
+        parted("Carla Conti", phone=PHONE, gender="F"),
+    ),
     "two accounts": (
         parted("Ana Pop", user_id="1", phone=PHONE, email="ana@mail.com"),
         parted("Ana Pop", user_id="2", phone=PHONE, email="ana@mail.com"),
@@ -209,6 +217,17 @@ def test_an_agencys_contact_decides_nothing(crm: CRMService, form: Any, kind: st
     assert crm.identity.scan().clusters == ()
     assert crm.identity.merge_all(0.01) == ()
     assert len(crm.customers.list().items) == len(CLIENTS)
+
+
+@both_forms
+@pytest.mark.parametrize("kind", OFFICE)
+def test_an_agencys_client_is_not_made_again_by_the_same_record(
+    crm: CRMService, form: Any, kind: str
+) -> None:
+    """Booked by the agency a second time: the whole name beside its contact is the person's."""
+    booked = [form(name, **OFFICE[kind]) for name in CLIENTS]
+    ids = [crm.find_or_create(record).id for record in booked]
+    assert [crm.find_or_create(record).id for record in booked] == ids
 
 
 @both_forms

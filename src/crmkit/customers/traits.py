@@ -180,7 +180,7 @@ def whole(text: str) -> Name:
 @lru_cache(1 << 16)
 def words(text: str) -> Words:
     """The words of a name, folded; titles and particles are left out where others remain."""
-    found = [w[:_LETTERS_MAX] for w in parts(folded(text[:300])) if not w.isdecimal()]
+    found = [w[:_LETTERS_MAX] for w in parts(folded(text[:300]))]
     named = [w for w in found if w not in _TITLES] or found
     return tuple(([w for w in named if w not in _PARTICLES] or named)[:_WORDS_MAX])
 

@@ -6,6 +6,7 @@ level weighs is the model's to say, see `weights`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import date
 from math import inf
@@ -41,6 +42,7 @@ RARITIES: Final = len(BUCKETS) + 1
 _TEN: Final = 10  # a level of a name is ten times its kind, plus its rarity
 _ESTABLISHED: Final = 4
 _LOCAL_MIN: Final = 6
+_DIGITS: Final = re.compile(r"\d+", re.ASCII)
 _SAME_PLACE: Final = 4
 
 
@@ -205,6 +207,8 @@ def _mailboxes(a: str, b: str) -> int:
         return DIFFERS
     if mine == theirs:
         return LOCAL
+    if _DIGITS.findall(mine) != _DIGITS.findall(theirs):
+        return DIFFERS  # ana7 and ana8 are two people
     near = domain == other_domain and OSA.distance(mine, theirs, score_cutoff=1) <= 1
     return CLOSE if near else DIFFERS
 

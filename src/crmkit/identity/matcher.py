@@ -186,10 +186,14 @@ class Judgement:
     def decides(self) -> bool:
         """Whether something but names and places speaks for one person.
 
-        What agrees in part only does so beside a name that agrees.
+        What agrees in part only does so beside a name that agrees, and contacts that do not
+        differ.
         """
         found = {self.pattern[f] for f in _DECIDING}
-        return EQUAL in found or (self.named and not found.isdisjoint(_AGREE))
+        if EQUAL in found:
+            return True
+        differs = any(self.pattern[f] == DIFFERS for f in (EMAIL, PHONE, HANDLE))
+        return self.named and not differs and not found.isdisjoint(_AGREE)
 
     @property
     def named(self) -> bool:

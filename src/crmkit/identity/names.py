@@ -130,6 +130,8 @@ class Names:
         return found
 
     def _compared(self, a: str, b: str) -> int:
+        if a.isdecimal() or b.isdecimal():
+            return _OTHER  # Guest 7 is not Guest 70
         shorter = min(len(a), len(b))
         if shorter == 1:
             return _INITIAL if a[0] == b[0] else _OTHER

@@ -111,7 +111,8 @@ def test_together_two_may_know_enough_to_be_joined_by_a_third() -> None:
     """A pair that was too weak at first is looked at again when a side has grown."""
     edges = [(0.9, 0, 1), (0.2, 1, 2)]
     assert persons(cluster(edges, person, always(0.7), join=0.5)) == {frozenset({0, 1, 2})}
-    assert persons(cluster(edges, person, always(0.4), join=0.5)) == {frozenset({0, 1})}
+    assert persons(cluster(edges, person, always(0.5), join=0.5)) == {frozenset({0, 1, 2})}
+    assert persons(cluster(edges, person, always(0.49), join=0.5)) == {frozenset({0, 1})}
 
 
 # --- what forbids ---

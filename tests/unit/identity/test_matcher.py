@@ -188,6 +188,15 @@ def test_what_agrees_in_part_decides_beside_a_name_only(
     assert not judged(one | named, other | {"last_name": "Brum"}).decides
 
 
+def test_a_contact_that_differs_leaves_what_agrees_in_part_undecided() -> None:
+    """Unless another is equal."""
+    one = name("Ana Brum") | {"email": "ana.brum@mail.it", "phone": "+40722123456"}
+    other = one | {"email": "anabrum@mail.it"}
+    assert judged(one, other).decides
+    assert judged(one, other | {"phone": None}).decides
+    assert not judged(one, other | {"phone": "+40733987651"}).decides
+
+
 def test_what_differs_or_a_crowd_uses_does_not_decide() -> None:
     one, other = traits(ANA), traits(name("Ana Brum"), email="x@y.it", phone="+40733987651")
     matcher = Matcher(Matching(), knowledge())

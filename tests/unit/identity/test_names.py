@@ -113,6 +113,13 @@ def test_errors_need_letters_around_them() -> None:
     assert level("Ana/Rotaru", "Ana/Bolaru") == n.SURNAME_DIFFERS
 
 
+def test_a_number_is_no_error_of_typing_in_another() -> None:
+    """Whom a form calls Guest 100 is not whom it calls Guest 1000."""
+    assert level("Guest 100", "Guest 100") == n.EQUAL
+    assert level("Guest/100", "Guest/1000") == n.SURNAME_DIFFERS
+    assert level("Guest/100", "Guest/101") == n.SURNAME_DIFFERS
+
+
 def test_where_there_is_no_name_nothing_is_said() -> None:
     assert NAMES.level(((), ()), named("Ana/Pop")) == 0
     assert NAMES.level(((), ()), ((), ())) == 0

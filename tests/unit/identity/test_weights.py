@@ -321,6 +321,21 @@ def test_relatives_are_not_called_a_match_however_many_they_are() -> None:
     assert w.scorer(fitted)(pattern(name=RARE, email=c.EQUAL)) > 0.5
 
 
+def test_what_defines_a_class_keeps_half_of_its_shipped_weights() -> None:
+    """Of relatives it is the contact they share; of matches nothing is held."""
+    fitted = w.fit(
+        {
+            pattern(name=n.GIVEN_DIFFERS * 10, phone=c.DIFFERS, city=c.EQUAL): 5000,
+            pattern(name=RARE, phone=c.DIFFERS, email=c.EQUAL, birth_date=c.EQUAL): 5000,
+        },
+        SHIPPED,
+    )
+    held, was = (m.tables["relatives"][c.PHONE] for m in (fitted, SHIPPED))
+    assert all(held[level] >= 0.49 * was[level] for level in was)
+    free, was = (m.tables[MATCH][c.PHONE] for m in (fitted, SHIPPED))
+    assert free[c.EQUAL] < 0.1 * was[c.EQUAL]
+
+
 def test_few_counts_move_the_weights_little() -> None:
     """The shipped ones are worth as much as fifty pairs."""
     levels = pattern(name=RARE, email=c.EQUAL, phone=c.EQUAL, city=c.DIFFERS)
