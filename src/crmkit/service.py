@@ -13,11 +13,8 @@ import attrs
 from crmkit.activities.recording import StoriesChanged
 from crmkit.activities.service import Activities
 from crmkit.config import Settings
-from crmkit.customers.profile import ProfileSources
-from crmkit.customers.service import Customers
 from crmkit.errors import InvalidInput
 from crmkit.gdpr.service import Privacy
-from crmkit.identity.service import Identities, ManyAtOnce
 from crmkit.loyalty.service import Loyalty, standing
 from crmkit.model import Activity, Customer, PointsAccount
 from crmkit.model.document import text
@@ -31,6 +28,8 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.orm import Session
 
+    from crmkit.customers.service import Customers
+    from crmkit.identity.service import Identities
     from crmkit.insights.service import Insights, LifetimeValue
     from crmkit.segmentation.service import Segments
 
@@ -97,6 +96,10 @@ class CRMService:
     @cached_property
     def customers(self) -> Customers:
         """Profiles, tags and notes."""
+        # What `import crmkit` can do without is imported when it is asked for.
+        from crmkit.customers.profile import ProfileSources
+        from crmkit.customers.service import Customers
+
         return Customers(
             self._runtime,
             ProfileSources(
@@ -109,17 +112,20 @@ class CRMService:
     @cached_property
     def identity(self) -> Identities:
         """Finding the customer that data speaks of."""
+        from crmkit.identity.service import Identities
+
         return Identities(self._runtime)
 
     @cached_property
     def activities(self) -> Activities:
         """What customers did, and their metrics."""
+        from crmkit.identity.service import ManyAtOnce
+
         return Activities(self._runtime, ManyAtOnce(self.identity))
 
     @cached_property
     def insights(self) -> Insights:
         """What customers are worth, and where they stand."""
-        # What not every call needs is imported when it is asked for, as are segments.
         from crmkit.insights.service import Insights
         from crmkit.insights.view import ViewSources
 
