@@ -323,11 +323,21 @@ def _check_horizon(_: object, __: object, value: object) -> None:
 
 
 def _matched_fields(value: Iterable[str] | None) -> tuple[str, ...] | None:
+    if isinstance(value, str):
+        raise InvalidInput("expected a list of fields, not one text", field="identity.fields")
     return None if value is None else tuple(value)
 
 
 def _nicknames(value: Mapping[str, Iterable[str]]) -> Mapping[str, tuple[str, ...]]:
+    if not isinstance(value, Mapping) or any(isinstance(s, str) for s in value.values()):
+        raise InvalidInput(
+            "expected a list of short forms for each name", field="identity.nicknames"
+        )
     return {name: tuple(short) for name, short in value.items()}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _check_matched(_: object, __: object, value: tuple[str, ...] | None) -> None:
@@ -337,12 +347,13 @@ def _check_matched(_: object, __: object, value: tuple[str, ...] | None) -> None
 
 
 def _check_thresholds(matching: Matching, __: object, value: float) -> None:
-    if not 0 < matching.maybe <= value <= 1:
+    numbers = _is_number(matching.maybe) and _is_number(value)
+    if not numbers or not 0 < matching.maybe <= value <= 1:
         raise InvalidInput("expected 0 < maybe <= same <= 1", field="identity.same")
 
 
 def _check_merge_at(matching: Matching, __: object, value: float | None) -> None:
-    if value is not None and not matching.same <= value <= 1:
+    if value is not None and not (_is_number(value) and matching.same <= value <= 1):
         raise InvalidInput("expected same <= merge_at <= 1, or None", field="identity.merge_at")
 
 
@@ -362,7 +373,8 @@ class Matching:
 
     `fields` are those that take part, all if it is None; accounts and external ids always
     do. Without `fuzzy_match` only identifiers that are equal in canonical form lead to a
-    customer. A probability of at least `same` finds the customer; from `maybe` on the pair
+    customer. A mailbox that no crowd uses finds its owner where nothing contradicts, and any
+    other profile does with a probability of at least `same`; from `maybe` on the pair
     is shown for review. Two customers whom what comes in shows to be one, with at least
     `merge_at`, are merged at once, which can be undone; None leaves them to review.
     `nicknames` adds short forms to given names, beside those that

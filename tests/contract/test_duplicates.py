@@ -328,6 +328,19 @@ def test_only_that_pair_is_dismissed(crm: CRMService, two: tuple[str, str]) -> N
     assert sorted(map(sorted, shown)) == sorted(sorted((third, c)) for c in two)
 
 
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_pair_that_was_open_goes_with_one_that_was_dismissed(
+    crm: CRMService, two: tuple[str, str], side: int
+) -> None:
+    """A third becomes one with either: then their open pair with the other is no question."""
+    third = crm.find_or_create({**BY_EMAIL, "email": None, "instagram": "@lucia.f"}).id
+    crm.identity.dismiss(*two)
+    fact = crm.identity.merge(third, two[side], reason="one person")
+    assert crm.identity.duplicates(min_score=0).items == ()
+    crm.identity.unmerge(fact.id)
+    assert {third, two[1 - side]} in [_ids(d) for d in crm.identity.duplicates()]
+
+
 # --- fitted weights ---
 
 

@@ -86,10 +86,19 @@ def _of_name(name: Name, known: Traits) -> Iterator[str]:
         # The end of a number, and its beginning: one of them holds no error, if there is one.
         yield from (f"{NAME_NUMBER}{word[:3]}|{number[-4:]}" for number in known.phones)
         yield from (f"{NAME_AREA}{word[:3]}|{number[:5]}" for number in known.phones)
-    for key, values in list(known.details.items())[:_DETAILS_MAX]:
-        for value in values:
-            if len(value) >= _DETAIL_MIN:
-                yield from (f"{DETAIL}{key}={value}|{word[:2]}" for word in words)
+    for key, value in _telling(known):
+        yield from (f"{DETAIL}{key}={value}|{word[:2]}" for word in words)
+
+
+def _telling(known: Traits) -> list[tuple[str, str]]:
+    """The details that may part people; the host's own fields come first."""
+    found = [
+        (key, value)
+        for key, values in known.details.items()
+        for value in values
+        if len(value) >= _DETAIL_MIN
+    ]
+    return sorted(found, key=lambda f: "." not in f[0])[:_DETAILS_MAX]
 
 
 def _initials(name: Name) -> Iterator[str]:

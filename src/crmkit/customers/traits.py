@@ -195,7 +195,7 @@ def completed(name: Name, own: Iterable[str]) -> Name:
     if len(first) != 1 or (last and len(first[0]) > 1):
         return name
     for local in own:
-        found = [w for w in _NOT_LETTERS.split(folded(local)) if len(w) > 1][:2]
+        found = [w for w in _NOT_LETTERS.split(folded(local)) if len(w) > 1]
         if not last:
             rest = _beside(first[0], found)
             if rest:
@@ -234,6 +234,8 @@ def mended(mailbox: str) -> str:
     """The mailbox that was meant, if its domain is a slip for a large provider's."""
     local, _, domain = mailbox.rpartition("@")
     right = _mended(domain)
+    if right.partition(".")[0] == domain.partition(".")[0] and len(domain.rpartition(".")[2]) == 2:
+        return mailbox  # hotmail.se is no slip for hotmail.es
     return mailbox if right == domain else contacts.canonical_email(f"{local}@{right}")
 
 

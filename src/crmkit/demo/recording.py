@@ -40,6 +40,7 @@ class Recording:
 
     read: int = 0
     created: int = 0
+    merged: int = 0
     recognised: Counter[str] = attrs.field(factory=Counter)
     customers: dict[str, str] = attrs.field(factory=dict, repr=False)
     plain: dict[str, str] = attrs.field(factory=dict, repr=False)
@@ -99,10 +100,18 @@ def record(
             done.skip(row, error)
         if progress and done.read % _PROGRESS_STEP == 0:
             progress(done.read)
+    _settle(crm, done)
     done.seconds = time.perf_counter() - started
     if progress:
         progress(done.read)
     return done
+
+
+def _settle(crm: CRMService, done: Recording) -> None:
+    """Whose the bookings are by now: later ones may have shown two customers to be one."""
+    now = {c: crm.customers.get(c).id for c in set(done.customers.values())}
+    done.merged = len(now) - len(set(now.values()))
+    done.customers = {booking: now[c] for booking, c in done.customers.items()}
 
 
 def _record_one(crm: CRMService, engine: Engine, booking: Booking, done: Recording) -> None:

@@ -14,7 +14,12 @@ from crmkit.reporting.text import abbreviate
 
 Rows = list[tuple[str, ...]]
 
-_IDENTIFIERS: Final = {"email": "e-mail", "phone": "phone", "instagram": "Instagram"}
+_IDENTIFIERS: Final = {
+    "email": "e-mail",
+    "phone": "phone",
+    "instagram": "Instagram",
+    "profile": "the whole profile",
+}
 
 ATTRIBUTION: Final = (
     "Booking dates and amounts: Chen, D. (2015), Online Retail, UCI Machine Learning Repository, "
@@ -57,6 +62,10 @@ def figures(outcome: Outcome) -> list[tuple[str, str, str]]:
     if again or not done.recorded_before:
         how = ", ".join(f"{n:,} by {name}" for name, n in found if n)
         lines.append(("Customers found", f"{again:,}", how))
+    if done.merged:
+        lines.append(
+            ("Customers merged", f"{done.merged:,}", "a later booking showed them to be one")
+        )
     if done.recorded_before or done.erased:
         refused = f"; {len(done.erased):,} of an erased person refused" if done.erased else ""
         lines.append(("Recorded before", f"{done.recorded_before:,}", f"left as they are{refused}"))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import attrs
@@ -70,7 +70,7 @@ def cluster(
     for _, a, b, _, _ in heap:
         near[a].add(b)
         near[b].add(a)
-    foes = {x: set((apart or {}).get(x, ())) & known.keys() for x in known}
+    foes = _foes(known, apart or {})
     age = dict.fromkeys(known, 0)
     size = dict.fromkeys(known, 1)
     heapq.heapify(heap)
@@ -100,3 +100,13 @@ def cluster(
             if again >= join:
                 low, high = (a, x) if a < x else (x, a)
                 heapq.heappush(heap, (-again, low, high, age[low], age[high]))
+
+
+def _foes(among: Collection[int], apart: Mapping[int, Iterable[int]]) -> dict[int, set[int]]:
+    """Who must not meet whom, told from both sides."""
+    foes: dict[int, set[int]] = {x: set() for x in among}
+    for x, others in apart.items():
+        for y in foes.keys() & set(others) if x in foes else ():
+            foes[x].add(y)
+            foes[y].add(x)
+    return foes

@@ -89,7 +89,7 @@ class Comparator:
         """The levels of two profiles.
 
         `namesakes` is how many others of that name are known of, and `crowded` are contacts
-        that many use, beside those that were known before.
+        that many use, instead of those that were known before.
         """
         crowds = crowded or self.crowded
         email = self._contact(EMAIL, a.emails, b.emails, _mailboxes, crowds)
@@ -140,11 +140,13 @@ class Comparator:
     def _rarity(self, a: Name, b: Name, level: int) -> int:
         if level == name_levels.TYPED and self._both_are_names(a, b):
             level = name_levels.SIMILAR
-        words = name_levels.shared(a, b)
+        one, other = a[0] + a[1], b[0] + b[1]
         if level in (name_levels.GIVEN_ONLY, name_levels.SURNAME_ONLY):
-            expected = min(map(self.commonness.count, words)) / _TEN
+            common = tuple(w for w in one if w in other) or min(one, other, key=len)
+            expected = min(map(self.commonness.count, common)) / _TEN
         else:
-            expected = self.commonness.namesakes(words)
+            # A word that was mistyped is as common as the right one.
+            expected = max(map(self.commonness.namesakes, (one, other)))
         return level * _TEN + _bucket(expected)
 
     def _both_are_names(self, a: Name, b: Name) -> bool:
@@ -288,6 +290,10 @@ def contradiction(pattern: Pattern, a: Traits, b: Traits) -> str | None:
         return "birth_date"
     if pattern[NAME] // _TEN in name_levels.CONTRADICT:
         return "name"
+    sexes = a.details.get("gender", ()), b.details.get("gender", ())
+    named = pattern[NAME] // _TEN == name_levels.EQUAL
+    if all(sexes) and not named and set(sexes[0]).isdisjoint(sexes[1]):
+        return "gender"
     if a.accounts and b.accounts and set(a.accounts).isdisjoint(b.accounts):
         return "user_id"
     return None

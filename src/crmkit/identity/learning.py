@@ -14,7 +14,7 @@ from typing import Final
 
 from crmkit.customers.traits import Name, Traits
 from crmkit.identity.comparing import CROWD, Commonness
-from crmkit.identity.names import DIFFERENT, Names, Related
+from crmkit.identity.names import DIFFERENT, Names
 
 _TIMES_MIN: Final = 3  # contacts on which two given names must meet
 _LIFT_MIN: Final = 25.0  # how much more often than by chance
@@ -38,7 +38,8 @@ def crowded(sharing: Iterable[tuple[str, Sequence[Name]]], names: Names) -> froz
     for contact, bearers in sharing:
         apart: list[Name] = []
         for name in bearers:
-            if all(name) and all(names.level(name, other) == DIFFERENT for other in apart):
+            full = len(name[0]) + len(name[1]) > 1
+            if full and all(names.level(name, other) == DIFFERENT for other in apart):
                 apart.append(name)
                 if len(apart) == CROWD:
                     found.add(contact)
@@ -81,8 +82,3 @@ def _more_than_chance(met: Mapping[tuple[str, str], set[str]]) -> Iterable[tuple
         rarer = min(meetings[one], meetings[other])
         if times >= _TIMES_MIN and lift >= _LIFT_MIN and times >= _SHARE_MIN * rarer:
             yield one, other
-
-
-def with_short_forms(related: Related, learned: frozenset[tuple[str, str]]) -> Related:
-    """What is related, and what was learned."""
-    return lambda a, b: related(a, b) or ((a, b) if a < b else (b, a)) in learned

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from functools import partial
 from typing import Final
 
 import attrs
@@ -35,7 +34,7 @@ from crmkit.identity.names import Names, Related
 from crmkit.identity.weights import Weights
 
 _DECIDING: Final = (EMAIL, PHONE, BIRTH, HANDLE)
-_AGREE: Final = frozenset({CLOSE, LOCAL})
+_AGREE: Final = frozenset({CLOSE, LOCAL, CROWDED})
 _NAMED: Final = frozenset({names.EQUAL, names.TYPED, names.SHORT, names.SIMILAR})
 
 _NAMES: Final = {
@@ -93,8 +92,8 @@ class Match:
 
     def explain(self) -> str:
         """The evidence in words and numbers, a line for each field."""
-        lines = [f"{'before any field':<14} {self.prior:+6.1f} bits"]
-        lines += [f"{e.field:<14} {e.weight:+6.1f} bits  {e.says}" for e in self.evidence]
+        lines = [f"{'before any field':<16} {self.prior:+6.1f} bits"]
+        lines += [f"{e.field:<16} {e.weight:+6.1f} bits  {e.says}" for e in self.evidence]
         lines.append(f"together {self.probability:.1%} one person")
         if self.against:
             lines.append(f"never merged by itself: {self.against} contradicts")
@@ -117,11 +116,13 @@ def shipped() -> Knowledge:
     return Knowledge(weights.shipped(), lambda _: 3, 80, lambda _, __: False)
 
 
-def related_by(matching: Matching) -> Related:
-    """The short forms that are known, the host's own included."""
+def given_names(matching: Matching, learned: Related) -> Names:
+    """What compares names: by the short forms that are known, the host's own included."""
     own = {_plain(n): [_plain(s) for s in short] for n, short in matching.nicknames.items()}
-    return (
-        partial(nicknames.related, families=nicknames.extended(own)) if own else (nicknames.related)
+    families = nicknames.extended(own) if own else nicknames.shipped()
+    return Names(
+        lambda a, b: nicknames.related(a, b, families) or learned(a, b),
+        lambda name: name in families,
     )
 
 
@@ -136,8 +137,7 @@ class Matcher:
         self.matching = matching
         self.version = knowledge.version
         self._knowledge = knowledge
-        known = related_by(matching)
-        self.names = Names(lambda a, b: known(a, b) or knowledge.learned(a, b))
+        self.names = given_names(matching, knowledge.learned)
         self._commonness = Commonness(knowledge.count, knowledge.people)
         self._ready: dict[tuple[str, ...], tuple[Comparator, Weights, weights.Scorer]] = {}
 
@@ -153,7 +153,8 @@ class Matcher:
         compare, model, score = self._for(a.details, b.details)
         pattern = compare.pattern(a, b, namesakes, crowded)
         against = contradiction(pattern, a, b)
-        return Judgement(pattern, score(pattern), against, model)
+        # Where nothing can be compared there is nothing to go by, not even the prior.
+        return Judgement(pattern, score(pattern) if any(pattern) else 0.0, against, model)
 
     def _for(
         self, a: Mapping[str, object], b: Mapping[str, object]

@@ -7,7 +7,7 @@ of given names and of surnames are not independent evidence.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Final
 
 from rapidfuzz.distance import OSA
@@ -48,11 +48,19 @@ Related = Callable[[str, str], bool]
 """Whether one word is a short form of the other, or both are of a third."""
 
 
-class Names:
-    """Compares names, and remembers what it compared: the same few come again and again."""
+def _nobodys(_: str) -> bool:
+    return False
 
-    def __init__(self, related: Related) -> None:
+
+class Names:
+    """Compares names, and remembers what it compared: the same few come again and again.
+
+    `is_given` tells of a word that it is a given name: then only `related` makes two one.
+    """
+
+    def __init__(self, related: Related, is_given: Callable[[str], bool] = _nobodys) -> None:
         self._related = related
+        self._is_given = is_given
         self._words: dict[tuple[str, str], int] = {}
         self._names: dict[tuple[Name, Name], int] = {}
 
@@ -84,7 +92,12 @@ class Names:
         for first, last, single in _readings(a):
             for other_first, other_last, other_single in _readings(b):
                 straight = self._aligned(first, other_first, last, other_last)
-                crossed = self._aligned(first, other_last, last, other_first)
+                # Whose surname stands first is not known: either reading, so that it does not
+                # matter which of the two is asked about first.
+                crossed = _better(
+                    self._aligned(first, other_last, last, other_first),
+                    self._aligned(last, other_first, first, other_last),
+                )
                 if single != other_single and straight == SURNAME_DIFFERS:
                     # Or these were two given names: Ana Maria, and Ana Pop.
                     best = _better(best, GIVEN_ONLY)
@@ -135,6 +148,9 @@ class Names:
         shorter = min(len(a), len(b))
         if shorter == 1:
             return _INITIAL if a[0] == b[0] else _OTHER
+        if self._is_given(a) and self._is_given(b):
+            # Carlo is no slip for Carla.
+            return _RELATED if self._related(a, b) else _OTHER
         if shorter >= _NEAR_MIN:
             errors = 2 if shorter >= _NEAR_TWICE else 1
             if OSA.distance(a, b, score_cutoff=errors) <= errors:
@@ -193,8 +209,3 @@ def _is_full(name: Name) -> bool:
         return len(first[0]) > 1 and len(last[0]) > 1
     one = first or last
     return len(one) > 1 and all(len(w) > 1 for w in one)
-
-
-def shared(a: Name, b: Name) -> Iterable[str]:
-    """The words of the shorter name: those that the two have in common, roughly."""
-    return min((a[0] + a[1], b[0] + b[1]), key=len)

@@ -43,16 +43,15 @@ Who = Callable[[str], str | None]
 
 @attrs.frozen
 class Duplicate:
-    """Two customers who may be one person, and why."""
+    """Two customers who may be one person, and why.
+
+    `score` is the probability by which they were found; `match` judges them as they are now.
+    """
 
     customer: Customer
     other: Customer
+    score: float
     match: Match
-
-    @property
-    def score(self) -> float:
-        """The probability that they are one person."""
-        return self.match.probability
 
 
 @attrs.frozen
@@ -76,7 +75,7 @@ class Scan:
 
 def matcher(uow: UnitOfWork, rt: Runtime) -> Matcher:
     """What judges profiles, by the weights that were fitted last."""
-    key = ("matcher", rt.tenant, id(rt.settings.identity))
+    key = ("matcher", rt.tenant, rt.settings.identity)
     now = rt.now()
     remembered = rt.memory.get(key)
     if remembered is not None and now - remembered[0] < _REMEMBERED:
@@ -114,6 +113,12 @@ def compare(uow: UnitOfWork, rt: Runtime, judge: Matcher, customer_id: str, othe
 # --- pairs ---
 
 
+def _probability(score: object) -> float:
+    if isinstance(score, bool) or not isinstance(score, (int, float)) or not 0 <= score <= 1:
+        raise InvalidInput("expected a probability from 0 to 1", field="min_score")
+    return float(score)
+
+
 def _pair(rt: Runtime, a: str, b: str, score: float, **also: Any) -> MatchPair:
     low, high = sorted((a, b))
     return MatchPair(
@@ -139,9 +144,16 @@ def dismiss(rt: Runtime, customer_id: str, other_id: str) -> None:
         one, other = rt.customer(uow, customer_id), rt.customer(uow, other_id)
         if one.id == other.id:
             raise InvalidInput("expected two customers; this is one", field="other_id")
-        uow.put(_pair(rt, one.id, other.id, 0.0, dismissed=True))
+        # For all that each was merged from, so that it holds when a merge is undone.
+        for a in _ids(uow, one.id):
+            uow.put_many(_pair(rt, a, b, 0.0, dismissed=True) for b in _ids(uow, other.id))
 
     rt.write(work)
+
+
+def _ids(uow: UnitOfWork, customer_id: str) -> tuple[str, ...]:
+    """The ids that stand for a customer."""
+    return (customer_id, *(r.id for r in uow.find(Redirect, customer_id=customer_id)))
 
 
 def duplicates(
@@ -152,9 +164,7 @@ def duplicates(
     after: str | None,
 ) -> Page[Duplicate]:
     """A page of pairs, the likeliest first."""
-    least = rt.settings.identity.maybe if min_score is None else min_score
-    if not 0 <= least <= 1:
-        raise InvalidInput("expected a probability from 0 to 1", field="min_score")
+    least = rt.settings.identity.maybe if min_score is None else _probability(min_score)
     limit, start = checked_limit(limit), position(after, (int, str, str))
     found: list[tuple[MatchPair, Duplicate]] = []
     with rt.read() as uow:
@@ -173,7 +183,7 @@ def duplicates(
                 if pair.score_ppm < least * _PPM:
                     break
                 shown = _shown(uow, judge(uow), pair, apart, seen)
-                if shown is not None and shown.score >= least:
+                if shown is not None:
                     found.append((pair, shown))
             if len(page) <= limit or page[-1].score_ppm < least * _PPM:
                 break
@@ -198,11 +208,11 @@ def _shown(
     if one is None or other is None:
         return None
     found = judge.judge(traits.of_customer(one), traits.of_customer(other)).match()
-    return Duplicate(one, other, found)
+    return Duplicate(one, other, pair.score_ppm / _PPM, found)
 
 
 class Dismissed:
-    """Who was said not to be one person, whatever was merged since."""
+    """Who was said not to be one person, or was parted again, whatever was merged since."""
 
     def __init__(self, uow: UnitOfWork, rt: Runtime) -> None:
         self._uow, self._rt = uow, rt
@@ -212,6 +222,13 @@ class Dismissed:
             for a, b in uow.stream_rows(
                 MatchPair, ("one_id", "other_id"), page=_PAGE, dismissed=True
             )
+        }
+        self._pairs |= {
+            tuple(sorted((self.who(kept), self.who(dropped))))
+            for kept, dropped, undone in uow.stream_rows(
+                Merge, ("kept_id", "dropped_id", "undone_at"), page=_PAGE
+            )
+            if undone
         }
 
     def who(self, customer_id: str) -> str:
@@ -229,13 +246,11 @@ class Dismissed:
 
 
 def are_apart(uow: UnitOfWork, one: str, other: str) -> bool:
-    """Whether two customers were said to be two persons, by whatever ids they had then."""
-    low, high = (
-        (customer_id, *(r.id for r in uow.find(Redirect, customer_id=customer_id)))
-        for customer_id in (one, other)
-    )
+    """Whether two customers are two persons by decision: dismissed, or parted again."""
+    low, high = _ids(uow, one), _ids(uow, other)
     return any(
         uow.count(MatchPair, one_id=a, other_id=b, dismissed=True)
+        or any(m.undone_at for m in uow.find(Merge, kept_id=a, dropped_id=b))
         for a, b in ((low, high), (high, low))
     )
 
@@ -277,8 +292,8 @@ def merge_all(
     progress: Callable[[int], None] | None,
 ) -> tuple[Merge, ...]:
     """Merge the open pairs from that probability on, the likeliest first."""
-    if not 0 < min_score <= 1:
-        raise InvalidInput("expected a probability above 0, at most 1", field="min_score")
+    if not _probability(min_score):
+        raise InvalidInput("expected a probability above 0, or anybody would do", field="min_score")
     said = Words("duplicate", None if actor is None else text(actor, field="actor"), rt.now())
     done: list[Merge] = []
     after: tuple[Any, ...] | None = None
@@ -294,7 +309,7 @@ def merge_all(
             made = rt.write(partial(_joined, rt=rt, judge=judge, pair=pair, said=said,
                                     least=min_score))  # fmt: skip
             done += [made] if made else []
-            if progress and made:
+            if progress is not None and made:
                 progress(len(done))
         if len(page) < _BATCH:
             return tuple(done)
@@ -337,7 +352,7 @@ def _read(rt: Runtime, progress: Progress | None) -> _Base:
             ids.append(row[0])
             given = dict(zip(traits.FIELDS, row[1:-1], strict=True))
             people.append(traits.of_fields(given, row[-1]))
-            if progress and len(ids) % _PAGE == 0:
+            if progress is not None and len(ids) % _PAGE == 0:
                 progress("read", len(ids), total)
         numbers = {customer_id: n for n, customer_id in enumerate(ids)}
         tokens = (
@@ -349,7 +364,9 @@ def _read(rt: Runtime, progress: Progress | None) -> _Base:
         )
         found = scanning.candidates(people, tokens)
     matching = rt.settings.identity
-    return _Base(ids, found, scanning.learned(found, judging.related_by(matching), matching.fields))
+    return _Base(
+        ids, found, scanning.learned(found, partial(judging.given_names, matching), matching.fields)
+    )
 
 
 def fit(rt: Runtime, progress: Progress | None) -> MatchModel:

@@ -49,7 +49,7 @@ def candidates(people: Sequence[Traits], tokens: Iterable[tuple[str, int]]) -> C
     seen: set[int] = set()
     pairs = array("q")
     crowds: list[list[int]] = []
-    contacts = 0
+    contacts: int | None = None
     size = len(people)
     for token, rows in groupby(tokens, itemgetter(0)):
         family = token[0]
@@ -59,7 +59,7 @@ def candidates(people: Sequence[Traits], tokens: Iterable[tuple[str, int]]) -> C
         if family in CONTACTS:
             if len(numbers) > 2:
                 crowds.append(numbers)
-        elif not contacts:
+        elif contacts is None:
             contacts = len(pairs)
         if len(numbers) > LIMITS[family]:
             continue
@@ -71,7 +71,7 @@ def candidates(people: Sequence[Traits], tokens: Iterable[tuple[str, int]]) -> C
                 if pair not in seen:
                     seen.add(pair)
                     pairs.append(pair)
-    return Candidates(people, pairs, contacts or len(pairs), crowds)
+    return Candidates(people, pairs, len(pairs) if contacts is None else contacts, crowds)
 
 
 @attrs.frozen(repr=False)
@@ -84,13 +84,15 @@ class Lessons:
     short_forms: frozenset[tuple[str, str]]
 
 
-def learned(found: Candidates, related: Related, fields: Sequence[str] | None) -> Lessons:
-    """How to compare these records."""
+def learned(
+    found: Candidates, names_by: Callable[[Related], Names], fields: Sequence[str] | None
+) -> Lessons:
+    """How to compare these records; `names_by` compares names by what is known and more."""
     people = found.people
-    names = Names(related)
     first = (found.split(p) for p in found.pairs[: found.contacts])
-    short = learning.short_forms(((people[a], people[b]) for a, b in first), names)
-    names = Names(learning.with_short_forms(related, short))
+    pairs = ((people[a], people[b]) for a, b in first)
+    short = learning.short_forms(pairs, names_by(lambda _, __: False))
+    names = names_by(lambda a, b: ((a, b) if a < b else (b, a)) in short)
     shared = (crowd for numbers in found.crowds for crowd in _contacts(people, numbers))
     common, words = learning.commonness(people)
     compare = Comparator(
@@ -133,7 +135,7 @@ def patterns(
         a, b = divmod(pair, size)
         key = pattern(people[a], people[b])
         of.append(numbers.setdefault(key, len(numbers)))
-        if progress and done % 50_000 == 0:
+        if progress is not None and done % 50_000 == 0:
             progress("compare", done, total)
     return list(numbers), of
 
@@ -194,7 +196,7 @@ def links(
     del kept
     for number, part in edges.items():
         yield from cluster(part, found.people.__getitem__, score, join=join, apart=apart)
-        if progress and number % 10_000 == 0:
+        if progress is not None and number % 10_000 == 0:
             progress("cluster", number, len(edges))
 
 

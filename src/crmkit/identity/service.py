@@ -119,8 +119,9 @@ class Identities:
                     asked.append((identities._given(data), moment))
                 except InvalidInput as error:
                     raise error.within(f"people[{n}]") from None
-            ids += [w.customer_id for w in self._rt.write(partial(many.found, people=asked))]
-            if progress:
+            whose = self._rt.write(partial(many.found, people=asked, first=len(ids)))
+            ids += [w.customer_id for w in whose]
+            if progress is not None:
                 progress(len(ids))
         return tuple(ids)
 
@@ -378,22 +379,35 @@ class ManyAtOnce:
         """What a mapping tells about a person; raises `InvalidInput`."""
         return self._identities._given(data)
 
-    def found(self, uow: UnitOfWork, people: Sequence[tuple[Given, datetime]]) -> list[Whose]:
-        """Whose the data is, in order; who is not there yet is created as of that moment."""
+    def found(
+        self,
+        uow: UnitOfWork,
+        people: Sequence[tuple[Given, datetime]],
+        first: int | None = None,
+    ) -> list[Whose]:
+        """Whose the data is, in order; who is not there yet is created as of that moment.
+
+        An error names its place in a list of people if that of the `first` one is given.
+        """
         identities = self._identities
         # All names at once and sorted, so that two such units of work never wait crosswise.
         uow.lock({name for given, _ in people for name in identities._names(given)})
         out: list[Whose] = []
-        for given, at in people:
-            found = identities._found(uow, given)
-            if found.customer is not None and _complete(found, given):
-                out.append(self._whose(uow, found.customer.id, found))
-                continue
-            if found.customer is not None:
-                found = identities._locked(uow, given)
-            settled = identities._settle(uow, given, at, found)
-            out.append(self._whose(uow, settled.customer.id, found))
+        for n, (given, at) in enumerate(people, first or 0):
+            try:
+                out.append(self._one(uow, given, at))
+            except InvalidInput as error:
+                raise (error if first is None else error.within(f"people[{n}]")) from None
         return out
+
+    def _one(self, uow: UnitOfWork, given: Given, at: datetime) -> Whose:
+        found = self._identities._found(uow, given)
+        if found.customer is None or not _complete(found, given):
+            if found.customer is not None:
+                found = self._identities._locked(uow, given)
+            settled = self._identities._settle(uow, given, at, found)
+            return self._whose(uow, settled.customer.id, found)
+        return self._whose(uow, found.customer.id, found)
 
     def _whose(self, uow: UnitOfWork, customer_id: str, found: Found) -> Whose:
         """What comes with an identifier belongs to the side of a merge that brought it."""

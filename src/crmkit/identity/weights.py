@@ -171,7 +171,10 @@ class Weights:
                 ]
                 for of in CLASSES
             }
-            return cls({of: float(document["prior"][of]) for of in CLASSES}, tables, details)
+            prior = {of: float(document["prior"][of]) for of in CLASSES}
+            if min(prior.values()) <= 0:
+                raise ValueError
+            return cls(prior, tables, details)
         except (KeyError, TypeError, ValueError, AttributeError):
             raise InvalidInput("expected the document of fitted weights", field="weights") from None
 

@@ -6,7 +6,7 @@ import pytest
 
 from crmkit.customers.traits import Name, Traits, of_fields, whole
 from crmkit.identity import learning
-from crmkit.identity.names import EQUAL, GIVEN_DIFFERS, SHORT, Names
+from crmkit.identity.names import Names
 from crmkit.identity.nicknames import related
 
 NAMES = Names(related)
@@ -178,18 +178,6 @@ def test_of_names_that_meet_many_others_few_meetings_are_no_evidence(
 )  # fmt: skip
 def test_what_teaches_nothing(told: list[Pair]) -> None:
     assert learning.short_forms([*told, *families(80)], NAMES) == frozenset()
-
-
-def test_what_was_learned_is_related_in_both_orders_beside_what_was_known() -> None:
-    learned = learning.with_short_forms(related, frozenset({("cica", "zvezdana")}))
-    assert learned("cica", "zvezdana")
-    assert learned("zvezdana", "cica")
-    assert learned("bill", "william")
-    assert not learned("ana", "zvezdana")
-    one, other = (("cica",), ("pop",)), (("zvezdana",), ("pop",))
-    assert NAMES.level(one, other) == GIVEN_DIFFERS
-    assert Names(learned).level(one, other) == SHORT
-    assert Names(learned).level(one, one) == EQUAL
 
 
 def test_a_name_in_one_piece_has_no_given_name_to_learn_from() -> None:

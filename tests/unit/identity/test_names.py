@@ -180,11 +180,6 @@ def test_names_stand_for_a_person_who_has_no_full_one() -> None:
     assert spoken(()) == ()
 
 
-def test_what_two_names_have_in_common_is_the_shorter() -> None:
-    assert list(n.shared(named("Ana Maria/Pop"), named("Ana/Popp"))) == ["ana", "popp"]
-    assert list(n.shared(named("Ana"), named("Ana/Pop"))) == ["ana"]
-
-
 _WORDS = st.lists(st.text("abno", min_size=1, max_size=5), max_size=3).map(tuple)
 _NAME = st.tuples(_WORDS, _WORDS)
 
@@ -208,3 +203,15 @@ def test_what_was_compared_before_changes_nothing(
     for one, other in before:
         used.level(one, other)
     assert used.level(a, b) == used.level(a, b) == Names(nicknames.related).level(a, b)
+
+
+@given(_NAME, _NAME)
+def test_it_does_not_matter_which_name_comes_first(one: Name, other: Name) -> None:
+    assert NAMES.level(one, other) == NAMES.level(other, one)
+
+
+def test_two_given_names_are_no_error_of_typing() -> None:
+    """One letter apart, Carlo and Carla are two persons; a word that is no name is a slip."""
+    names = Names(nicknames.related, lambda word: word in {"carlo", "carla"})
+    assert names.level(named("Carlo/Conti"), named("Carla/Conti")) == n.GIVEN_DIFFERS
+    assert names.level(named("Carlo/Conti"), named("Carlp/Conti")) == n.TYPED

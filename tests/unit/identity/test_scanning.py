@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import date
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -12,12 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from crmkit import Matching
 from crmkit.customers.blocking import CONTACTS, INITIAL, LIMITS, MAILBOX, PHONE, of_traits
 from crmkit.customers.traits import Traits, of_fields
-from crmkit.identity import scanning, weights
+from crmkit.identity import nicknames, scanning, weights
 from crmkit.identity.comparing import FIELDS, Commonness, Comparator
+from crmkit.identity.matcher import given_names
 from crmkit.identity.names import Names
-from crmkit.identity.nicknames import related
 from crmkit.identity.scanning import Candidates, candidates
 
 ANA: dict[str, Any] = {
@@ -132,7 +134,8 @@ def test_candidates_are_all_pairs_under_the_limits(tokens: set[tuple[str, int]])
 
 
 def lessons(people: Sequence[Traits], fields: Sequence[str] | None = None) -> scanning.Lessons:
-    return scanning.learned(candidates(people, rows(people)), related, fields)
+    names_by = partial(given_names, Matching())
+    return scanning.learned(candidates(people, rows(people)), names_by, fields)
 
 
 def test_the_records_teach_how_common_words_are() -> None:
@@ -197,7 +200,7 @@ def test_a_field_that_takes_no_part_is_not_compared() -> None:
 
 def everything() -> tuple[Candidates, Comparator]:
     """The pairs of `PEOPLE`, and a comparator that was taught nothing."""
-    compare = Comparator(Names(related), Commonness(lambda _: 1, 1000))
+    compare = Comparator(Names(nicknames.related), Commonness(lambda _: 1, 1000))
     return candidates(PEOPLE, rows(PEOPLE)), compare
 
 
@@ -224,7 +227,9 @@ def test_progress_is_told_from_the_start() -> None:
 def test_weights_are_fitted_to_how_often_each_pattern_was_seen() -> None:
     """Of the details that were compared, from the shipped ones."""
     found, _ = everything()
-    compare = Comparator(Names(related), Commonness(lambda _: 1, 1000), details=["gender"])
+    compare = Comparator(
+        Names(nicknames.related), Commonness(lambda _: 1, 1000), details=["gender"]
+    )
     kinds, of = scanning.patterns(found, compare)
     counts = {kind: list(of).count(k) for k, kind in enumerate(kinds)}
     expected = weights.fit(counts, weights.shipped(["gender"]))
