@@ -18,6 +18,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -144,6 +145,16 @@ class Weights:
             tables[of] = [*own[: len(FIELDS)], *chosen]
         return Weights(self.prior, tables, tuple(details))
 
+    @cached_property
+    def logs(self) -> tuple[list[float], list[list[dict[int, float]]]]:
+        """The logarithms of the prior and of the tables, by class."""
+        prior = [math.log(self.prior[of]) for of in CLASSES]
+        tables = [
+            [{level: math.log(max(p, _LEAST)) for level, p in t.items()} for t in self.tables[of]]
+            for of in CLASSES
+        ]
+        return prior, tables
+
     def document(self) -> dict[str, Any]:
         """The weights as a JSON document."""
         fields = [*FIELDS, *self.details]
@@ -213,7 +224,7 @@ Scorer: TypeAlias = Callable[[Pattern], float]
 
 def scorer(weights: Weights) -> Scorer:
     """The probability that a pair with a pattern is one person; remembers each pattern."""
-    prior, tables = _logs(weights)
+    prior, tables = weights.logs
     known: dict[Pattern, float] = {}
 
     def score(pattern: Pattern) -> float:
@@ -223,15 +234,6 @@ def scorer(weights: Weights) -> Scorer:
         return found
 
     return score
-
-
-def _logs(weights: Weights) -> tuple[list[float], list[list[dict[int, float]]]]:
-    prior = [math.log(weights.prior[of]) for of in CLASSES]
-    tables = [
-        [{level: math.log(max(p, _LEAST)) for level, p in t.items()} for t in weights.tables[of]]
-        for of in CLASSES
-    ]
-    return prior, tables
 
 
 _UNSEEN: Final = math.log(_LEAST)
@@ -256,7 +258,7 @@ def _shares(
 
 def steps(weights: Weights, pattern: Pattern) -> list[float]:
     """The log odds, to the base of 2, before any field and after each of them in turn."""
-    prior, tables = _logs(weights)
+    prior, tables = weights.logs
     out = []
     for upto in range(len(pattern) + 1):
         share = _shares(pattern[:upto], prior, tables)[0][0]
@@ -276,7 +278,7 @@ def fit(counts: Mapping[Pattern, int], start: Weights, *, rounds: int = _ROUNDS)
     pairs = sum(counts.values())
     weights = start
     for _ in range(rounds):
-        prior, tables = _logs(weights)
+        prior, tables = weights.logs
         mass = [0.0] * len(CLASSES)
         sums = [[defaultdict[int, float](float) for _ in t] for t in tables]
         for pattern, count in seen:

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import deepcopy
+from itertools import product
 from typing import Any, TypeVar
 
 from crmkit.errors import StorageError
@@ -28,7 +29,7 @@ class _Table:
         self.documents = [c.name for c in entry.columns if c.type is dict]
         self.rows: dict[Key, Any] = {}
         leading = [i.fields[1] for i in entry.indexes if len(i.fields) > 1]
-        leading += entry.key[1:2] if len(entry.key) > 2 else ()
+        leading += entry.key[1:] if len(entry.key) > 2 else ()
         fields = dict.fromkeys([entry.owner] if entry.owner else []) | dict.fromkeys(leading)
         self.indexed: dict[str, dict[tuple[str, Any], dict[Key, None]]] = {
             field: defaultdict(dict) for field in fields
@@ -68,11 +69,11 @@ class _Table:
             # The most particular one: of several values the shortest list.
             field = min(indexed, key=lambda f: len(self._keys(tenant, f, equal[f])))
             candidates = [self.rows[k] for k in self._keys(tenant, field, equal[field])]
-        elif set(equal) >= set(self.entry.key[1:]) and not any(
-            isinstance(equal[f], tuple) for f in self.entry.key if f != "tenant"
-        ):
-            found = self.rows.get((tenant, *(equal[f] for f in self.entry.key[1:])))
-            candidates = [] if found is None else [found]
+        elif set(equal) >= set(self.entry.key[1:]):
+            choices = (equal[f] for f in self.entry.key[1:])
+            wanted = product(*(c if isinstance(c, tuple) else (c,) for c in choices))
+            keys = dict.fromkeys((tenant, *values) for values in wanted)
+            candidates = [self.rows[key] for key in keys if key in self.rows]
         else:
             candidates = [r for k, r in self.rows.items() if k[0] == tenant]
         return [r for r in candidates if all(_fits(getattr(r, f), v) for f, v in equal.items())]
