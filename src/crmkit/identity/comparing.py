@@ -284,6 +284,14 @@ def _short(births: tuple[date, ...]) -> set[str]:
     return {f"{born.year % 100:02}" for born in births}
 
 
+_PERSONAL: Final = (EMAIL, PHONE, BIRTH, HANDLE)
+
+
+def is_personal(pattern: Pattern) -> bool:
+    """Whether anything that is a person's own agrees: a contact or a birth date."""
+    return any(pattern[f] in (EQUAL, CLOSE, LOCAL) for f in _PERSONAL)
+
+
 def contradiction(pattern: Pattern, a: Traits, b: Traits) -> str | None:
     """The field that forbids two profiles to be taken for one without asking, or None."""
     if pattern[BIRTH] == DIFFERS:

@@ -149,7 +149,9 @@ class Names:
         if shorter == 1:
             return _INITIAL if a[0] == b[0] else _OTHER
         if self._is_given(a) and self._is_given(b):
-            # Carlo is no slip for Carla.
+            # Ana and Anna are spellings of one name; Carlo is no slip for Carla.
+            if _sound(a) == _sound(b):
+                return _NEAR
             return _RELATED if self._related(a, b) else _OTHER
         if shorter >= _NEAR_MIN:
             errors = 2 if shorter >= _NEAR_TWICE else 1
@@ -167,6 +169,15 @@ class Names:
 def better(level: int, than: int) -> bool:
     """Whether one level says more for one person than another does."""
     return _RANK[level] < _RANK[than]
+
+
+_SPELT: Final = str.maketrans({"k": "c", "y": "i", "j": "i", "w": "v", "h": ""})
+
+
+def _sound(name: str) -> str:
+    """A given name without what its spellings differ in: Sara and Sarah, Marco and Marko."""
+    plain = name.replace("ph", "f").translate(_SPELT)
+    return "".join(c for c, before in zip(plain, " " + plain, strict=False) if c != before)
 
 
 def _unsure(level: int) -> int:

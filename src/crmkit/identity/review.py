@@ -34,6 +34,7 @@ _PPM: Final = 1_000_000
 _BY_SCORE: Final = ("score_ppm", "one_id", "other_id")
 _PAGE: Final = 2_000
 _BATCH: Final = 500
+_BY_NAME: Final = 0.1  # how much surer a scan must be where nothing but a name speaks
 _WORDS_MIN: Final = 5  # a rarer word counts as one that nobody else bears
 _WORDS_MAX: Final = 5_000
 
@@ -264,19 +265,19 @@ def join(
     least: float,
     said: Words,
     *,
-    named: bool = False,
+    unasked: bool = False,
 ) -> Merge | None:
     """Merge two customers, into the older, if they are one person with that probability.
 
-    With `named` their names must agree too.
+    Where nobody asked for it, their names must agree too, and something besides.
     """
     a, b = uow.get(Customer, one), uow.get(Customer, other)
     if a is None or b is None or a.id == b.id:
         return None
     found = judge.judge(traits.of_customer(a), traits.of_customer(b))
-    if found.against or not found.decides or found.probability < least:
+    if found.against or found.probability < least:
         return None
-    if named and not found.named:
+    if unasked and not (found.decides and found.named):
         return None
     if are_apart(uow, a.id, b.id):
         return None
@@ -421,7 +422,7 @@ def scan(rt: Runtime, progress: Progress | None) -> Scan:
         scanning.links(
             found,
             likely,
-            scanning.scorer(compare, weights),
+            scanning.scorer(compare, weights, by_name=matching.same + _BY_NAME),
             join=matching.same,
             apart=apart,
             progress=progress,

@@ -19,7 +19,7 @@ from crmkit.customers.blocking import CONTACTS, LIMITS
 from crmkit.customers.traits import Traits
 from crmkit.identity import learning, weights
 from crmkit.identity.clustering import Link, cluster, components
-from crmkit.identity.comparing import Comparator, Pattern, contradiction
+from crmkit.identity.comparing import Comparator, Pattern, contradiction, is_personal
 from crmkit.identity.names import Names, Related
 from crmkit.identity.weights import Weights
 
@@ -147,15 +147,21 @@ def fitted(kinds: Sequence[Pattern], of: Iterable[int], details: Sequence[str]) 
     return weights.fit({kinds[k]: n for k, n in counts.items()}, start)
 
 
-def scorer(compare: Comparator, model: Weights) -> Callable[[Traits, Traits], float]:
-    """The probability that two profiles are one person; 0 where something forbids it."""
+def scorer(
+    compare: Comparator, model: Weights, *, by_name: float = 0.0
+) -> Callable[[Traits, Traits], float]:
+    """The probability that two profiles are one person; 0 where something forbids it.
+
+    Where nothing but names and places speaks it must be `by_name` at least.
+    """
     score = weights.scorer(model)
 
     def probability(a: Traits, b: Traits) -> float:
         pattern = compare.pattern(a, b)
         if contradiction(pattern, a, b):
             return 0.0
-        return score(pattern)
+        found = score(pattern)
+        return found if found >= by_name or is_personal(pattern) else 0.0
 
     return probability
 

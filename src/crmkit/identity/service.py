@@ -307,7 +307,7 @@ class Identities:
         for other in others[:_MERGED_MAX]:
             made = review.join(
                 uow, self._rt, self._matcher(uow), customer.id, other, least or 1.0, said,
-                named=True,
+                unasked=True,
             )  # fmt: skip
             if made is not None:
                 customer = self._rt.customer(uow, made.kept_id)

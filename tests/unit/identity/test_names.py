@@ -215,3 +215,10 @@ def test_two_given_names_are_no_error_of_typing() -> None:
     names = Names(nicknames.related, lambda word: word in {"carlo", "carla"})
     assert names.level(named("Carlo/Conti"), named("Carla/Conti")) == n.GIVEN_DIFFERS
     assert names.level(named("Carlo/Conti"), named("Carlp/Conti")) == n.TYPED
+
+
+@pytest.mark.parametrize("pair", ["Ana Anna", "Sara Sarah", "Marco Marko", "Stefan Stephan"])
+def test_spellings_of_one_given_name_are_near(pair: str) -> None:
+    names = Names(lambda _, __: False, lambda _: True)
+    one, other = pair.split()
+    assert names.level(named(f"{one}/Brum"), named(f"{other}/Brum")) == n.TYPED
