@@ -269,15 +269,15 @@ def join(
 ) -> Merge | None:
     """Merge two customers, into the older, if they are one person with that probability.
 
-    Where nobody asked for it, their names must agree too, and something besides.
+    Something that is the person's own must agree, and where nobody asked for it, the names too.
     """
     a, b = uow.get(Customer, one), uow.get(Customer, other)
     if a is None or b is None or a.id == b.id:
         return None
     found = judge.judge(traits.of_customer(a), traits.of_customer(b))
-    if found.against or found.probability < least:
+    if found.against or not found.decides or found.probability < least:
         return None
-    if unasked and not (found.decides and found.named):
+    if unasked and not found.named:
         return None
     if are_apart(uow, a.id, b.id):
         return None

@@ -242,8 +242,8 @@ class Identities:
         """Merge the pairs that `scan` found, from this probability on, the likeliest first.
 
         Each pair is judged again, with all that is known of both by then, and merged into the
-        older customer in a transaction of its own. Dismissed pairs and contradictions are left
-        alone. `progress` hears how many were merged. Raises `InvalidInput`.
+        older customer in a transaction of its own. Dismissed pairs, contradictions, and those of
+        whom only the names agree are left for somebody to look at. `progress` hears how many were merged. Raises `InvalidInput`.
         """
         return review.merge_all(self._rt, self._matcher, min_score, actor, progress)
 
