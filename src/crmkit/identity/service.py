@@ -243,7 +243,8 @@ class Identities:
 
         Each pair is judged again, with all that is known of both by then, and merged into the
         older customer in a transaction of its own. Dismissed pairs, contradictions, and those of
-        whom only the names agree are left for somebody to look at. `progress` hears how many were merged. Raises `InvalidInput`.
+        whom only the names agree are left for somebody to look at. `progress` hears how many
+        were merged. Raises `InvalidInput`.
         """
         return review.merge_all(self._rt, self._matcher, min_score, actor, progress)
 
