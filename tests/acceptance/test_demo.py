@@ -320,7 +320,7 @@ def test_the_report_tells_all_of_it(twice: Twice) -> None:
 
     for wanted in (
         "Bookings read", "Customers created", "Customers found", "Rows skipped",
-        "Bookings per second", "Precision", "Recall", "F1", "the exact part of matching",
+        "Bookings per second", "Precision", "Recall", "F1", "the whole profile",
         "Revenue by month", "Customers by lifecycle", "Customers by spending band",
         "Customers by tier", "lapsed regulars", "Profile of", "Timeline of", "Export of",
         "The export is empty now", "Online Retail", "CC BY 4.0",

@@ -45,6 +45,8 @@ class Recording:
     customers: dict[str, str] = attrs.field(factory=dict, repr=False)
     plain: dict[str, str] = attrs.field(factory=dict, repr=False)
     erased: list[str] = attrs.field(factory=list)
+    example: Resolution | None = attrs.field(default=None, repr=False)
+    """A booking that found its guest though no identifier was equal, with its evidence."""
     skipped: int = 0
     problems: list[Problem] = attrs.field(factory=list)
     first_at: datetime | None = None
@@ -67,6 +69,8 @@ class Recording:
             self.created += 1
         else:
             self.recognised[resolution.matched_by or "key"] += 1
+        if self.example is None and resolution.matched_by == "profile":
+            self.example = resolution
         self.customers[booking.id] = resolution.customer.id
         self.plain[booking.id] = plain_key(booking)
         self.first_at = min(self.first_at or booking.at, booking.at)

@@ -9,7 +9,7 @@ from typing import Any, Final
 from crmkit.demo import tables
 from crmkit.demo.run import SEGMENTS, Outcome, Person
 from crmkit.reporting.page import Chart, Document, Figure, Figures, Page, Section, Table, Text
-from crmkit.reporting.svg import Point, bar_chart, column_chart
+from crmkit.reporting.svg import Point, bar_chart, column_chart, waterfall_chart
 
 _PROBLEMS_SHOWN: Final = 100
 
@@ -34,6 +34,7 @@ def _sections(outcome: Outcome) -> Iterator[Section]:
         tables.matching(outcome),
         tables.matching_note(outcome),
     )
+    yield from _evidence(outcome)
     yield _revenue(outcome)
     yield from _groups(outcome)
     yield Table("Segments", tables.SEGMENT_COLUMNS, tables.segments(outcome), _on(outcome))
@@ -57,6 +58,16 @@ def _revenue(outcome: Outcome) -> Chart:
         column_chart(heading, points, unit=currency),
         table=Table(heading, ("Month", "Revenue"), rows),
     )
+
+
+def _evidence(outcome: Outcome) -> Iterator[Chart]:
+    """Why a booking found its guest though no identifier was equal."""
+    rows = tables.evidence(outcome)
+    if rows:
+        heading = "Why a booking found its guest"
+        points = [Point(label, bits) for label, bits in rows]
+        chart = waterfall_chart(heading, points, unit="bits", sum_label="together")
+        yield Chart(heading, chart, table=Table(heading, ("Field", "Bits"), rows), wide=False)
 
 
 def _groups(outcome: Outcome) -> Iterator[Chart]:
