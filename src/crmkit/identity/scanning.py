@@ -191,7 +191,8 @@ def links(
     kept = []
     for p, pair in pairs:
         a, b = found.split(pair)
-        if score(found.people[a], found.people[b]) > 0:
+        # Those below only tell whom to look at again when one of the two has grown.
+        if p < join or score(found.people[a], found.people[b]) > 0:
             kept.append((p, a, b))
     member: dict[int, int] = {}
     for number, group in enumerate(components((a, b) for _, a, b in kept)):
