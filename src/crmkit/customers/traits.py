@@ -36,7 +36,7 @@ _PARTICLES: Final = frozenset(
 )
 _TITLES: Final = frozenset(
     "mr mrs ms miss mister sir madam dr doctor prof ing avv dott dottssa sig sigra sra herr frau "
-    "mme mlle monsieur madame domnul doamna dl dna gospodin gospodja jr sr".split()
+    "mme mlle monsieur madame domnul doamna dl dna gospodin gospodja".split()
 )
 _WORDS_MAX: Final = 6
 _LETTERS_MAX: Final = 40

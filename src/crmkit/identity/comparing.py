@@ -113,14 +113,18 @@ class Comparator:
     # --- names ---
 
     def _name(self, a: tuple[Name, ...], b: tuple[Name, ...], namesakes: float) -> int:
-        best, pair = 0, None
+        best, pair, against = 0, None, 0
         for one in spoken(a):
             for other in spoken(b):
                 level = self.names.level(one, other)
+                if level in name_levels.CONTRADICT and self.names.contradict(one, other):
+                    against = level
                 if pair is None or name_levels.better(level, best):
                     best, pair = level, (one, other)
         if pair is None or best == 0:
             return 0
+        if best == name_levels.SHORT and against:
+            return against * _TEN  # Gabi may be Gabriela, but not if he is Gabriel
         return self._with_rarity(*pair, best, namesakes)
 
     def _with_rarity(self, a: Name, b: Name, level: int, namesakes: float) -> int:

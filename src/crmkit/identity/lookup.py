@@ -7,12 +7,12 @@ from typing import Final
 
 import attrs
 
-from crmkit.customers import blocking, traits
+from crmkit.customers import blocking, records, traits
 from crmkit.customers.blocking import LIMITS, NAME
 from crmkit.customers.normalise import Given, Identifier
 from crmkit.customers.traits import Traits
 from crmkit.identity import learning
-from crmkit.identity.comparing import EMAIL, EQUAL
+from crmkit.identity.comparing import CROWD, EMAIL, EQUAL
 from crmkit.identity.comparing import NAME as NAME_FIELD
 from crmkit.identity.matcher import Evidence, Judgement, Matcher
 from crmkit.model import Customer
@@ -113,17 +113,28 @@ def _plainly(given: Given, owners: Owners) -> tuple[Customer, str] | None:
         first, _ = next(iter(of.values()))
         if identifier.kind not in PERSONAL:
             return first, identifier.kind
-        if len(of) == 1 and _agrees(given, first, nameless=identifier.kind == "email"):
-            return first, identifier.kind
+        if not _named(given):
+            # Whose it was first, unless so many use it that it may be an agency's.
+            if identifier.kind == "email" and len(of) < CROWD and _agrees(given, first):
+                return first, identifier.kind
+            continue
+        same = [c for c, _ in of.values() if _agrees(given, c, whole=len(of) > 1)]
+        if len(same) == 1:
+            return same[0], identifier.kind
     return None
 
 
-def _agrees(given: Given, customer: Customer, *, nameless: bool) -> bool:
+def _named(given: Given) -> bool:
+    return any(given.fields.get(f) for f in _NAMES)
+
+
+def _agrees(given: Given, customer: Customer, *, whole: bool = False) -> bool:
+    """Whether nothing that is given differs; with `whole` the profile has no more of a name."""
     fields = given.fields
-    named = [f for f in _NAMES if fields.get(f)]
-    if not named and not nameless:
+    told = [f for f in (*_NAMES, "birth_date") if fields.get(f)]
+    if any(fields[f] != getattr(customer, f) for f in told):
         return False
-    if any(fields[f] != getattr(customer, f) for f in (*named, "birth_date") if fields.get(f)):
+    if whole and any(getattr(customer, f) and not fields.get(f) for f in _NAMES):
         return False
     # Two accounts are two persons'.
     account = fields.get("user_id")
@@ -155,8 +166,9 @@ def _best(judged: Iterable[_Candidate], matcher: Matcher) -> _Candidate | None:
 def _is_sure(judgement: Judgement, same: float) -> bool:
     if judgement.against is not None:
         return False
-    # A mailbox that no crowd uses decides where nothing contradicts.
-    mailbox = judgement.pattern[EMAIL] == EQUAL
+    # A mailbox that no crowd uses decides where no name is given, or the names agree.
+    nameless = not judgement.pattern[NAME_FIELD]
+    mailbox = judgement.pattern[EMAIL] == EQUAL and (nameless or judgement.named)
     return mailbox or (judgement.decides and judgement.probability >= same)
 
 
@@ -192,6 +204,15 @@ def _resembling(
         )
         for c in uow.find(Customer, id=tuple(closest))
     ]
+
+
+def crowds(
+    uow: UnitOfWork, rt: Runtime, matcher: Matcher, one: Customer, other: Customer
+) -> frozenset[str]:
+    """The contacts of two customers that so many others use that they tell nothing."""
+    known = dict.fromkeys((*records.identifiers(one), *records.identifiers(other)))
+    owners = _owners(uow, rt, [i for i in known if i.kind in PERSONAL])
+    return _crowded(matcher, traits.united(*map(traits.of_customer, (one, other))), owners)
 
 
 def _crowded(matcher: Matcher, known: Traits, owners: Owners) -> frozenset[str]:

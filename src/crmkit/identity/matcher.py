@@ -33,7 +33,7 @@ from crmkit.identity.comparing import (
 from crmkit.identity.names import Names, Related
 from crmkit.identity.weights import Weights
 
-_DECIDING: Final = (EMAIL, PHONE, BIRTH, HANDLE)
+_CONTACTS: Final = (EMAIL, PHONE, HANDLE)
 _AGREE: Final = frozenset({CLOSE, LOCAL, CROWDED})
 _NAMED: Final = frozenset({names.EQUAL, names.TYPED, names.SHORT, names.SIMILAR})
 
@@ -190,11 +190,25 @@ class Judgement:
         What agrees in part only does so beside a name that agrees, and contacts that do not
         differ.
         """
-        found = {self.pattern[f] for f in _DECIDING}
-        if EQUAL in found:
+        contacts = [self.pattern[f] for f in _CONTACTS]
+        if EQUAL in contacts:
             return True
-        differs = any(self.pattern[f] == DIFFERS for f in (EMAIL, PHONE, HANDLE))
-        return self.named and not differs and not found.isdisjoint(_AGREE)
+        differs = DIFFERS in contacts
+        if self.pattern[BIRTH] == EQUAL:
+            return self.named or not differs
+        partly = not _AGREE.isdisjoint((*contacts, self.pattern[BIRTH]))
+        return self.named and not differs and partly
+
+    @property
+    def is_beyond_doubt(self) -> bool:
+        """Whether two customers may be merged though nobody asked for it.
+
+        Nothing differs, and the names are equal; or two things that are a person's own are.
+        """
+        own = [self.pattern[f] for f in (*_CONTACTS, BIRTH)]
+        if not self.decides or not self.named or DIFFERS in (*own, self.pattern[YEAR]):
+            return False
+        return kind_of_name(self.pattern[NAME]) == names.EQUAL or own.count(EQUAL) > 1
 
     @property
     def named(self) -> bool:

@@ -37,7 +37,7 @@ _RANK: Final = {level: n for n, level in enumerate(_BEST_FIRST)} | {SIMILAR: 1, 
 # How two words relate, the better the greater.
 _SAME, _NEAR, _RELATED, _INITIAL, _OTHER = 4, 3, 2, 1, 0
 
-_NEAR_MIN: Final = 3  # letters that a word needs for one error in it
+_NEAR_MIN: Final = 4  # letters that a word needs for one error in it
 _NEAR_TWICE: Final = 8
 _TWICE_MIN: Final = 6
 _BONES_MIN: Final = 4
@@ -82,6 +82,11 @@ class Names:
         """Whether two given names have nothing to do with each other."""
         return self._word(a, b) == _OTHER
 
+    def contradict(self, a: Name, b: Name) -> bool:
+        """Whether two names that are known as names are two persons', not slips of one."""
+        known = all(any(map(self._is_given, (*n[0], *n[1]))) for n in (a, b))
+        return known and self.level(a, b) in CONTRADICT
+
     def same_surname(self, a: Words, b: Words) -> bool:
         """Whether two surnames are one, but for errors of typing."""
         return (self._side(a, b) or 0) >= _NEAR
@@ -104,6 +109,8 @@ class Names:
                 best = _better(best, straight if usual else _unsure(straight))
                 best = _better(best, _unsure(crossed))
                 usual = False
+        if best in (EQUAL, TYPED, SHORT) and self._both_left_over(a[0] + a[1], b[0] + b[1]):
+            return GIVEN_DIFFERS  # Maria Ana Pop is not Maria Elena Pop
         return best
 
     def _aligned(self, first: Words, other_first: Words, last: Words, other_last: Words) -> int:
@@ -127,9 +134,19 @@ class Names:
         if not a or not b:
             return None
         best = max(self._word(x, y) for x in a for y in b)
+        if best > _OTHER and len(a) > 1 and len(b) > 1 and self._both_left_over(a, b):
+            return _OTHER  # but a second name may be left out
         if best < _SAME and len(a) + len(b) > 2:
             return max(best, self._word("".join(a), "".join(b)))
         return best
+
+    def _both_left_over(self, a: Words, b: Words) -> bool:
+        """Whether each side has words that nothing on the other fits, apart or in one."""
+        mine, theirs = (
+            "".join(x for x in here if all(self._word(x, y) == _OTHER for y in there))
+            for here, there in ((a, b), (b, a))
+        )
+        return bool(mine and theirs) and self._word(mine, theirs) < _NEAR
 
     def _word(self, a: str, b: str) -> int:
         if a == b:

@@ -16,10 +16,10 @@ import attrs
 from crmkit.customers import blocking, traits
 from crmkit.customers.traits import Traits
 from crmkit.errors import InvalidInput
+from crmkit.identity import lookup, merges, scanning
 from crmkit.identity import matcher as judging
-from crmkit.identity import merges, scanning
 from crmkit.identity.clustering import Link
-from crmkit.identity.matcher import Knowledge, Match, Matcher
+from crmkit.identity.matcher import Judgement, Knowledge, Match, Matcher
 from crmkit.identity.merges import Words
 from crmkit.identity.scanning import Candidates, Lessons, Progress
 from crmkit.identity.weights import Weights
@@ -34,6 +34,7 @@ _PPM: Final = 1_000_000
 _BY_SCORE: Final = ("score_ppm", "one_id", "other_id")
 _PAGE: Final = 2_000
 _BATCH: Final = 500
+_GROWN: Final = 4  # so many times the customers it was fitted to, and a model is fitted anew
 _BY_NAME: Final = 0.1  # how much surer a scan must be where nothing but a name speaks
 _WORDS_MIN: Final = 5  # a rarer word counts as one that nobody else bears
 _WORDS_MAX: Final = 5_000
@@ -108,7 +109,14 @@ def _knowledge(rt: Runtime, model: MatchModel | None) -> Knowledge:
 def compare(uow: UnitOfWork, rt: Runtime, judge: Matcher, customer_id: str, other_id: str) -> Match:
     """How probable it is that two customers are one person."""
     one, other = rt.customer(uow, customer_id), rt.customer(uow, other_id)
-    return judge.judge(traits.of_customer(one), traits.of_customer(other)).match()
+    return _judged(uow, rt, judge, one, other).match()
+
+
+def _judged(
+    uow: UnitOfWork, rt: Runtime, judge: Matcher, one: Customer, other: Customer
+) -> Judgement:
+    crowded = lookup.crowds(uow, rt, judge, one, other)
+    return judge.judge(traits.of_customer(one), traits.of_customer(other), crowded=crowded)
 
 
 # --- pairs ---
@@ -208,7 +216,7 @@ def _shown(
     one, other = uow.get(Customer, low), uow.get(Customer, high)
     if one is None or other is None:
         return None
-    found = judge.judge(traits.of_customer(one), traits.of_customer(other)).match()
+    found = _judged(uow, apart.rt, judge, one, other).match()
     return Duplicate(one, other, pair.score_ppm / _PPM, found)
 
 
@@ -216,7 +224,7 @@ class Dismissed:
     """Who was said not to be one person, or was parted again, whatever was merged since."""
 
     def __init__(self, uow: UnitOfWork, rt: Runtime) -> None:
-        self._uow, self._rt = uow, rt
+        self._uow, self.rt = uow, rt
         self._who: dict[str, str] = {}
         self._pairs = {
             tuple(sorted((self.who(a), self.who(b))))
@@ -235,7 +243,7 @@ class Dismissed:
     def who(self, customer_id: str) -> str:
         """Who the id stands for by now; they may have been erased."""
         if customer_id not in self._who:
-            self._who[customer_id] = self._rt.led(self._uow, customer_id)
+            self._who[customer_id] = self.rt.led(self._uow, customer_id)
         return self._who[customer_id]
 
     def forbid(self, a: str, b: str) -> bool:
@@ -274,10 +282,10 @@ def join(
     a, b = uow.get(Customer, one), uow.get(Customer, other)
     if a is None or b is None or a.id == b.id:
         return None
-    found = judge.judge(traits.of_customer(a), traits.of_customer(b))
+    found = _judged(uow, rt, judge, a, b)
     if found.against or not found.decides or found.probability < least:
         return None
-    if unasked and not found.named:
+    if unasked and not found.is_beyond_doubt:
         return None
     if are_apart(uow, a.id, b.id):
         return None
@@ -413,7 +421,8 @@ def scan(rt: Runtime, progress: Progress | None) -> Scan:
     with rt.read() as uow:
         model = uow.get(MatchModel, rt.tenant)
         apart = _apart(Dismissed(uow, rt), base.ids)
-    if model is None:
+    if model is None or len(base.ids) > _GROWN * model.customers:
+        # What few guests taught is of no use to many.
         model = _stored(rt, base, scanning.fitted(kinds, of, compare.details))
     weights = Weights.from_document(model.weights).with_details(compare.details)
     likely = scanning.likely(found, kinds, of, weights)

@@ -28,7 +28,7 @@ from crmkit.ports.runtime import Runtime, Whose, checked_id
 from crmkit.ports.storage import UnitOfWork
 
 _CHUNK: Final = 200
-_MERGED_MAX: Final = 5  # customers that one resolution may bring together
+_MERGED_MAX: Final = 20  # customers who are looked at to be merged with one who was found
 
 
 @attrs.frozen
@@ -266,8 +266,8 @@ class Identities:
         """What is locked so that nobody else creates the same customer meanwhile."""
         prints = {self._rt.fingerprint(i.kind, i.value) for i in given.identifiers}
         tokens = blocking.of_traits(traits.of_fields(given.fields))
-        contacts = [t for t in tokens if t[0] in blocking.CONTACTS]
-        return prints | blocking.hashes(self._rt, contacts)
+        telling = [t for t in tokens if t[0] in blocking.CONTACTS + blocking.BIRTH]
+        return prints | blocking.hashes(self._rt, telling)
 
     def _resolve(
         self, uow: UnitOfWork, given: Given, at: datetime, call: Call | None
@@ -303,9 +303,9 @@ class Identities:
     ) -> Customer:
         """The customer, merged with those whom the data show to be the same person."""
         least = self._rt.settings.identity.merge_at
-        others = list(found.others) if least is not None else []
+        others = found.others if least is not None else {}
         said = merges.Words("the same person", None, at)
-        for other in others[:_MERGED_MAX]:
+        for other in sorted(others, key=lambda o: -others[o])[:_MERGED_MAX]:
             made = review.join(
                 uow, self._rt, self._matcher(uow), customer.id, other, least or 1.0, said,
                 unasked=True,
@@ -338,10 +338,25 @@ class Identities:
                 continue
             owner = uow.get(Identity, mine.kind, mine.fingerprint, mine.slot)
             if owner is None or owner.customer_id != customer.id:
+                if owner is not None and self._share(uow, customer, owner, origin):
+                    continue
                 for field in (identifier.kind, f"{identifier.kind}_typed"):
                     usable.pop(field, None)  # it stays with the customer it belongs to
         fields = records.filled(customer, usable)
         return records.change(uow, self._rt, customer, fields, at, origin) if fields else customer
+
+    def _share(
+        self, uow: UnitOfWork, customer: Customer, owned: Identity, origin: str | None
+    ) -> bool:
+        """Link a mailbox that is another's too, where the two contradict each other."""
+        other = uow.get(Customer, owned.customer_id) if owned.kind == "email" else None
+        if other is None:
+            return False
+        found = self._matcher(uow).judge(traits.of_customer(customer), traits.of_customer(other))
+        if found.against is None:
+            return False
+        uow.add_if_absent(evolved(owned, slot=customer.id, customer_id=customer.id, origin=origin))
+        return True
 
     def _tell(
         self, uow: UnitOfWork, customer_id: str, given: Given, at: datetime, origin: str | None
