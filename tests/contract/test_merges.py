@@ -181,6 +181,7 @@ def test_a_change_since_the_merge_stays(crm: CRMService, ana: str, anna: str) ->
     crm.customers.tag(ana, "vip")
     done = crm.identity.unmerge(fact.id)
     assert done.conflicts == ("aliases", "name")
+    assert done.restored == ()
     found = crm.customers.get(ana)
     assert (found.name, found.city, found.aliases) == ("Ana Popescu", "Roma", {})
     assert crm.customers.get(anna).name == "Ana Pop"

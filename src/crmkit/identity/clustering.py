@@ -10,14 +10,11 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
 import attrs
 
 from crmkit.customers.traits import Traits, united
-
-K = TypeVar("K", bound=Hashable)
 
 Score = Callable[[Traits, Traits], float]
 """The probability that two profiles are one person; 0 where something forbids it."""
@@ -27,8 +24,8 @@ Score = Callable[[Traits, Traits], float]
 class Link:
     """Two records that joined what is one person, and how probable that was then."""
 
-    a: Any
-    b: Any
+    a: int
+    b: int
     score: float
 
 

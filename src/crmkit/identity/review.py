@@ -39,9 +39,6 @@ _BY_NAME: Final = 0.1  # how much surer a scan must be where nothing but a name 
 _WORDS_MIN: Final = 5  # a rarer word counts as one that nobody else bears
 _WORDS_MAX: Final = 5_000
 
-Who = Callable[[str], str | None]
-"""Who an id stands for by now; None for nobody."""
-
 
 @attrs.frozen
 class Duplicate:
