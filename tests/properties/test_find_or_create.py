@@ -6,7 +6,7 @@ import itertools
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from crmkit import CRMService, IdempotencyConflict, Settings
@@ -168,6 +168,11 @@ def _known(crm: CRMService, customer: str) -> dict[str, Any]:
 
 
 @given(first=PROFILES, then=PROFILES)
+@example(  # more that is new of one known by mailbox and given name than the other fields agree in
+    first={"email": "ana@mail.com", "name": "Ana", "phone": "+40722999888", "custom": {"a": 1}},
+    then={"email": "ana@mail.com", "name": "Ana", "phone": "+40722123456", "custom": {"a": 0},
+          "birth_date": "1990-05-17"},
+)  # fmt: skip
 @shared_storage
 def test_what_is_there_stays_and_what_is_missing_is_filled(
     storage: Storage, first: dict[str, Any], then: dict[str, Any]

@@ -118,7 +118,8 @@ def _plainly(given: Given, owners: Owners) -> tuple[Customer, str] | None:
             if identifier.kind == "email" and len(of) < CROWD and _agrees(given, first):
                 return first, identifier.kind
             continue
-        same = [c for c, _ in of.values() if _agrees(given, c, whole=len(of) > 1)]
+        many, mailbox = len(of) > 1, identifier.kind == "email"
+        same = [c for c, _ in of.values() if _agrees(given, c, whole=many, filling=mailbox)]
         if len(same) == 1:
             return same[0], identifier.kind
     return None
@@ -128,10 +129,17 @@ def _named(given: Given) -> bool:
     return any(given.fields.get(f) for f in _NAMES)
 
 
-def _agrees(given: Given, customer: Customer, *, whole: bool = False) -> bool:
-    """Whether nothing that is given differs; with `whole` the profile has no more of a name."""
+def _agrees(
+    given: Given, customer: Customer, *, whole: bool = False, filling: bool = False
+) -> bool:
+    """Whether nothing that is given differs.
+
+    With `whole` the profile has no more of a name; with `filling` it may lack the birth date.
+    """
     fields = given.fields
     told = [f for f in (*_NAMES, "birth_date") if fields.get(f)]
+    if filling and customer.birth_date is None:
+        told = [f for f in told if f != "birth_date"]
     if any(fields[f] != getattr(customer, f) for f in told):
         return False
     if whole and any(getattr(customer, f) and not fields.get(f) for f in _NAMES):

@@ -1,6 +1,6 @@
 """The nouns: records, money, time, ids. Importing this package fills the catalogue."""
 
-from crmkit.model.activity import Activity, Counter, Metrics, Participation
+from crmkit.model.activity import Activity, Counter, Metrics, Occasion, Participation
 from crmkit.model.catalogue import (
     Column,
     Data,
@@ -26,7 +26,14 @@ from crmkit.model.merge import Merge, Redirect, Snapshot
 from crmkit.model.money import Money
 from crmkit.model.page import Page
 from crmkit.model.privacy import Consent, Erasure, IdempotencyKey
-from crmkit.model.segment import Membership, Segment
+from crmkit.model.segment import (
+    Membership,
+    Segment,
+    SegmentCatalogue,
+    SegmentState,
+    SegmentStay,
+    SegmentVersion,
+)
 
 __all__ = [
     "Activity",
@@ -47,6 +54,7 @@ __all__ = [
     "Metrics",
     "Money",
     "Note",
+    "Occasion",
     "OnErase",
     "OnMerge",
     "Origin",
@@ -59,6 +67,10 @@ __all__ = [
     "Redirect",
     "SearchToken",
     "Segment",
+    "SegmentCatalogue",
+    "SegmentState",
+    "SegmentStay",
+    "SegmentVersion",
     "Snapshot",
     "Tag",
     "catalogue",

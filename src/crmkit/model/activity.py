@@ -93,6 +93,45 @@ class Participation:
     origin: str | None = side(default=None)
 
 
+@record(
+    "crm_occasions",
+    key=("story", "fact", "part", "since"),
+    owner="customer_id",
+    indexes=(
+        Index(("tenant", "kind", "happened_at", "customer_id", "item", "venue")),
+        Index(("tenant", "customer_id", "kind", "happened_at")),
+    ),
+)
+class Occasion:
+    """What counts of an activity, and for how long: a fold of its story, for rules to ask.
+
+    A version holds from `since` until `until`, None for good: a booking that is cancelled
+    counts until then, a refund lowers `amount_minor` from then on, and what is voided never
+    counted. `fact` is the id of the activity by which its story first said this.
+    `part` 0 is the whole; where a list of several items was ordered, each item has
+    a part of its own, from 1, whose amount is its part of the whole. No two parts of a fact
+    name one item.
+    """
+
+    tenant: str = assigned()
+    story: str = stored(Data.FINGERPRINT, Origin.ASSIGNED)
+    fact: str = assigned()
+    part: int = assigned(default=0)
+    since: datetime = _kept(Data.TECHNICAL)
+    until: datetime | None = _kept(Data.TECHNICAL)
+    customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.MOVE)
+    kind: str = _kept(Data.TECHNICAL)
+    happened_at: datetime = _kept(Data.TECHNICAL)
+    item: str | None = _kept(Data.BEHAVIOUR)
+    venue: str | None = _kept(Data.BEHAVIOUR)
+    category: str | None = _kept(Data.BEHAVIOUR)
+    channel: str | None = _kept(Data.BEHAVIOUR)
+    status: str | None = _kept(Data.TECHNICAL)
+    amount_minor: int | None = _kept(Data.BEHAVIOUR)
+    party_size: int | None = _kept(Data.BEHAVIOUR)
+    origin: str | None = side(default=None)
+
+
 @record("crm_metrics", key=("customer_id",), owner="customer_id")
 class Metrics:
     """Counts, sums and dates of one customer: a fold of the activities.

@@ -6,7 +6,8 @@ Instants are aware datetimes in UTC, stored as integer microseconds since 1970.
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -107,18 +108,159 @@ class Duration:
             raise InvalidInput("expected between 1 hour and 300 years", field=field)
         return found
 
+    @property
+    def exact(self) -> timedelta | None:
+        """The length, or None where the calendar says how long it is."""
+        name = _UNITS.get(self.unit)
+        return timedelta(**{name: self.count}) if name else None
+
     def before(self, at: datetime, zone: ZoneInfo) -> datetime:
-        """The instant this long before `at`; calendar units count on the local calendar."""
+        """The instant this long before `at`; never earlier for a later `at`.
+
+        Calendar units count on the local calendar: where the month is too short for the
+        day, it is the last microsecond of that month.
+        """
         try:
-            if self.unit in _UNITS:
-                return at - timedelta(**{_UNITS[self.unit]: self.count})
-            months = self.count * (12 if self.unit == "y" else 1)
-            return (at.astimezone(zone) - relativedelta(months=months)).astimezone(UTC)
+            length = self.exact
+            if length is not None:
+                return at - length
+            return _utc(_months_before(_wall(at, zone), self._months), zone)
         except (OverflowError, ValueError):  # before the year 1
             return datetime.min.replace(tzinfo=UTC)
 
+    def after(self, moment: datetime, zone: ZoneInfo) -> datetime:
+        """The first instant of which `before` is not earlier than `moment`.
+
+        What happened at `moment` is within the duration until then, not any more at it.
+        """
+        length = self.exact
+        if length is not None:
+            return moment + length
+        guess = _utc(_months_after(_wall(moment, zone), self._months), zone)
+        if self.before(guess, zone) >= moment > self.before(guess - _MICROSECOND, zone):
+            return guess
+        near = 2 * _DAY
+        return _first(guess - near, guess + near, lambda at: self.before(at, zone) >= moment)
+
+    @property
+    def _months(self) -> int:
+        return self.count * (12 if self.unit == "y" else 1)
+
     def __str__(self) -> str:
         return f"{self.count}{self.unit}"
+
+
+_DAY: Final = timedelta(days=1)
+
+
+def _wall(at: datetime, zone: ZoneInfo) -> datetime:
+    """What clocks show; while an hour comes the second time, they stand where the first ended."""
+    there = at.astimezone(zone)
+    if there.fold:
+        before = at - _DAY
+        there = _turned(before, at, zone).astimezone(UTC) + _offset(before, zone)
+    return there.replace(tzinfo=None)
+
+
+def _utc(wall: datetime, zone: ZoneInfo) -> datetime:
+    """When clocks first show that, or have left it out."""
+    meant = wall.replace(tzinfo=zone).astimezone(UTC)
+    if meant.astimezone(zone).replace(tzinfo=None) == wall:
+        return meant
+    return _turned(meant - _DAY, meant, zone)
+
+
+def _offset(at: datetime, zone: ZoneInfo) -> timedelta:
+    return at.astimezone(zone).utcoffset() or timedelta(0)
+
+
+def _turned(before: datetime, after: datetime, zone: ZoneInfo) -> datetime:
+    """The instant between at which clocks are turned."""
+    turned = _offset(after, zone)
+    return _first(before, after, lambda at: _offset(at, zone) == turned)
+
+
+def _first(before: datetime, after: datetime, holds: Callable[[datetime], bool]) -> datetime:
+    """The first instant from which it holds, between one where not and one where it does."""
+    while after - before > _MICROSECOND:
+        middle = before + (after - before) // 2
+        if holds(middle):
+            after = middle
+        else:
+            before = middle
+    return after
+
+
+def _months_before(wall: datetime, months: int) -> datetime:
+    earlier = wall - relativedelta(months=months)
+    if earlier.day == wall.day:
+        return earlier
+    # That month has no such day: all of it is long enough ago.
+    return datetime.combine(earlier.date() + _DAY, time.min) - _MICROSECOND
+
+
+def _months_after(wall: datetime, months: int) -> datetime:
+    later = wall + relativedelta(months=months)
+    return later if later.day == wall.day else datetime.combine(later.date() + _DAY, time.min)
+
+
+@attrs.frozen
+class Calendar:
+    """``"this month"``, ``"last week"``: a day, week, month or year of the calendar.
+
+    `back` is 0 for the one that an instant lies in, 1 for the one before. Weeks begin on
+    Monday.
+    """
+
+    unit: str
+    back: int = 0
+
+    @classmethod
+    def parse(cls, text: object, *, field: str = "value") -> Calendar:
+        """Read ``this month``, ``last week``, ``today``, ``yesterday``; raises `InvalidInput`."""
+        words = text.strip() if isinstance(text, str) and len(text) < 20 else ""
+        which, _, unit = _SAME.get(words, words).partition(" ")
+        if which not in _BACK or unit not in CALENDAR_UNITS:
+            raise InvalidInput(
+                "expected 'this' or 'last' with day, week, month or year", field=field
+            )
+        return cls(unit, _BACK[which])
+
+    def span(self, at: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
+        """Where it begins and where the next begins."""
+        first = _first_day(at.astimezone(zone).date(), self.unit)
+        since = first - self.back * _STEP[self.unit]
+        return midnight(since, zone), midnight(since + _STEP[self.unit], zone)
+
+    def __str__(self) -> str:
+        return f"{'last' if self.back else 'this'} {self.unit}"
+
+
+CALENDAR_UNITS: Final = ("day", "week", "month", "year")
+_BACK: Final = {"this": 0, "last": 1}
+_SAME: Final = {"today": "this day", "yesterday": "last day"}
+_STEP: Final = {
+    "day": relativedelta(days=1),
+    "week": relativedelta(weeks=1),
+    "month": relativedelta(months=1),
+    "year": relativedelta(years=1),
+}
+
+
+def _first_day(day: date, unit: str) -> date:
+    match unit:
+        case "week":
+            return day - timedelta(days=day.weekday())
+        case "month":
+            return day.replace(day=1)
+        case "year":
+            return day.replace(month=1, day=1)
+    return day
+
+
+def midnight(day: date, zone: ZoneInfo) -> datetime:
+    """When the day begins there: at the first instant where clocks leave midnight out."""
+    return _utc(datetime.combine(day, time.min), zone)
 
 
 def age(born: date, on: date) -> int:

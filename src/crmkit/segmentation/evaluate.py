@@ -55,6 +55,8 @@ def compiled(rule: Rule, settings: Settings) -> Predicate:
             return lambda subject, at: segment_id in subject.memberships  # noqa: ARG005
         case Compare():
             return _leaf(rule, settings)
+        case _:
+            raise RuleError("cannot be asked yet")
 
 
 def _every(parts: tuple[Predicate, ...]) -> Predicate:

@@ -23,6 +23,7 @@ from crmkit.adapters.sql.rule_values import (
 )
 from crmkit.adapters.sql.tables import table
 from crmkit.config import Settings
+from crmkit.errors import RuleError
 from crmkit.model import Consent, Customer, Membership, Metrics, PointsAccount, Tag
 from crmkit.model.rule import AllOf, AnyOf, Compare, Member, Not, Rule, leaves
 from crmkit.model.time import to_micros
@@ -121,6 +122,8 @@ class _Writer:
                 return self.among(Membership, table(Membership).c.segment_id == segment_id)
             case Compare():
                 return self.leaf(find(rule.field), rule.operator, rule.value)
+            case _:
+                raise RuleError("cannot be asked yet")
 
     def parts(self, group: AllOf | AnyOf) -> list[Condition]:
         # The deepest last: a chain of operators leans left, and SQLite bounds its depth.

@@ -17,6 +17,10 @@ _TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 _JSON = sa.Text().with_variant(JSONB(), "postgresql")
 
 
+def _texts(*names: str) -> tuple[sa.Column[str], ...]:
+    return tuple(sa.Column(name, _TEXT, nullable=False) for name in names)
+
+
 def upgrade() -> None:
     """Create the tables, and the database's own key."""
     _activities()
@@ -35,12 +39,17 @@ def upgrade() -> None:
     _merges()
     _metrics()
     _notes()
+    _occasions()
     _participations()
     _profile_changes()
     _redirects()
     _search_tokens()
     _secrets()
+    _segment_catalogues()
     _segment_customers()
+    _segment_states()
+    _segment_stays()
+    _segment_versions()
     _segments()
     _tags()
     kept = sa.table("crm_secrets", sa.column("name"), sa.column("value"))
@@ -50,8 +59,7 @@ def upgrade() -> None:
 def _activities() -> None:
     op.create_table(
         "crm_activities",
-        sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("id", _TEXT, nullable=False),
+        *_texts("tenant", "id"),
         sa.Column("customer_id", _TEXT, nullable=True),
         sa.Column("kind", _TEXT, nullable=False),
         sa.Column("occurred_at", sa.BigInteger(), nullable=False),
@@ -85,11 +93,7 @@ def _activities() -> None:
 def _consents() -> None:
     op.create_table(
         "crm_consents",
-        sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("id", _TEXT, nullable=False),
-        sa.Column("customer_id", _TEXT, nullable=False),
-        sa.Column("purpose", _TEXT, nullable=False),
-        sa.Column("channel", _TEXT, nullable=False),
+        *_texts("tenant", "id", "customer_id", "purpose", "channel"),
         sa.Column("granted", sa.Boolean(), nullable=False),
         sa.Column("source", _TEXT, nullable=False),
         sa.Column("occurred_at", sa.BigInteger(), nullable=False),
@@ -107,12 +111,7 @@ def _consents() -> None:
 def _counters() -> None:
     op.create_table(
         "crm_counters",
-        sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("customer_id", _TEXT, nullable=False),
-        sa.Column("dimension", _TEXT, nullable=False),
-        sa.Column("fingerprint", _TEXT, nullable=False),
-        sa.Column("value", _TEXT, nullable=False),
-        sa.Column("label", _TEXT, nullable=False),
+        *_texts("tenant", "customer_id", "dimension", "fingerprint", "value", "label"),
         sa.Column("count", sa.BigInteger(), nullable=False),
         sa.Column("spend_minor", sa.BigInteger(), nullable=False),
         sa.Column("first_at", sa.BigInteger(), nullable=True),
@@ -125,8 +124,7 @@ def _counters() -> None:
 def _customers() -> None:
     op.create_table(
         "crm_customers",
-        sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("id", _TEXT, nullable=False),
+        *_texts("tenant", "id"),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.Column("user_id", _TEXT, nullable=True),
@@ -171,8 +169,7 @@ def _customers() -> None:
 def _erasures() -> None:
     op.create_table(
         "crm_erasures",
-        sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("subject", _TEXT, nullable=False),
+        *_texts("tenant", "subject"),
         sa.Column("erased_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "subject"),
         sqlite_with_rowid=False,
@@ -182,8 +179,7 @@ def _erasures() -> None:
 def _idempotency() -> None:
     op.create_table(
         "crm_idempotency",
-        sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("fingerprint", _TEXT, nullable=False),
+        *_texts("tenant", "fingerprint"),
         sa.Column("customer_id", _TEXT, nullable=True),
         sa.Column("content", _TEXT, nullable=True),
         sa.Column("result_id", _TEXT, nullable=True),
@@ -203,11 +199,7 @@ def _idempotency() -> None:
 def _identities() -> None:
     op.create_table(
         "crm_identities",
-        sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("kind", _TEXT, nullable=False),
-        sa.Column("fingerprint", _TEXT, nullable=False),
-        sa.Column("slot", _TEXT, nullable=False),
-        sa.Column("customer_id", _TEXT, nullable=False),
+        *_texts("tenant", "kind", "fingerprint", "slot", "customer_id"),
         sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "kind", "fingerprint", "slot"),
     )
@@ -217,8 +209,7 @@ def _identities() -> None:
 def _loyalty_accounts() -> None:
     op.create_table(
         "crm_loyalty_accounts",
-        sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("customer_id", _TEXT, nullable=False),
+        *_texts("tenant", "customer_id"),
         sa.Column("balance", sa.BigInteger(), nullable=False),
         sa.Column("qualifying", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "customer_id"),
@@ -229,8 +220,7 @@ def _loyalty_accounts() -> None:
 def _loyalty_entries() -> None:
     op.create_table(
         "crm_loyalty_entries",
-        sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("id", _TEXT, nullable=False),
+        *_texts("tenant", "id"),
         sa.Column("customer_id", _TEXT, nullable=True),
         sa.Column("kind", _TEXT, nullable=False),
         sa.Column("points", sa.BigInteger(), nullable=False),
@@ -253,8 +243,7 @@ def _loyalty_entries() -> None:
 def _match_models() -> None:
     op.create_table(
         "crm_match_models",
-        sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("id", _TEXT, nullable=False),
+        *_texts("tenant", "id"),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("customers", sa.BigInteger(), nullable=False),
         sa.Column("weights", _JSON, nullable=False),
@@ -267,9 +256,7 @@ def _match_models() -> None:
 def _match_pairs() -> None:
     op.create_table(
         "crm_match_pairs",
-        sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("one_id", _TEXT, nullable=False),
-        sa.Column("other_id", _TEXT, nullable=False),
+        *_texts("tenant", "one_id", "other_id"),
         sa.Column("score_ppm", sa.BigInteger(), nullable=False),
         sa.Column("dismissed", sa.Boolean(), nullable=False),
         sa.Column("found_at", sa.BigInteger(), nullable=False),
@@ -286,9 +273,7 @@ def _match_pairs() -> None:
 def _match_tokens() -> None:
     op.create_table(
         "crm_match_tokens",
-        sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("fingerprint", _TEXT, nullable=False),
-        sa.Column("customer_id", _TEXT, nullable=False),
+        *_texts("tenant", "fingerprint", "customer_id"),
         sa.PrimaryKeyConstraint("tenant", "fingerprint", "customer_id"),
         sqlite_with_rowid=False,
     )
@@ -300,9 +285,7 @@ def _match_tokens() -> None:
 def _merge_snapshots() -> None:
     op.create_table(
         "crm_merge_snapshots",
-        sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("merge_id", _TEXT, nullable=False),
-        sa.Column("customer_id", _TEXT, nullable=False),
+        *_texts("tenant", "merge_id", "customer_id"),
         sa.Column("kept", _JSON, nullable=False),
         sa.Column("dropped", _JSON, nullable=False),
         sa.Column("result", _JSON, nullable=False),
@@ -317,11 +300,7 @@ def _merge_snapshots() -> None:
 def _merges() -> None:
     op.create_table(
         "crm_merges",
-        sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("id", _TEXT, nullable=False),
-        sa.Column("customer_id", _TEXT, nullable=False),
-        sa.Column("kept_id", _TEXT, nullable=False),
-        sa.Column("dropped_id", _TEXT, nullable=False),
+        *_texts("tenant", "id", "customer_id", "kept_id", "dropped_id"),
         sa.Column("step", sa.BigInteger(), nullable=False),
         sa.Column("reason", _TEXT, nullable=False),
         sa.Column("actor", _TEXT, nullable=True),
@@ -338,8 +317,7 @@ def _merges() -> None:
 def _metrics() -> None:
     op.create_table(
         "crm_metrics",
-        sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("customer_id", _TEXT, nullable=False),
+        *_texts("tenant", "customer_id"),
         sa.Column("activities", sa.BigInteger(), nullable=False),
         sa.Column("bookings", sa.BigInteger(), nullable=False),
         sa.Column("completed_bookings", sa.BigInteger(), nullable=False),
@@ -375,11 +353,7 @@ def _metrics() -> None:
 def _notes() -> None:
     op.create_table(
         "crm_notes",
-        sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("id", _TEXT, nullable=False),
-        sa.Column("customer_id", _TEXT, nullable=False),
-        sa.Column("text", _TEXT, nullable=False),
-        sa.Column("kind", _TEXT, nullable=False),
+        *_texts("tenant", "id", "customer_id", "text", "kind"),
         sa.Column("author", _TEXT, nullable=True),
         sa.Column("occurred_at", sa.BigInteger(), nullable=False),
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
@@ -393,13 +367,41 @@ def _notes() -> None:
     )
 
 
+def _occasions() -> None:
+    op.create_table(
+        "crm_occasions",
+        *_texts("tenant", "story", "fact"),
+        sa.Column("part", sa.BigInteger(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=True),
+        *_texts("customer_id", "kind"),
+        sa.Column("happened_at", sa.BigInteger(), nullable=False),
+        sa.Column("item", _TEXT, nullable=True),
+        sa.Column("venue", _TEXT, nullable=True),
+        sa.Column("category", _TEXT, nullable=True),
+        sa.Column("channel", _TEXT, nullable=True),
+        sa.Column("status", _TEXT, nullable=True),
+        sa.Column("amount_minor", sa.BigInteger(), nullable=True),
+        sa.Column("party_size", sa.BigInteger(), nullable=True),
+        sa.Column("origin", _TEXT, nullable=True),
+        sa.PrimaryKeyConstraint("tenant", "story", "fact", "part", "since"),
+    )
+    op.create_index(
+        "ix_crm_occasions_customer_id_kind_happened_at",
+        "crm_occasions",
+        ["tenant", "customer_id", "kind", "happened_at"],
+    )
+    op.create_index(
+        "ix_crm_occasions_kind_happened_at_customer_id_item_venue",
+        "crm_occasions",
+        ["tenant", "kind", "happened_at", "customer_id", "item", "venue"],
+    )
+
+
 def _participations() -> None:
     op.create_table(
         "crm_participations",
-        sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("story", _TEXT, nullable=False),
-        sa.Column("share", _TEXT, nullable=False),
-        sa.Column("customer_id", _TEXT, nullable=False),
+        *_texts("tenant", "story", "share", "customer_id"),
         sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "story", "share"),
     )
@@ -413,9 +415,7 @@ def _participations() -> None:
 def _profile_changes() -> None:
     op.create_table(
         "crm_profile_changes",
-        sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("id", _TEXT, nullable=False),
-        sa.Column("customer_id", _TEXT, nullable=False),
+        *_texts("tenant", "id", "customer_id"),
         sa.Column("changes", _JSON, nullable=False),
         sa.Column("occurred_at", sa.BigInteger(), nullable=False),
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
@@ -432,9 +432,7 @@ def _profile_changes() -> None:
 def _redirects() -> None:
     op.create_table(
         "crm_redirects",
-        sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("id", _TEXT, nullable=False),
-        sa.Column("customer_id", _TEXT, nullable=False),
+        *_texts("tenant", "id", "customer_id"),
         sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
@@ -444,9 +442,7 @@ def _redirects() -> None:
 def _search_tokens() -> None:
     op.create_table(
         "crm_search_tokens",
-        sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("customer_id", _TEXT, nullable=False),
-        sa.Column("fingerprint", _TEXT, nullable=False),
+        *_texts("tenant", "customer_id", "fingerprint"),
         sa.PrimaryKeyConstraint("tenant", "customer_id", "fingerprint"),
         sqlite_with_rowid=False,
     )
@@ -460,18 +456,25 @@ def _search_tokens() -> None:
 def _secrets() -> None:
     op.create_table(
         "crm_secrets",
-        sa.Column("name", _TEXT, nullable=False),
-        sa.Column("value", _TEXT, nullable=False),
+        *_texts("name", "value"),
         sa.PrimaryKeyConstraint("name"),
+    )
+
+
+def _segment_catalogues() -> None:
+    op.create_table(
+        "crm_segment_catalogues",
+        *_texts("tenant", "id", "mark"),
+        sa.PrimaryKeyConstraint("tenant", "id"),
+        sqlite_with_rowid=False,
     )
 
 
 def _segment_customers() -> None:
     op.create_table(
         "crm_segment_customers",
-        sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("segment_id", _TEXT, nullable=False),
-        sa.Column("customer_id", _TEXT, nullable=False),
+        *_texts("tenant", "segment_id", "customer_id"),
+        sa.Column("kept_out", sa.Boolean(), nullable=False),
         sa.Column("added_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "segment_id", "customer_id"),
     )
@@ -480,16 +483,69 @@ def _segment_customers() -> None:
     )
 
 
+def _segment_states() -> None:
+    op.create_table(
+        "crm_segment_states",
+        *_texts("tenant", "segment_id", "customer_id"),
+        sa.Column("member", sa.Boolean(), nullable=False),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("next_change_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("tenant", "segment_id", "customer_id"),
+    )
+    op.create_index(
+        "ix_crm_segment_states_customer_id", "crm_segment_states", ["tenant", "customer_id"]
+    )
+    op.create_index(
+        "ix_crm_segment_states_next_change_at",
+        "crm_segment_states",
+        ["tenant", "next_change_at"],
+        sqlite_where=sa.text("next_change_at IS NOT NULL"),
+        postgresql_where=sa.text("next_change_at IS NOT NULL"),
+    )
+
+
+def _segment_stays() -> None:
+    op.create_table(
+        "crm_segment_stays",
+        *_texts("tenant", "segment_id", "customer_id"),
+        sa.Column("entered_at", sa.BigInteger(), nullable=False),
+        sa.Column("left_at", sa.BigInteger(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "segment_id", "customer_id", "entered_at"),
+    )
+    op.create_index(
+        "ix_crm_segment_stays_customer_id", "crm_segment_stays", ["tenant", "customer_id"]
+    )
+    op.create_index(
+        "ix_crm_segment_stays_segment_id_left_at",
+        "crm_segment_stays",
+        ["tenant", "segment_id", "left_at"],
+    )
+
+
+def _segment_versions() -> None:
+    op.create_table(
+        "crm_segment_versions",
+        *_texts("tenant", "segment_id"),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("rules", _JSON, nullable=True),
+        sa.Column("since", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "segment_id", "version"),
+    )
+
+
 def _segments() -> None:
     op.create_table(
         "crm_segments",
-        sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("id", _TEXT, nullable=False),
-        sa.Column("name", _TEXT, nullable=False),
+        *_texts("tenant", "id", "name"),
         sa.Column("description", _TEXT, nullable=True),
         sa.Column("rules", _JSON, nullable=True),
         sa.Column("auto_update", sa.Boolean(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("watched", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("archived_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
     op.create_index("ix_crm_segments_name", "crm_segments", ["tenant", "name"], unique=True)
@@ -498,10 +554,7 @@ def _segments() -> None:
 def _tags() -> None:
     op.create_table(
         "crm_tags",
-        sa.Column("tenant", _TEXT, nullable=False),
-        sa.Column("customer_id", _TEXT, nullable=False),
-        sa.Column("fingerprint", _TEXT, nullable=False),
-        sa.Column("tag", _TEXT, nullable=False),
+        *_texts("tenant", "customer_id", "fingerprint", "tag"),
         sa.Column("tagged_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "customer_id", "fingerprint"),
         sqlite_with_rowid=False,
