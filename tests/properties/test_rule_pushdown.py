@@ -20,7 +20,7 @@ from crmkit.adapters.sql.statements import add, rendered
 from crmkit.adapters.sql.tables import all_tables
 from crmkit.model import Consent, Customer, Membership, Metrics, PointsAccount, Preferences, Tag
 from crmkit.model.rule import AllOf, Member, Not, Rule
-from crmkit.segmentation.evaluate import Subject, compiled
+from crmkit.segmentation.evaluate import compiled
 from crmkit.segmentation.fields import Source, Type, find
 from crmkit.segmentation.rules import (
     MAX_DEPTH,
@@ -30,6 +30,7 @@ from crmkit.segmentation.rules import (
     OPERATORS,
     parse,
 )
+from crmkit.segmentation.subject import Subject
 from crmkit.testing.strategies import (
     DAYS,
     DURATIONS,

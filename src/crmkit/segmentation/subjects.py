@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from crmkit.gdpr.consents import state
 from crmkit.model import Consent, Customer, Membership, Metrics, PointsAccount, Tag
 from crmkit.ports.storage import UnitOfWork
-from crmkit.segmentation.evaluate import Subject
+from crmkit.segmentation.subject import Subject
 
 _AT_ONCE = 200
 
@@ -24,9 +24,9 @@ def subjects(uow: UnitOfWork, customers: Sequence[Customer]) -> list[Subject]:
     said: dict[str, list[Consent]] = defaultdict(list)
     for fact in uow.find(Consent, customer_id=ids):
         said[fact.customer_id].append(fact)
-    memberships: dict[str, set[str]] = defaultdict(set)
+    by_hand: dict[tuple[str, bool], set[str]] = defaultdict(set)
     for row in uow.find(Membership, customer_id=ids):
-        memberships[row.customer_id].add(row.segment_id)
+        by_hand[row.customer_id, row.kept_out].add(row.segment_id)
     return [
         Subject(
             customer=c,
@@ -34,7 +34,8 @@ def subjects(uow: UnitOfWork, customers: Sequence[Customer]) -> list[Subject]:
             account=accounts.get(c.id),
             tags=frozenset(tags[c.id]),
             consents=state(said[c.id]).granted,
-            memberships=frozenset(memberships[c.id]),
+            memberships=frozenset(by_hand[c.id, False]),
+            kept_out=frozenset(by_hand[c.id, True]),
         )
         for c in customers
     ]

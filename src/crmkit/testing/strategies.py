@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from crmkit.config import Settings
 from crmkit.model import Customer, Metrics, PointsAccount, Preferences, entry_of
 from crmkit.model.time import Duration
-from crmkit.segmentation.evaluate import Subject
 from crmkit.segmentation.fields import FIELDS, Source, Type, find
 from crmkit.segmentation.rules import OPERATORS
+from crmkit.segmentation.subject import Subject
 
 Document: TypeAlias = dict[str, Any]
 
