@@ -101,6 +101,11 @@ class UnitOfWork(abc.ABC):
             now = self.get(kind, *key, lock=True)
             self.put(record if now is None else gathered(now, record))
 
+    def due(self, kind: type[R], field: str, by: datetime, /, *, limit: int) -> list[R]:
+        """The records whose `field` is there and not later than `by`, the earliest first."""
+        found = [r for r in self.stream(kind) if (at := getattr(r, field)) is not None and at <= by]
+        return sorted(found, key=lambda r: getattr(r, field))[:limit]
+
     def stream(self, kind: type[R], /, *, order: Sequence[str] = (), **equal: Any) -> Iterator[R]:
         """All such records in order, a page in memory at a time.
 

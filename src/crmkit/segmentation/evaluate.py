@@ -34,36 +34,36 @@ from crmkit.segmentation.comparing import Test, average_test, json_test, value_t
 from crmkit.segmentation.doings import did, then
 from crmkit.segmentation.fields import Field, Source, Type, find
 from crmkit.segmentation.moments import OPERATORS, Answer, Timed, aged, timed
-from crmkit.segmentation.subject import Cutoffs, Subject
+from crmkit.segmentation.subject import Subject
 
 Predicate: TypeAlias = Callable[[Subject, datetime], bool]
 Lasting: TypeAlias = Callable[[Subject, datetime], Answer]
 _Getter: TypeAlias = Callable[[Subject], Any]
 
 
-def compiled(rule: Rule, settings: Settings, cutoffs: Cutoffs | None = None) -> Predicate:
+def compiled(rule: Rule, settings: Settings) -> Predicate:
     """A function that says whether the rule holds for a subject at an instant.
 
-    `cutoffs` are those of the rule's `Top` leaves. Raises `RuleError` for a tier that the
-    settings no longer name.
+    Segments and ranks in it were replaced (see `asking`). Raises `RuleError` for a tier that
+    the settings no longer name.
     """
     match rule:
         case AllOf(parts):
-            return _every([compiled(p, settings, cutoffs) for p in parts])
+            return _every([compiled(p, settings) for p in parts])
         case AnyOf(parts):
-            return _some([compiled(p, settings, cutoffs) for p in parts])
+            return _some([compiled(p, settings) for p in parts])
         case Not(part):
-            inner = compiled(part, settings, cutoffs)
+            inner = compiled(part, settings)
             return lambda subject, at: not inner(subject, at)
-    return _asked(rule, settings, cutoffs or {}).holds
+    return _asked(rule, settings).holds
 
 
-def lasting(rule: Rule, settings: Settings, cutoffs: Cutoffs | None = None) -> Lasting:
+def lasting(rule: Rule, settings: Settings) -> Lasting:
     """A function that also says until when the answer holds while no further fact comes.
 
     That instant may be early, never late. Nobody is in before the first fact about them.
     """
-    ask = _lasting(rule, settings, cutoffs or {})
+    ask = _lasting(rule, settings)
 
     def since_known(subject: Subject, at: datetime) -> Answer:
         begins = subject.begins_at
@@ -89,21 +89,21 @@ def _either(one: Predicate, other: Predicate) -> Predicate:
     return lambda subject, at: one(subject, at) or other(subject, at)
 
 
-def _lasting(rule: Rule, settings: Settings, cutoffs: Cutoffs) -> Lasting:
+def _lasting(rule: Rule, settings: Settings) -> Lasting:
     match rule:
         case AllOf(parts):
-            return _together([_lasting(p, settings, cutoffs) for p in parts], decides=False)
+            return _together([_lasting(p, settings) for p in parts], decides=False)
         case AnyOf(parts):
-            return _together([_lasting(p, settings, cutoffs) for p in parts], decides=True)
+            return _together([_lasting(p, settings) for p in parts], decides=True)
         case Not(part):
-            inner = _lasting(part, settings, cutoffs)
+            inner = _lasting(part, settings)
 
             def negated(subject: Subject, at: datetime) -> Answer:
                 truth, until = inner(subject, at)
                 return not truth, until
 
             return negated
-    question = _asked(rule, settings, cutoffs)
+    question = _asked(rule, settings)
     holds = question.holds
     return question.lasts or (lambda subject, at: (holds(subject, at), FOREVER))
 
@@ -139,7 +139,7 @@ class _Question:
         return cls(holds or (lambda subject, at: lasts(subject, at)[0]), lasts)
 
 
-def _asked(leaf: Leaf, settings: Settings, cutoffs: Cutoffs) -> _Question:
+def _asked(leaf: Leaf, settings: Settings) -> _Question:
     match leaf:
         case Compare():
             return _compare(leaf, settings)
@@ -147,8 +147,6 @@ def _asked(leaf: Leaf, settings: Settings, cutoffs: Cutoffs) -> _Question:
             of: Callable[[Subject], frozenset[str]]
             of = attrgetter("kept_out" if kept_out else "memberships")
             return _Question(lambda subject, at: segment_id in of(subject))  # noqa: ARG005
-        case Top():
-            return _top(leaf, settings, cutoffs)
         case Near():
             return _Question(_near(leaf))
         case Did():
@@ -157,8 +155,8 @@ def _asked(leaf: Leaf, settings: Settings, cutoffs: Cutoffs) -> _Question:
         case Then():
             followed = then(leaf, settings.zone)
             return _Question.timed(lambda subject, at: followed(subject.occasions, at))
-        case InSegment(name):
-            raise RuleError(f"segment {name!r} must be put in before it can be asked")
+        case Top() | InSegment():
+            raise RuleError("must be replaced before it can be asked")
 
 
 def _compare(rule: Compare, settings: Settings) -> _Question:
@@ -271,17 +269,6 @@ def _of_birth(rule: Compare, ask: Timed) -> _Question:
         return (unknown_birth, FOREVER) if born is None else ask(born, at)
 
     return _Question.timed(lasts)
-
-
-def _top(rule: Top, settings: Settings, cutoffs: Cutoffs) -> _Question:
-    if rule not in cutoffs:
-        raise RuleError("the cut-off must be known before it can be asked", field=rule.field)
-    cutoff, get = cutoffs[rule], getter(find(rule.field), settings)
-    if cutoff is None:
-        return _Question(lambda subject, at: False)  # noqa: ARG005
-    if rule.bottom:
-        return _Question(lambda subject, at: 0 < get(subject) <= cutoff)  # noqa: ARG005
-    return _Question(lambda subject, at: get(subject) >= cutoff)  # noqa: ARG005
 
 
 _MICRODEGREE_METRES: Final = 0.111195

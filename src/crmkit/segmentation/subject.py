@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TypeAlias
 
 import attrs
 
 from crmkit.model import Customer, Metrics, Occasion, PointsAccount
-from crmkit.model.rule import Top
-
-Cutoffs: TypeAlias = Mapping[Top, int | None]
-"""The value from which one is among the top, or up to which among the bottom; None for nobody."""
 
 
 @attrs.frozen(kw_only=True)
@@ -40,3 +35,10 @@ class Subject:
         first = self.metrics.first_activity_at
         made = self.customer.created_at
         return made if first is None else min(made, first)
+
+    @property
+    def last_fact_at(self) -> datetime:
+        """The last instant at which something is known to have happened to the customer."""
+        customer, last = self.customer, self.metrics.last_activity_at
+        told = max(customer.created_at, customer.updated_at)
+        return told if last is None else max(told, last)

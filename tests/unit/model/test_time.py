@@ -205,7 +205,9 @@ def test_calendar_spans_follow_each_other(unit: str, at: datetime, zone: ZoneInf
         ("last year", (2025, 1, 1), (2026, 1, 1)),
     ],
 )
-def test_spans_of_the_calendar(text: str, since: tuple[int, ...], until: tuple[int, ...]) -> None:
+def test_spans_of_the_calendar(
+    text: str, since: tuple[int, int, int], until: tuple[int, int, int]
+) -> None:
     """They begin and end at local midnight; weeks begin on Monday."""
     span = Calendar.parse(text).span(AT, ROME)
     assert span == (datetime(*since, tzinfo=ROME), datetime(*until, tzinfo=ROME))

@@ -256,6 +256,18 @@ def find(
 
 
 @remembered
+def due(name: str, kind: type, field: str) -> Statement:
+    """Select those whose field is not later than an instant, the earliest first."""
+    t = table(kind)
+    query = sa.select(t).where(
+        t.c.tenant == sa.bindparam("tenant"),
+        t.c[field].is_not(None),  # the index may leave out the others
+        t.c[field] <= sa.bindparam("by"),
+    )
+    return _compiled(query.order_by(t.c[field]).limit(sa.bindparam("limit")), name)
+
+
+@remembered
 def rows(
     name: str, kind: type, fields: tuple[str, ...], shape: Shape, after: bool, limit: bool
 ) -> Statement:

@@ -16,6 +16,7 @@ from crmkit.errors import StorageError
 from crmkit.model import Customer, Identity
 from crmkit.model.catalogue import evolved, gathered
 from crmkit.model.rule import Rule
+from crmkit.model.time import to_micros
 from crmkit.ports.storage import UnitOfWork
 
 R = TypeVar("R")
@@ -255,6 +256,13 @@ class SqlUnitOfWork(UnitOfWork):
         )  # fmt: skip
         self._cursor.execute(statement.sql, statement.values(values))
         return [coder.decode(row) for row in self._cursor.fetchall()]
+
+    def due(self, kind: type[R], field: str, by: datetime, /, *, limit: int) -> list[R]:
+        """See `UnitOfWork.due`."""
+        statement = statements.due(self._dialect, kind, field)
+        values = {"tenant": self.tenant, "by": to_micros(by), "limit": limit}
+        self._cursor.execute(statement.sql, statement.values(values))
+        return [codec(kind).decode(row) for row in self._cursor.fetchall()]
 
     def rows(
         self,

@@ -1,0 +1,243 @@
+"""Asking a rule about everybody, at any instant: of the storage where it can, else in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
+from typing import cast
+
+from crmkit.errors import RuleError, unknown
+from crmkit.model import Customer, Segment
+from crmkit.model.rule import (
+    AllOf,
+    AnyOf,
+    Compare,
+    InSegment,
+    Leaf,
+    Member,
+    Not,
+    Rule,
+    Top,
+    leaves,
+)
+from crmkit.ports.runtime import Runtime
+from crmkit.ports.storage import RulePushdown, UnitOfWork
+from crmkit.segmentation.evaluate import getter, lasting
+from crmkit.segmentation.fields import find
+from crmkit.segmentation.needs import Needs, needs
+from crmkit.segmentation.past import History
+from crmkit.segmentation.rules import parse
+from crmkit.segmentation.subject import Subject
+from crmkit.segmentation.subjects import AT_ONCE, all_subjects, subjects
+
+NOBODY = AnyOf(())
+
+
+@attrs.frozen
+class When:
+    """The instant that is asked about; `live` where it is not in the past."""
+
+    at: datetime
+    live: bool
+
+    @classmethod
+    def of(cls, rt: Runtime, at: datetime | str | None) -> When:
+        """What a caller asks for; None for now."""
+        now = rt.now()
+        asked = now if at is None else rt.at(at)
+        return cls(asked, asked >= now)
+
+
+# --- from a segment to what is asked ---
+
+
+def replaced(rule: Rule, by: Callable[[Leaf], Rule]) -> Rule:
+    """The rule with each leaf replaced."""
+    match rule:
+        case AllOf(parts):
+            return AllOf(tuple(replaced(p, by) for p in parts))
+        case AnyOf(parts):
+            return AnyOf(tuple(replaced(p, by) for p in parts))
+        case Not(part):
+            return Not(replaced(part, by))
+    return by(rule)
+
+
+def whole(segment: Segment, named: Mapping[str, Segment], rt: Runtime) -> Rule:
+    """Who is in a segment: those its rule fits or who were put in, but who is kept out.
+
+    `named` are the tenant's segments by name. Raises `RuleError` for a segment that is
+    not there any more, or that asks in a circle for itself.
+    """
+    return _whole(segment, named, rt, ())
+
+
+def _whole(
+    segment: Segment, named: Mapping[str, Segment], rt: Runtime, within: tuple[str, ...]
+) -> Rule:
+    by_hand = Member(segment.id)
+    path = (*within, segment.name)
+    inside: Rule = by_hand
+    if segment.rules is not None and segment.auto_update:
+        inside = AnyOf((asked(parse(segment.rules, rt.settings), named, rt, path), by_hand))
+    return AllOf((inside, Not(Member(segment.id, kept_out=True))))
+
+
+def asked(
+    rule: Rule, named: Mapping[str, Segment], rt: Runtime, within: tuple[str, ...] = ()
+) -> Rule:
+    """The rule with the segments that it names put in."""
+
+    def put_in(leaf: Leaf) -> Rule:
+        if not isinstance(leaf, InSegment):
+            return leaf
+        if leaf.name in within:
+            circle = " → ".join([*within[within.index(leaf.name) :], leaf.name])
+            raise RuleError(f"segments ask for each other in a circle: {circle}")
+        if leaf.name not in named:
+            raise RuleError(unknown("segment", leaf.name, named))
+        return _whole(named[leaf.name], named, rt, within)
+
+    return replaced(rule, put_in)
+
+
+# --- one customer ---
+
+
+def as_of(uow: UnitOfWork, rt: Runtime, now: Subject, wanted: Needs, when: When) -> Subject:
+    """The subject as it was at an instant."""
+    if when.live and now.last_fact_at <= when.at:
+        return now
+    return History.load(uow, rt, now, wanted).at(when.at)
+
+
+def holds(uow: UnitOfWork, rt: Runtime, rule: Rule, customer: Customer, when: When) -> bool:
+    """Whether the rule fits a customer at an instant."""
+    ready = ranked(uow, rt, rule, when)
+    wanted = needs(ready)
+    (now,) = subjects(uow, [customer], wanted)
+    return lasting(ready, rt.settings)(as_of(uow, rt, now, wanted, when), when.at)[0]
+
+
+# --- everybody ---
+
+
+def ids(
+    uow: UnitOfWork,
+    rt: Runtime,
+    rule: Rule,
+    when: When,
+    *,
+    after: str | None = None,
+    limit: int | None = None,
+) -> Iterator[str]:
+    """Ids of the customers whom the rule fits at that instant, ascending."""
+    ready = ranked(uow, rt, rule, when)
+    if not hasattr(uow, "matching"):
+        return islice(_asked_in_memory(uow, rt, ready, when, after), limit)
+    return islice(_pushed(cast(RulePushdown, uow), rt, ready, when, after, limit), limit)
+
+
+def _asked_in_memory(
+    uow: UnitOfWork, rt: Runtime, rule: Rule, when: When, after: str | None
+) -> Iterator[str]:
+    ask, wanted = lasting(rule, rt.settings), needs(rule)
+    for now in all_subjects(uow, wanted, after=after):
+        if ask(as_of(uow, rt, now, wanted, when), when.at)[0]:
+            yield now.customer.id
+
+
+def _pushed(
+    uow: RulePushdown,
+    rt: Runtime,
+    rule: Rule,
+    when: When,
+    after: str | None,
+    limit: int | None,
+) -> Iterator[str]:
+    while True:
+        found = uow.matching(rule, rt.settings, when.at, after=after, limit=limit)
+        unsure = [customer_id for customer_id, sure in found if not sure]
+        fits = fitting(cast(UnitOfWork, uow), rt, rule, unsure, when)
+        yield from (c for c, sure in found if sure or c in fits)
+        if limit is None or len(found) < limit:
+            return
+        after = found[-1][0]
+
+
+def count(uow: UnitOfWork, rt: Runtime, rule: Rule, when: When) -> int:
+    """How many customers the rule fits at that instant."""
+    ready = ranked(uow, rt, rule, when)
+    if not hasattr(uow, "count_matching"):
+        return sum(1 for _ in _asked_in_memory(uow, rt, ready, when, None))
+    sure, unsure = cast(RulePushdown, uow).count_matching(ready, rt.settings, when.at)
+    return sure + len(fitting(uow, rt, ready, unsure, when))
+
+
+def fitting(
+    uow: UnitOfWork, rt: Runtime, rule: Rule, customers: Sequence[str], when: When
+) -> frozenset[str]:
+    """Which of these customers the rule fits, asked of all their facts."""
+    if not customers:
+        return frozenset()
+    ask, wanted = lasting(rule, rt.settings), needs(rule)
+    found: set[str] = set()
+    for first in range(0, len(customers), AT_ONCE):
+        some = tuple(customers[first : first + AT_ONCE])
+        for now in subjects(uow, uow.find(Customer, id=some), wanted):
+            if ask(as_of(uow, rt, now, wanted, when), when.at)[0]:
+                found.add(now.customer.id)
+    return frozenset(found)
+
+
+# --- ranks ---
+
+
+def ranked(uow: UnitOfWork, rt: Runtime, rule: Rule, when: When) -> Rule:
+    """The rule with each question for the top replaced by one for the value that it begins at."""
+    tops = {leaf for leaf in leaves(rule) if isinstance(leaf, Top)}
+    if not tops:
+        return rule
+    rules = {top: at_cutoff(top, cutoff(uow, rt, top, when)) for top in tops}
+    return replaced(rule, lambda leaf: rules[leaf] if isinstance(leaf, Top) else leaf)
+
+
+def at_cutoff(top: Top, value: int | None) -> Rule:
+    """Whether a value is beyond a cut-off; nobody is beyond none."""
+    if value is None:
+        return NOBODY
+    if top.bottom:
+        return AllOf((Compare(top.field, ">", 0), Compare(top.field, "<=", value)))
+    return Compare(top.field, ">=", value)
+
+
+def cutoff(uow: UnitOfWork, rt: Runtime, top: Top, when: When) -> int | None:
+    """The value of the last who is among the top, or the bottom, at an instant."""
+    if when.live and hasattr(uow, "ranked"):
+        return cast(RulePushdown, uow).ranked(top)
+    return among(top, _values(uow, rt, top, when))
+
+
+def among(top: Top, values: Iterable[int]) -> int | None:
+    """The value of the last among the top of these; what is not positive takes no part."""
+    ordered = sorted((v for v in values if v > 0), reverse=not top.bottom)
+    if not ordered:
+        return None
+    return ordered[min(places(top, len(ordered)), len(ordered)) - 1]
+
+
+def places(top: Top, population: int) -> int:
+    """How many are among the top of so many; a part of a customer is a whole one."""
+    if top.count is not None:
+        return top.count
+    return -(-population * (top.percent or 0) // 100_000)
+
+
+def _values(uow: UnitOfWork, rt: Runtime, top: Top, when: When) -> Iterator[int]:
+    wanted = needs(top)
+    get = getter(find(top.field), rt.settings)
+    for now in all_subjects(uow, wanted):
+        value = get(as_of(uow, rt, now, wanted, when))
+        if value is not None:
+            yield value

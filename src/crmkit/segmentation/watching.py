@@ -1,0 +1,278 @@
+"""Keeping who comes and goes: each change of the facts, and each instant that time makes due.
+
+A customer's answers are asked again when a fact comes on which they depend, from the instant
+of that fact on, and when time alone may have changed them, at that very instant. So comings
+and goings bear their true time, however late a fact or a run is.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+
+import attrs
+
+from crmkit.config import Settings
+from crmkit.model import Customer, SegmentCatalogue, SegmentState, SegmentStay
+from crmkit.model.time import FOREVER
+from crmkit.ports.events import SegmentEntered, SegmentLeft
+from crmkit.ports.runtime import Runtime
+from crmkit.ports.storage import UnitOfWork
+from crmkit.segmentation.evaluate import Lasting
+from crmkit.segmentation.needs import Needs, together
+from crmkit.segmentation.past import History
+from crmkit.segmentation.stays import Change, Stay, replaced, sweep
+from crmkit.segmentation.subject import Subject
+from crmkit.segmentation.subjects import AT_ONCE, subjects
+
+
+@attrs.frozen
+class Watched:
+    """A segment whose comings and goings are kept, by its rule as it is since an instant."""
+
+    segment_id: str
+    name: str
+    version: int
+    since: datetime
+    ask: Lasting
+    needs: Needs
+
+
+@attrs.define
+class _Written:
+    """What follows for the storage and for those who listen."""
+
+    put: list[object] = attrs.field(factory=list)
+    gone: list[SegmentState | SegmentStay] = attrs.field(factory=list)
+    told: list[SegmentEntered | SegmentLeft] = attrs.field(factory=list)
+
+    def write(self, uow: UnitOfWork, rt: Runtime) -> None:
+        for row in self.gone:
+            of = {"segment_id": row.segment_id, "customer_id": row.customer_id}
+            if isinstance(row, SegmentStay):
+                uow.remove(SegmentStay, entered_at=row.entered_at, **of)
+            else:
+                uow.remove(SegmentState, **of)
+        for kind in (SegmentState, SegmentStay):
+            uow.put_many(row for row in self.put if isinstance(row, kind))
+        for event in sorted(self.told, key=lambda e: e.at):
+            rt.events.publish(uow, event)
+
+
+def settle(
+    uow: UnitOfWork,
+    rt: Runtime,
+    watched: Sequence[Watched],
+    since: Mapping[str, datetime],
+    now: datetime,
+) -> None:
+    """Ask these segments again about these customers, from an instant of each on.
+
+    The customers are held. Of a segment that was due earlier, from then on.
+    """
+    wanted = together(w.needs for w in watched)
+    ids = sorted(since)
+    for first in range(0, len(ids), AT_ONCE):
+        some = tuple(ids[first : first + AT_ONCE])
+        known: dict[str, dict[str, SegmentState]] = defaultdict(dict)
+        for state in uow.find(SegmentState, customer_id=some):
+            known[state.customer_id][state.segment_id] = state
+        written = _Written()
+        customers = uow.find(Customer, id=some)
+        for subject in subjects(uow, customers, wanted):
+            customer_id = subject.customer.id
+            person = _Person(uow, rt, subject, wanted, now, written)
+            person.settle(watched, known[customer_id], since[customer_id])
+        written.write(uow, rt)
+
+
+def due(uow: UnitOfWork, rt: Runtime, watched: Sequence[Watched], now: datetime, limit: int) -> int:
+    """Ask about a number of those for whom time alone may have changed an answer; how many."""
+    rows = uow.due(SegmentState, "next_change_at", now, limit=limit)
+    if not rows:
+        return 0
+    held = uow.hold(Customer, {row.customer_id for row in rows})
+    by_segment = {w.segment_id: w for w in watched}
+    turned: dict[str, list[SegmentState]] = defaultdict(list)
+    for row in uow.find(SegmentState, customer_id=tuple(sorted(held))):
+        if row.next_change_at is not None and row.next_change_at <= now:
+            turned[row.customer_id].append(row)
+    wanted = together(w.needs for w in watched)
+    written = _Written()
+    written.gone += (row for row in rows if row.customer_id not in held)
+    for subject in subjects(uow, uow.find(Customer, id=tuple(sorted(turned))), wanted):
+        person = _Person(uow, rt, subject, wanted, now, written)
+        for state in turned[subject.customer.id]:
+            of = by_segment.get(state.segment_id)
+            if of is None:  # it was archived
+                written.gone.append(state)
+            else:
+                person.ask(of, state, state.next_change_at or now)
+    written.write(uow, rt)
+    return len(rows)
+
+
+@attrs.define
+class _Person:
+    """One customer whose answers are asked again."""
+
+    uow: UnitOfWork
+    rt: Runtime
+    subject: Subject
+    needs: Needs
+    now: datetime
+    written: _Written
+    _history: History | None = None
+
+    def settle(
+        self,
+        watched: Iterable[Watched],
+        states: Mapping[str, SegmentState],
+        since: datetime,
+    ) -> None:
+        for of in watched:
+            self.ask(of, states.get(of.segment_id), since)
+
+    def ask(self, of: Watched, state: SegmentState | None, since: datetime) -> None:
+        """Ask one segment from an instant on, or from when it was due before that."""
+        turns = state.next_change_at if state else None
+        start = max(since if turns is None else min(since, turns), of.since)
+        if start > self.now:  # a fact of the future: time will come to it
+            start = self.now
+        # As the customer is now they have been since the last fact.
+        plain = start >= self.subject.last_fact_at and (turns is None or turns >= start)
+        if plain:
+            found = sweep(lambda at: of.ask(self.subject, at), _nothing, start, self.now, FOREVER)
+        else:
+            past = self.past()
+            found = sweep(
+                lambda at: of.ask(past.at(at), at), past.following, start, self.now, FOREVER
+            )
+        closed = self._closed(of, plain=plain and (state is None or start > state.since))
+        late = (state is not None and start <= state.since) or any(
+            s.left_at >= start for s in closed
+        )
+        stays = [Stay(s.entered_at, s.left_at, s.version) for s in closed]
+        if state is not None and state.member:
+            stays.append(Stay(state.since, None, state.version))
+        anew, flips = replaced(stays, found.changes, of.version)
+        self._keep(of, state, closed, anew, found.until, start)
+        was = state is not None and state.member
+        self._tell(of, _news(flips, anew, was=was, late=late))
+
+    def past(self) -> History:
+        """The customer's history, loaded once."""
+        if self._history is None:
+            self._history = History.load(self.uow, self.rt, self.subject, self.needs)
+        return self._history
+
+    def _closed(self, of: Watched, *, plain: bool) -> Sequence[SegmentStay]:
+        """Stays that are over, where what was so before may change."""
+        if plain:
+            return ()
+        return self.uow.find(
+            SegmentStay,
+            segment_id=of.segment_id,
+            customer_id=self.subject.customer.id,
+            order=("entered_at",),
+        )
+
+    def _keep(
+        self,
+        of: Watched,
+        state: SegmentState | None,
+        closed: Sequence[SegmentStay],
+        stays: Sequence[Stay],
+        until: datetime | None,
+        start: datetime,
+    ) -> None:
+        key = {
+            "tenant": self.rt.tenant,
+            "segment_id": of.segment_id,
+            "customer_id": self.subject.customer.id,
+        }
+        over = [
+            SegmentStay(**key, entered_at=s.entered_at, left_at=s.left_at, version=s.version)
+            for s in stays
+            if s.left_at is not None
+        ]
+        known = {s.entered_at: s for s in closed}
+        self.written.put += (s for s in over if known.pop(s.entered_at, None) != s)
+        self.written.gone += known.values()
+        last = stays[-1] if stays else None
+        member = last is not None and last.left_at is None
+        if not member and until is None:
+            if state is not None:
+                self.written.gone.append(state)
+            return
+        since = start if last is None else last.entered_at if member else last.left_at or start
+        version = last.version if last is not None and member else of.version
+        anew = SegmentState(
+            **key, member=member, since=since, version=version, next_change_at=until
+        )
+        if not _still_right(state, anew, self.now):
+            self.written.put.append(anew)
+
+    def _tell(self, of: Watched, flips: Iterable[Change]) -> None:
+        for at, inside in flips:
+            event = SegmentEntered if inside else SegmentLeft
+            self.written.told.append(
+                event(of.segment_id, of.name, self.subject.customer.id, at, of.version)
+            )
+
+
+def _still_right(state: SegmentState | None, anew: SegmentState, now: datetime) -> bool:
+    """Whether the row may stay as it is: to ask too early costs less than to write each time."""
+    if state is None or (state.member, state.version) != (anew.member, anew.version):
+        return False
+    if anew.member and state.since != anew.since:
+        return False
+    turns = state.next_change_at
+    if turns is None or anew.next_change_at is None:
+        return turns == anew.next_change_at or (turns is not None and turns > now)
+    return now < turns <= anew.next_change_at
+
+
+def _news(
+    flips: Sequence[Change], stays: Sequence[Stay], *, was: bool, late: bool
+) -> Sequence[Change]:
+    """The changes that nobody was told of yet."""
+    if not late:
+        return flips
+    # What was told before of an earlier time is not told again: only how it is by now.
+    member = bool(stays) and stays[-1].left_at is None
+    return flips[-1:] if flips and member is not was else ()
+
+
+def _nothing(at: datetime) -> None:  # noqa: ARG001 - nothing follows, whenever it is asked
+    return None
+
+
+@attrs.frozen
+class Watchlist:
+    """The watched segments of a tenant, compiled; kept until one of them changes."""
+
+    mark: str
+    settings: Settings
+    watched: Sequence[Watched]
+
+    @classmethod
+    def of(
+        cls, uow: UnitOfWork, rt: Runtime, load: Callable[[UnitOfWork], Sequence[Watched]]
+    ) -> Sequence[Watched]:
+        """The list as it is now; `load` makes it."""
+        kept = uow.get(SegmentCatalogue, rt.tenant)
+        if kept is None:
+            return ()
+        place = ("watched segments", rt.tenant)
+        remembered = rt.memory.get(place)
+        if (
+            remembered is None
+            or remembered[0] is not rt.settings
+            or remembered[1].mark != kept.mark
+        ):
+            remembered = (rt.settings, cls(kept.mark, load(uow)))
+            rt.memory[place] = remembered
+        watched: Sequence[Watched] = remembered[1].watched
+        return watched
