@@ -117,7 +117,8 @@ def stored(connection: sa.Connection, people: Iterable[Subject]) -> Iterator[Non
 def found(connection: sa.Connection, rule: Rule, at: datetime) -> list[str]:
     name = connection.dialect.name
     sql, parameters = rendered(matching(rule, SETTINGS, at, "t", name), name)
-    return sorted(row[0] for row in connection.exec_driver_sql(sql, parameters))
+    rows = connection.exec_driver_sql(sql, parameters).fetchall()
+    return sorted(row[0] for row in rows)
 
 
 _people = st.tuples(*(subjects(id=i) for i in _IDS)).map(list)
