@@ -28,8 +28,7 @@ from crmkit.model import Column, Customer, Entry, OnErase, Preferences, catalogu
 from crmkit.model.catalogue import columns_of
 from crmkit.payload_fields import COMMON, PayloadField
 from crmkit.reporting.svg import Point, waterfall_chart
-from crmkit.segmentation.fields import FIELDS, Source, Type
-from crmkit.segmentation.rules import OPERATORS
+from crmkit.segmentation.fields import FIELDS, OPERATORS, Source, Type
 
 DOCS: Final = Path(__file__).parent
 
