@@ -14,6 +14,7 @@ from crmkit.adapters.sql.tables import table
 from crmkit.errors import RuleError
 from crmkit.model import Occasion
 from crmkit.model.rule import AllOf, AnyOf, Compare, Did, Not, Occurs, Rule, Then, Window, leaves
+from crmkit.model.time import CALENDAR_UNITS
 from crmkit.segmentation.comparing import value_test
 
 _COLUMNS: Final = {"amount": "amount_minor"}
@@ -43,6 +44,13 @@ class Doings:
     instant: Instant
     values: Values
 
+    def tells(self, rule: Did | Then) -> bool:
+        """Whether a statement can tell; else only who did nothing of that is surely known."""
+        if isinstance(rule, Then):
+            return rule.within.exact is not None
+        units = rule.measure in CALENDAR_UNITS
+        return not units or self.instant.edges(rule.measure, rule.window) is not None
+
     def chosen(self, rule: Did | Then) -> Chosen:
         """Those whom the leaf fits."""
         return self.did(rule) if isinstance(rule, Did) else self.then(rule)
@@ -66,7 +74,7 @@ class Doings:
             case "first" | "last":
                 end = sa.func.min if rule.measure == "first" else sa.func.max
                 return self._moment(query, owner, end(o.c.happened_at), rule)
-        edges = self.instant.edges(rule.measure, rule.window)
+        edges = self.instant.edges(rule.measure, rule.window) or []
         return self._fullest(o, query, count, edges, rule)
 
     def _measured(self, grouped: sa.Select[Any], number: Expression, rule: Did) -> Chosen:
@@ -100,10 +108,7 @@ class Doings:
 
     def then(self, rule: Then) -> Chosen:
         """Those of whom one occasion was followed by another, or was not."""
-        length = rule.within.exact
-        if length is None:
-            raise RuleError("such a time cannot be asked of the database")
-        within = length // _MICROSECOND
+        within = (rule.within.exact or timedelta(0)) // _MICROSECOND
         f, s = table(Occasion).alias("f"), table(Occasion).alias("s")
         deadline = f.c.happened_at + self.values.literal(within)
         same = rule.first.kind == rule.second.kind
@@ -123,9 +128,10 @@ class Doings:
         over = f.c.happened_at < self.instant.micros - within
         return Chosen(query.where(over, sa.not_(follower.exists())), unique=False)
 
-    def begun(self, rule: Then) -> sa.Select[Any]:
-        """All who did the first of the two."""
-        return self._begun(table(Occasion).alias("f"), rule.first, rule.window)
+    def begun(self, rule: Did | Then) -> sa.Select[Any]:
+        """All who did that at all, the first of the two."""
+        what = rule.what if isinstance(rule, Did) else rule.first
+        return self._begun(table(Occasion).alias("o"), what, rule.window)
 
     def _begun(self, o: Any, what: Occurs, window: Window | None) -> sa.Select[Any]:
         low, high = self.instant.bounds(window)

@@ -14,12 +14,11 @@ import sqlalchemy as sa
 
 from crmkit.adapters.sql.rule_values import Condition, Expression, Values, joined
 from crmkit.config import Settings
-from crmkit.errors import RuleError
 from crmkit.model.rule import Between, Window
 from crmkit.model.time import EARLIEST, Calendar, Duration, from_micros, midnight, to_micros
 
-MAX_UNITS: Final = 1_500
-"""So many days, weeks, months or years may a window have in which the fullest is looked for."""
+MAX_UNITS: Final = 2_000
+"""So many days, weeks, months or years of a window can a statement tell apart."""
 
 _DAY: Final = timedelta(days=1)
 _LEAP_DAY: Final = "02-29"
@@ -56,19 +55,17 @@ class Instant:
                 return low, now if until_at is None else min(to_micros(until_at), now)
         return None, now
 
-    def edges(self, unit: str, window: Window | None) -> list[int]:
+    def edges(self, unit: str, window: Window | None) -> list[int] | None:
         """Where a calendar unit ends and the next begins, within a window.
 
-        Raises `RuleError` for a window without a beginning, or of too many such units.
+        None if there are too many for a statement.
         """
         low, high = self.bounds(window)
-        if low is None:
-            raise RuleError(f"the most in one {unit} needs a window with a beginning")
         step, zone, found = Calendar(unit), self.settings.zone, list[int]()
-        edge = max(from_micros(low), EARLIEST)
+        edge = EARLIEST if low is None else max(from_micros(low), EARLIEST)
         while to_micros(edge := step.span(edge, zone)[1]) < high:
             if len(found) == MAX_UNITS:
-                raise RuleError(f"the window is longer than {MAX_UNITS:,} times a {unit}")
+                return None
             found.append(to_micros(edge))
         return found
 

@@ -35,6 +35,7 @@ from crmkit.model.rule import (
     Top,
     leaves,
 )
+from crmkit.segmentation.comparing import value_test
 from crmkit.segmentation.fields import Source, find
 
 _PROFILE: Final = frozenset({Source.CUSTOMER, Source.PREFERENCES, Source.CUSTOM, Source.AGE})
@@ -140,17 +141,19 @@ def _same(joined_table: sa.Table, tenant: Expression, customer: Expression) -> C
 def _leading(rule: Rule, doings: Doings) -> tuple[Rule, Chosen] | None:
     """A part without which the rule does not hold, and the few whom it leaves."""
     for part in _flat(rule, AllOf):
-        if isinstance(part, Did | Then) and not (chosen := doings.chosen(part)).others:
-            return part, chosen
+        if isinstance(part, Did | Then) and doings.tells(part):
+            chosen = doings.chosen(part)
+            if not chosen.others:
+                return part, chosen
     return None
 
 
 def _unsure(rule: Rule, origin: _Origin, doings: Doings) -> Condition | None:
     """Of whom something came after the instant, of a sort that the rule looks at as it is now."""
     every = list(leaves(rule))
-    sources = _sources(rule)
-    if any(isinstance(leaf, Top) for leaf in every):
-        return None  # a cut-off is that of now, and so is the rule
+    # A cut-off is that of now, and so is the whole rule with it.
+    ranked = any(isinstance(leaf, Top) for leaf in every)
+    sources = frozenset[Source]() if ranked else _sources(rule)
     now, among = doings.instant.micros, doings.values.among
     found: list[Condition] = []
     if sources & _METRICS:
@@ -171,21 +174,9 @@ def _unsure(rule: Rule, origin: _Origin, doings: Doings) -> Condition | None:
     found += [
         among(origin.customer, doings.begun(leaf))
         for leaf in every
-        if isinstance(leaf, Then) and leaf.within.exact is None
+        if isinstance(leaf, Did | Then) and not doings.tells(leaf)
     ]
     return joined(sa.or_, found) if found else None
-
-
-def _doubtful(rule: Rule) -> bool:
-    """Whether all that the rule looks at is as it is now, or not told by the database."""
-    match rule:
-        case AllOf(parts) | AnyOf(parts):
-            return all(map(_doubtful, parts))
-        case Not(part):
-            return _doubtful(part)
-        case Then():
-            return rule.within.exact is None
-    return _source(rule) not in (None, Source.CONSENT)
 
 
 def _height(rule: Rule) -> int:
@@ -215,7 +206,7 @@ class _Writer:
     unsure: Condition | None
 
     def rule(self, rule: Rule, *, negated: bool = False) -> Condition:
-        if self.unsure is not None and _doubtful(rule):
+        if self.unsure is not None and self.doubtful(rule):
             plain = self.plain(rule)
             if negated:
                 return sa.and_(plain, sa.not_(self.unsure.self_group()))
@@ -235,15 +226,31 @@ class _Writer:
         if self.unsure is None:
             return [self.rule(part) for part in parts]
         # What is doubtful is kept together, so that the doubt is asked about once.
-        doubtful = tuple(filter(_doubtful, parts))
-        others = [self.rule(p, negated=negated) for p in parts if not _doubtful(p)]
+        doubtful = tuple(filter(self.doubtful, parts))
+        others = [self.rule(p, negated=negated) for p in parts if not self.doubtful(p)]
         if not doubtful:
             return others
         return [self.rule(attrs.evolve(group, parts=doubtful), negated=negated), *others]
 
+    def doubtful(self, rule: Rule) -> bool:
+        """Whether all that the rule looks at is as it is now, or not told by the database."""
+        match rule:
+            case AllOf(parts) | AnyOf(parts):
+                return all(map(self.doubtful, parts))
+            case Not(part):
+                return self.doubtful(part)
+            case Did() | Then():
+                return not self.doings.tells(rule)
+        return _source(rule) not in (None, Source.CONSENT)
+
     def plain(self, rule: Rule) -> Condition:
         """The rule without the doubt."""
         return attrs.evolve(self, unsure=None).rule(rule)
+
+    def untold(self, leaf: Did | Then) -> Condition:
+        """The answer for those who did nothing of that; all others are unsure."""
+        nothing = isinstance(leaf, Did) and value_test(leaf.operator, leaf.value)(0)
+        return sa.true() if nothing else sa.false()
 
     def leaf(self, leaf: Leaf) -> Condition:
         match leaf:
@@ -255,8 +262,8 @@ class _Writer:
                 return self.fields.top(leaf)
             case Near():
                 return self.fields.near(leaf)
-            case Then() if leaf.within.exact is None:
-                return sa.false()  # all whom it may fit are unsure
+            case Did() | Then() if not self.doings.tells(leaf):
+                return self.untold(leaf)
             case Did() | Then():
                 chosen = self.doings.chosen(leaf)
                 found = self.doings.values.among(self.fields.customer, chosen.ids)
