@@ -7,6 +7,7 @@ where one is stale.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -28,8 +29,8 @@ from crmkit.model import Column, Customer, Entry, OnErase, Preferences, catalogu
 from crmkit.model.catalogue import columns_of
 from crmkit.payload_fields import COMMON, PayloadField
 from crmkit.reporting.svg import Point, waterfall_chart
-from crmkit.segmentation.fields import FIELDS, Source, Type
-from crmkit.segmentation.rules import OPERATORS
+from crmkit.segmentation.fields import FIELDS, OCCASION_FIELDS, OPERATORS, RANKINGS, Source, Type
+from crmkit.segmentation.schema import json_schema
 
 DOCS: Final = Path(__file__).parent
 
@@ -144,6 +145,18 @@ def rule_fields() -> str:
         for f in sorted(FIELDS.values(), key=lambda f: (list(Source).index(f.source), f.name))
     )
     return table(("field", "type", "from"), rows)
+
+
+def occasion_fields() -> str:
+    """What a `where` may ask about."""
+    rows = ((code(f.name), f.type.value) for f in OCCASION_FIELDS.values())
+    return table(("field", "type"), rows)
+
+
+def ranked_fields() -> str:
+    """The fields by which customers are ranked, and how."""
+    names = codes(f.name for f in FIELDS.values() if f.ranked)
+    return table(("operators", "fields"), ((codes(RANKINGS), names),))
 
 
 def operators() -> str:
@@ -261,6 +274,8 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "common-payload": common_payload,
     "payloads": payloads,
     "rule-fields": rule_fields,
+    "occasion-fields": occasion_fields,
+    "ranked-fields": ranked_fields,
     "operators": operators,
     "settings": settings,
     "tiers": tiers,
@@ -294,8 +309,20 @@ def match_picture() -> str:
 PICTURES: Final[Mapping[str, Callable[[], str]]] = {"match.svg": match_picture}
 
 
+def rule_schema() -> str:
+    """The JSON Schema of rules under the default settings."""
+    return json.dumps(json_schema(), indent=1) + "\n"
+
+
+FILES: Final[Mapping[str, Callable[[], str]]] = {
+    "reference/segment-rule.schema.json": rule_schema,
+}
+
+
 def main() -> None:
-    """Rewrite all pages and pictures."""
+    """Rewrite all pages, pictures and files."""
+    for name, made in FILES.items():
+        (DOCS / name).write_text(made(), encoding="utf-8")
     for name, drawn in PICTURES.items():
         (DOCS / "images" / name).write_text(drawn(), encoding="utf-8")
     for page in sorted(DOCS.rglob("*.md")):

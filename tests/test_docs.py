@@ -309,6 +309,12 @@ def test_generated_pictures_are_fresh(name: str) -> None:
     assert generate.PICTURES[name]() == (DOCS / "images" / name).read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("name", generate.FILES)
+def test_generated_files_are_fresh(name: str) -> None:
+    """Files that follow from the code agree with it."""
+    assert generate.FILES[name]() == (DOCS / name).read_text(encoding="utf-8")
+
+
 def test_every_generated_table_is_used() -> None:
     """No generator is forgotten."""
     pages = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)

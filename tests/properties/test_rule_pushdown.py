@@ -21,16 +21,10 @@ from crmkit.adapters.sql.tables import all_tables
 from crmkit.model import Consent, Customer, Membership, Metrics, PointsAccount, Preferences, Tag
 from crmkit.model.rule import AllOf, Member, Not, Rule
 from crmkit.segmentation.evaluate import compiled
-from crmkit.segmentation.fields import Source, Type, find
-from crmkit.segmentation.rules import (
-    MAX_DEPTH,
-    MAX_LIST,
-    MAX_LISTED,
-    MAX_NODES,
-    OPERATORS,
-    parse,
-)
+from crmkit.segmentation.fields import OPERATORS, Source, Type, find
+from crmkit.segmentation.rules import MAX_DEPTH, MAX_NODES, parse
 from crmkit.segmentation.subject import Subject
+from crmkit.segmentation.values import MAX_LIST, MAX_LISTED
 from crmkit.testing.strategies import (
     DAYS,
     DURATIONS,
@@ -117,7 +111,8 @@ def stored(connection: sa.Connection, people: Iterable[Subject]) -> Iterator[Non
 def found(connection: sa.Connection, rule: Rule, at: datetime) -> list[str]:
     name = connection.dialect.name
     sql, parameters = rendered(matching(rule, SETTINGS, at, "t", name), name)
-    return sorted(row[0] for row in connection.exec_driver_sql(sql, parameters))
+    rows = connection.exec_driver_sql(sql, parameters).fetchall()
+    return sorted(row[0] for row in rows)
 
 
 _people = st.tuples(*(subjects(id=i) for i in _IDS)).map(list)
@@ -193,6 +188,8 @@ def every_document(field: str) -> Iterator[dict[str, Any]]:
     kind = find(field).type
     pools = [TEXTS, _NUMBERS] if kind is Type.JSON else [values(field)]
     for operator in OPERATORS[kind]:
+        if operator in ("during", "anniversary_within"):
+            continue
         for pool in pools:
             given: Any = pool
             if operator == "exists":

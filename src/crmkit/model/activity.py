@@ -98,7 +98,20 @@ class Participation:
     key=("story", "fact", "part", "since"),
     owner="customer_id",
     indexes=(
-        Index(("tenant", "kind", "happened_at", "customer_id", "item", "venue")),
+        # Rules ask of very many of them, so all that most rules ask is in the index.
+        Index(
+            (
+                "tenant",
+                "kind",
+                "happened_at",
+                "customer_id",
+                "item",
+                "venue",
+                "part",
+                "since",
+                "until",
+            )
+        ),
         Index(("tenant", "customer_id", "kind", "happened_at")),
     ),
 )

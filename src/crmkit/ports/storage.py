@@ -204,7 +204,16 @@ def _key_after_tenant(kind: type) -> tuple[str, ...]:
 
 
 class RulePushdown(Protocol):
-    """Ability of a unit of work: find the customers a rule fits without loading everybody."""
+    """Ability of a unit of work: find the customers a rule fits without loading everybody.
+
+    What a storage holds of a customer is as it is now. Where the rule asks about an earlier
+    instant and something came after it that the rule looks at (of the metrics, of the
+    profile and the tags, of the points), the storage is unsure and leaves the customer to
+    the evaluator in memory; so too where it cannot tell. Consents, and what customers did,
+    it knows as of any instant. Who was put in by hand, and the cut-off of a `Top`, are those
+    of now: of a rule with a `Top` it is never unsure. Nobody is in before the first fact
+    about them.
+    """
 
     def matching(
         self,
@@ -214,12 +223,15 @@ class RulePushdown(Protocol):
         *,
         after: str | None = None,
         limit: int | None = None,
-    ) -> list[str]:
-        """Ids of the customers the rule fits at that instant, ascending."""
+    ) -> list[tuple[str, bool]]:
+        """Ids of the customers the rule fits at that instant, ascending, each with True.
+
+        With False those of whom it is unsure whether the rule fits them.
+        """
         ...
 
-    def count_matching(self, rule: Rule, settings: Settings, at: datetime) -> int:
-        """How many customers the rule fits at that instant."""
+    def count_matching(self, rule: Rule, settings: Settings, at: datetime) -> tuple[int, list[str]]:
+        """How many customers the rule surely fits at that instant, and the ids of the unsure."""
         ...
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any, cast
@@ -92,7 +92,8 @@ class Segments:
             rule = self._rule(self._segment(uow, name))
             if hasattr(uow, "count_matching"):
                 able = cast(RulePushdown, uow)
-                return able.count_matching(rule, self._rt.settings, moment)
+                sure, unsure = able.count_matching(rule, self._rt.settings, moment)
+                return sure + len(self._holding(uow, rule, unsure, moment))
             return sum(1 for _ in self._ids(uow, rule, moment))
 
     def is_member(self, customer_id: str, name: str, *, at: datetime | str | None = None) -> bool:
@@ -185,10 +186,31 @@ class Segments:
         """Ids the rule fits, ascending: asked of the storage where it can, else in memory."""
         settings = self._rt.settings
         if hasattr(uow, "matching"):
-            able = cast(RulePushdown, uow)
-            return iter(able.matching(rule, settings, at, after=after, limit=limit))
+            return self._found(uow, rule, at, after=after, limit=limit)
         holds: Callable[[Any, datetime], bool] = compiled(rule, settings)
         return (s.customer.id for s in all_subjects(uow, after=after) if holds(s, at))
+
+    def _found(
+        self, uow: UnitOfWork, rule: Rule, at: datetime, *, after: str | None, limit: int | None
+    ) -> Iterator[str]:
+        able, settings = cast(RulePushdown, uow), self._rt.settings
+        while True:
+            page = able.matching(rule, settings, at, after=after, limit=limit)
+            held = self._holding(uow, rule, [i for i, sure in page if not sure], at)
+            yield from (i for i, sure in page if sure or i in held)
+            if limit is None or len(page) < limit:
+                return
+            after = page[-1][0]
+
+    def _holding(
+        self, uow: UnitOfWork, rule: Rule, ids: Sequence[str], at: datetime
+    ) -> frozenset[str]:
+        """Those of these customers whom the rule fits, asked in memory."""
+        holds, found = compiled(rule, self._rt.settings), set[str]()
+        for n in range(0, len(ids), _PAGE):
+            page = uow.find(Customer, order=("id",), id=tuple(ids[n : n + _PAGE]))
+            found |= {s.customer.id for s in subjects(uow, page) if holds(s, at)}
+        return frozenset(found)
 
     def _static(self, uow: UnitOfWork, name: str) -> Segment:
         made = Segment(

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from crmkit.config import Settings
 from crmkit.model import Customer, Metrics, PointsAccount, Preferences, entry_of
 from crmkit.model.time import Duration
-from crmkit.segmentation.fields import FIELDS, Source, Type, find
-from crmkit.segmentation.rules import OPERATORS
+from crmkit.segmentation.fields import FIELDS, OPERATORS, Source, Type, find
 from crmkit.segmentation.subject import Subject
 
 Document: TypeAlias = dict[str, Any]
@@ -120,13 +119,14 @@ def values(name: str) -> Sequence[Any]:
 
 
 _LISTED: Final = frozenset({"in", "not_in", "contains_any", "contains_all"})
+_CALENDAR: Final = frozenset({"during", "anniversary_within"})
 _OF_TEXT: Final = frozenset({"contains", "contains_any", "contains_all", "starts_with"})
 
 
 @st.composite
 def _leaves(draw: st.DrawFn, names: Sequence[str]) -> Document:
     field = find(draw(st.sampled_from(names)))
-    operator = draw(st.sampled_from(OPERATORS[field.type]))
+    operator = draw(st.sampled_from([o for o in OPERATORS[field.type] if o not in _CALENDAR]))
     pool = values(field.name)
     if field.type is Type.JSON and operator not in _OF_TEXT:
         pools = [TEXTS, _NUMBERS, (False, True)] if operator in "!=" else [TEXTS, _NUMBERS]

@@ -11,16 +11,9 @@ from crmkit.errors import InvalidInput, RuleError
 from crmkit.model import Customer, Preferences, catalogue, entry_of
 from crmkit.model.rule import AllOf, AnyOf, Compare, Not, Rule
 from crmkit.model.time import Duration
-from crmkit.segmentation.fields import FIELDS, Source, Type, find
-from crmkit.segmentation.rules import (
-    MAX_DEPTH,
-    MAX_LIST,
-    MAX_LISTED,
-    MAX_NODES,
-    MAX_TEXT,
-    OPERATORS,
-    parse,
-)
+from crmkit.segmentation.fields import FIELDS, OPERATORS, Source, Type, find
+from crmkit.segmentation.rules import MAX_DEPTH, MAX_NODES, parse
+from crmkit.segmentation.values import MAX_LIST, MAX_LISTED, MAX_TEXT
 
 SETTINGS = Settings(timezone="Europe/Bucharest")
 LEAF = {"field": "total_spend", "operator": ">=", "value": 100}

@@ -346,15 +346,19 @@ def remove(name: str, kind: type, shape: Shape) -> Statement:
     return _compiled(sa.delete(t).where(*_where(t, shape)), name)
 
 
-def page_of_ids(found: Any, after: str | None, limit: int | None) -> Any:
-    """A page of a selection of customer ids, ascending."""
-    (identifier,) = found.c
-    query = sa.select(identifier).order_by(identifier)
+def page_of_ids(query: Any, after: str | None, limit: int | None) -> Any:
+    """A page of a selection of customer ids, each with a flag, ascending."""
+    found = query.subquery()
+    identifier, _ = found.c
+    picked = sa.select(found).order_by(identifier)
     if after is not None:
-        query = query.where(identifier > after)
-    return query if limit is None else query.limit(limit)
+        picked = picked.where(identifier > after)
+    return picked if limit is None else picked.limit(limit)
 
 
-def counted(query: Any) -> Any:
-    """How many rows a selection has."""
-    return sa.select(sa.func.count()).select_from(query.subquery())
+def counted(query: Any, name: str) -> Any:
+    """How many rows such a selection has, and the ids of those without the flag."""
+    found = query.subquery()
+    identifier, flag = found.c
+    listed = sa.func.json_group_array if name == "sqlite" else sa.func.array_agg
+    return sa.select(sa.func.count(), listed(identifier).filter(sa.not_(flag)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -363,18 +364,20 @@ class SqlUnitOfWork(UnitOfWork):
         *,
         after: str | None = None,
         limit: int | None = None,
-    ) -> list[str]:
+    ) -> list[tuple[str, bool]]:
         """See `RulePushdown.matching`."""
         query = rules.matching(rule, settings, at, self.tenant, dialect=self._dialect)
-        found = query.subquery()
-        picked = statements.page_of_ids(found, after, limit)
+        picked = statements.page_of_ids(query, after, limit)
         sql, values = statements.rendered(picked, self._dialect)
         self._cursor.execute(sql, values)
-        return [row[0] for row in self._cursor.fetchall()]
+        return [(row[0], bool(row[1])) for row in self._cursor.fetchall()]
 
-    def count_matching(self, rule: Rule, settings: Settings, at: datetime) -> int:
+    def count_matching(self, rule: Rule, settings: Settings, at: datetime) -> tuple[int, list[str]]:
         """See `RulePushdown.count_matching`."""
         query = rules.matching(rule, settings, at, self.tenant, dialect=self._dialect)
-        sql, values = statements.rendered(statements.counted(query), self._dialect)
+        counted = statements.counted(query, self._dialect)
+        sql, values = statements.rendered(counted, self._dialect)
         self._cursor.execute(sql, values)
-        return int(self._cursor.fetchone()[0])
+        count, unsure = self._cursor.fetchone()
+        doubtful = sorted(json.loads(unsure) if isinstance(unsure, str) else unsure or [])
+        return count - len(doubtful), doubtful

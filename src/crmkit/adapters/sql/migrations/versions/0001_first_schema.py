@@ -237,6 +237,11 @@ def _loyalty_entries() -> None:
         "crm_loyalty_entries",
         ["tenant", "customer_id", "occurred_at"],
     )
+    op.create_index(
+        "ix_crm_loyalty_entries_occurred_at_customer_id",
+        "crm_loyalty_entries",
+        ["tenant", "occurred_at", "customer_id"],
+    )
     op.create_index("ix_crm_loyalty_entries_story", "crm_loyalty_entries", ["tenant", "story"])
 
 
@@ -392,9 +397,19 @@ def _occasions() -> None:
         ["tenant", "customer_id", "kind", "happened_at"],
     )
     op.create_index(
-        "ix_crm_occasions_kind_happened_at_customer_id_item_venue",
+        "ix_crm_occasions_kind_happened_at_customer_id_item_venue_part",
         "crm_occasions",
-        ["tenant", "kind", "happened_at", "customer_id", "item", "venue"],
+        [
+            "tenant",
+            "kind",
+            "happened_at",
+            "customer_id",
+            "item",
+            "venue",
+            "part",
+            "since",
+            "until",
+        ],
     )
 
 
@@ -426,6 +441,11 @@ def _profile_changes() -> None:
         "ix_crm_profile_changes_customer_id_occurred_at",
         "crm_profile_changes",
         ["tenant", "customer_id", "occurred_at"],
+    )
+    op.create_index(
+        "ix_crm_profile_changes_occurred_at_customer_id",
+        "crm_profile_changes",
+        ["tenant", "occurred_at", "customer_id"],
     )
 
 
