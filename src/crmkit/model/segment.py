@@ -113,6 +113,6 @@ class SegmentStay:
     tenant: str = assigned()
     segment_id: str = assigned()
     customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.FOLD)
-    entered_at: datetime = stored(Data.BEHAVIOUR, Origin.INFERRED, merge=OnMerge.FOLD)
+    entered_at: datetime = stored(Data.TECHNICAL, Origin.INFERRED, merge=OnMerge.FOLD)
     left_at: datetime = stored(Data.BEHAVIOUR, Origin.INFERRED, merge=OnMerge.FOLD)
     version: int = assigned(default=1)
