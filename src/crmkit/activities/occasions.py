@@ -97,7 +97,7 @@ def _joined(
     old: Mapping[int, Occasion],
     new: Mapping[int, Occasion],
     moment: datetime,
-    ended: list[Occasion],
+    past: list[Occasion],
 ) -> dict[int, Occasion]:
     """The versions of a fact's parts that hold from a moment on; those that end are added."""
     held: dict[int, Occasion] = dict(new)

@@ -421,8 +421,8 @@ class Activities:
     ) -> int:
         """Recompute metrics, counters and occasions from the activities.
 
-        For one customer or for all, each in a transaction of its own. `progress` hears how many are done;
-        returns how many customers' numbers were wrong.
+        For one customer or for all, each in a transaction of its own. `progress` hears how
+        many are done; returns how many customers' numbers were wrong.
         """
         wrong = self._each(customer_id, self._rebuild, progress)
         return sum(1 for found in wrong if found)

@@ -42,7 +42,7 @@ class UnitOfWork(abc.ABC):
         """Store the record in place of the one with its key, if there is one."""
 
     @abc.abstractmethod
-    def get(self, kind: type[R], *key: str, lock: bool = False) -> R | None:
+    def get(self, kind: type[R], *key: Any, lock: bool = False) -> R | None:
         """The record with that key (after the tenant), or None.
 
         With `lock` nobody else changes it before this unit of work ends.

@@ -171,12 +171,13 @@ class SqlUnitOfWork(UnitOfWork):
         _, row = self._row(record)
         self._write(statements.put(self._dialect, type(record)).sql, row)
 
-    def get(self, kind: type[R], *key: str, lock: bool = False) -> R | None:
+    def get(self, kind: type[R], *key: Any, lock: bool = False) -> R | None:
         """See `UnitOfWork.get`."""
+        coder = codec(kind)
         statement = statements.get(self._dialect, kind, lock=lock and self._writable)
-        self._cursor.execute(statement.sql, (self.tenant, *key))
+        self._cursor.execute(statement.sql, coder.stored_key((self.tenant, *key)))
         row = self._cursor.fetchone()
-        return None if row is None else codec(kind).decode(row)
+        return None if row is None else coder.decode(row)
 
     def _filter(
         self, kind: type, equal: Mapping[str, Any]
