@@ -351,7 +351,7 @@ class TestSegments:
         assert crm.segments.count("vip") == 1
         assert not crm.segments.is_member(bob.id, "vip")
         crm.segments.remove(ana.id, "vip")
-        assert crm.segments.of(ana.id) == ()
+        assert crm.segments.segments_of(ana.id) == ()
         assert crm.segments.get("vip").rules is None
 
     def test_by_rule(self, crm: CRMService, clock: FrozenClock) -> None:
@@ -368,7 +368,7 @@ class TestSegments:
         assert not crm.segments.is_member(ana.id, "good")
         crm.track_activity(ana.id, "purchase", {"amount": 100})
         assert [c.id for c in crm.segments.members("good")] == [ana.id]
-        assert crm.segments.of(ana.id) == ("good",)
+        assert crm.segments.segments_of(ana.id) == ("good",)
         clock.advance(days=90)
         assert not crm.segments.is_member(ana.id, "good")
         assert crm.segments.count("good") == 0

@@ -89,7 +89,7 @@ def the_namespaces(crm: CRMService, customer: Customer) -> None:
     assert_type(crm.segments.create("vip"), Segment)
     assert_type(crm.segments.members("vip"), Iterator[Customer])
     assert_type(crm.segments.count("vip"), int)
-    assert_type(crm.segments.of("id"), tuple[str, ...])
+    assert_type(crm.segments.segments_of("id"), tuple[str, ...])
     assert_type(crm.loyalty.account("id"), Account)
     assert_type(crm.loyalty.update_points("id", 1, reason="x"), Account)
     assert_type(crm.loyalty.history("id"), Page[PointsEntry])

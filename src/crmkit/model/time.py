@@ -88,7 +88,7 @@ def iso(value: datetime) -> str:
 
 
 _DURATION = re.compile(r"(\d{1,5})\s*(h|d|w|mo|y)", re.ASCII)
-_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+_UNITS = {"us": "microseconds", "h": "hours", "d": "days", "w": "weeks"}
 
 
 @attrs.frozen

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from crmkit.config import Settings
 from crmkit.model import Customer, Identity, MatchToken, entry_of
 from crmkit.model.catalogue import evolved, gathered
-from crmkit.model.rule import Rule
+from crmkit.model.rule import Rule, Top
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -42,7 +42,7 @@ class UnitOfWork(abc.ABC):
         """Store the record in place of the one with its key, if there is one."""
 
     @abc.abstractmethod
-    def get(self, kind: type[R], *key: str, lock: bool = False) -> R | None:
+    def get(self, kind: type[R], *key: Any, lock: bool = False) -> R | None:
         """The record with that key (after the tenant), or None.
 
         With `lock` nobody else changes it before this unit of work ends.
@@ -228,6 +228,10 @@ class RulePushdown(Protocol):
 
         With False those of whom it is unsure whether the rule fits them.
         """
+        ...
+
+    def cutoff(self, top: Top) -> int | None:
+        """The value of the last who is among the top, or the bottom, now; None for nobody."""
         ...
 
     def count_matching(self, rule: Rule, settings: Settings, at: datetime) -> tuple[int, list[str]]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
-from typing import cast
+from typing import Any, cast
+
+import attrs
 
 from crmkit.errors import RuleError, unknown
 from crmkit.model import Customer, Segment
@@ -25,7 +27,7 @@ from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import RulePushdown, UnitOfWork
 from crmkit.segmentation.evaluate import getter, lasting
 from crmkit.segmentation.fields import find
-from crmkit.segmentation.needs import Needs, needs
+from crmkit.segmentation.needs import Needs, needs, together
 from crmkit.segmentation.past import History
 from crmkit.segmentation.rules import parse
 from crmkit.segmentation.subject import Subject
@@ -102,6 +104,36 @@ def asked(
     return replaced(rule, put_in)
 
 
+def users(name: str, named: Mapping[str, Segment], rt: Runtime) -> set[str]:
+    """The segments whose rules ask for this one, by themselves or through others."""
+    asks = {
+        s.name: {
+            leaf.name for leaf in leaves(parse(s.rules, rt.settings)) if isinstance(leaf, InSegment)
+        }
+        for s in named.values()
+        if s.rules is not None
+    }
+    found: set[str] = set()
+    while more := {s for s, of in asks.items() if of & {name, *found}} - found:
+        found |= more
+    return found
+
+
+def renamed(rule: Any, name: str, to: str) -> Any:
+    """The JSON of a rule that asks for a segment, once that has another name."""
+    if isinstance(rule, list):
+        return [renamed(part, name, to) for part in rule]
+    if not isinstance(rule, Mapping):
+        return rule
+    key = "in_segment" if "in_segment" in rule else "value"
+    if key == "in_segment" or rule.get("field") == "segment":
+        asked_for = rule.get(key)
+        if isinstance(asked_for, list):
+            return {**rule, key: [to if n == name else n for n in asked_for]}
+        return {**rule, key: to if asked_for == name else asked_for}
+    return {k: renamed(v, name, to) for k, v in rule.items()}
+
+
 # --- one customer ---
 
 
@@ -114,10 +146,18 @@ def as_of(uow: UnitOfWork, rt: Runtime, now: Subject, wanted: Needs, when: When)
 
 def holds(uow: UnitOfWork, rt: Runtime, rule: Rule, customer: Customer, when: When) -> bool:
     """Whether the rule fits a customer at an instant."""
-    ready = ranked(uow, rt, rule, when)
-    wanted = needs(ready)
+    return bool(fits(uow, rt, {"": rule}, customer, when))
+
+
+def fits(
+    uow: UnitOfWork, rt: Runtime, rules: Mapping[str, Rule], customer: Customer, when: When
+) -> tuple[str, ...]:
+    """Those of the named rules that fit a customer at an instant."""
+    ready = {name: ranked(uow, rt, rule, when) for name, rule in rules.items()}
+    wanted = together(map(needs, ready.values()))
     (now,) = subjects(uow, [customer], wanted)
-    return lasting(ready, rt.settings)(as_of(uow, rt, now, wanted, when), when.at)[0]
+    then = as_of(uow, rt, now, wanted, when)
+    return tuple(n for n, rule in ready.items() if lasting(rule, rt.settings)(then, when.at)[0])
 
 
 # --- everybody ---
@@ -133,16 +173,18 @@ def ids(
     limit: int | None = None,
 ) -> Iterator[str]:
     """Ids of the customers whom the rule fits at that instant, ascending."""
-    ready = ranked(uow, rt, rule, when)
     if not hasattr(uow, "matching"):
-        return islice(_asked_in_memory(uow, rt, ready, when, after), limit)
+        return islice(asked_in_memory(uow, rt, rule, when, after), limit)
+    ready = ranked(uow, rt, rule, when)
     return islice(_pushed(cast(RulePushdown, uow), rt, ready, when, after, limit), limit)
 
 
-def _asked_in_memory(
-    uow: UnitOfWork, rt: Runtime, rule: Rule, when: When, after: str | None
+def asked_in_memory(
+    uow: UnitOfWork, rt: Runtime, rule: Rule, when: When, after: str | None = None
 ) -> Iterator[str]:
-    ask, wanted = lasting(rule, rt.settings), needs(rule)
+    """The same, each customer's facts by themselves."""
+    ready = ranked(uow, rt, rule, when)
+    ask, wanted = lasting(ready, rt.settings), needs(ready)
     for now in all_subjects(uow, wanted, after=after):
         if ask(as_of(uow, rt, now, wanted, when), when.at)[0]:
             yield now.customer.id
@@ -168,9 +210,9 @@ def _pushed(
 
 def count(uow: UnitOfWork, rt: Runtime, rule: Rule, when: When) -> int:
     """How many customers the rule fits at that instant."""
-    ready = ranked(uow, rt, rule, when)
     if not hasattr(uow, "count_matching"):
-        return sum(1 for _ in _asked_in_memory(uow, rt, ready, when, None))
+        return sum(1 for _ in asked_in_memory(uow, rt, rule, when))
+    ready = ranked(uow, rt, rule, when)
     sure, unsure = cast(RulePushdown, uow).count_matching(ready, rt.settings, when.at)
     return sure + len(fitting(uow, rt, ready, unsure, when))
 
@@ -214,8 +256,8 @@ def at_cutoff(top: Top, value: int | None) -> Rule:
 
 def cutoff(uow: UnitOfWork, rt: Runtime, top: Top, when: When) -> int | None:
     """The value of the last who is among the top, or the bottom, at an instant."""
-    if when.live and hasattr(uow, "ranked"):
-        return cast(RulePushdown, uow).ranked(top)
+    if when.live and hasattr(uow, "cutoff"):
+        return cast(RulePushdown, uow).cutoff(top)
     return among(top, _values(uow, rt, top, when))
 
 

@@ -2,29 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import cached_property
 from itertools import islice
-from typing import Any, cast
+from typing import Any
 
+import attrs
+
+from crmkit.customers.records import record_change
 from crmkit.errors import AlreadyTaken, InvalidInput, NotFound, unknown
-from crmkit.model import Customer, Membership, Segment
+from crmkit.model import (
+    Customer,
+    Membership,
+    Segment,
+    SegmentCatalogue,
+    SegmentState,
+    SegmentVersion,
+)
+from crmkit.model.catalogue import evolved
 from crmkit.model.document import document, text
-from crmkit.model.rule import AnyOf, Member, Rule
+from crmkit.model.rule import AllOf, Rule
 from crmkit.ports.runtime import Runtime
-from crmkit.ports.storage import RulePushdown, UnitOfWork
-from crmkit.segmentation.evaluate import compiled
+from crmkit.ports.storage import UnitOfWork
+from crmkit.segmentation import asking
+from crmkit.segmentation.asking import When
+from crmkit.segmentation.bands import bands
+from crmkit.segmentation.keeping import Keeper, watchlist
+from crmkit.segmentation.needs import Needs
+from crmkit.segmentation.past import BY_HAND
 from crmkit.segmentation.rules import parse
-from crmkit.segmentation.subjects import all_subjects, subjects
 
 _PAGE = 500
+_AT_ONCE = 10_000
+"""Of up to so many customers a new rule is asked at once; of more, when `run_due` runs."""
+
+
+@attrs.frozen
+class Preview:
+    """Whom a rule would fit: how many, the first of them, and how many by band."""
+
+    count: int
+    sample: tuple[Customer, ...] = attrs.field(repr=False)
+    bands: Mapping[str, Mapping[str, int]]
+
+
+@attrs.frozen
+class Verified:
+    """What is kept of a segment against what its rule says of everybody.
+
+    `pending` are those for whom `run_due` has yet to ask again. `missing` and `surplus`, ids
+    of customers who are kept wrongly, are empty unless something went wrong.
+    """
+
+    members: int
+    pending: int
+    missing: tuple[str, ...] = attrs.field(repr=False)
+    surplus: tuple[str, ...] = attrs.field(repr=False)
+
+    @property
+    def exact(self) -> bool:
+        """Whether what is kept is right."""
+        return not self.missing and not self.surplus
 
 
 class Segments:
-    """Segments of one tenant. Membership by rule is asked anew each time: it is never stale."""
+    """Segments of one tenant.
+
+    Membership is a pure function of facts, rule, time zone and instant: each answer is
+    worked out at the instant that is asked about, and never stale. Beside the answers the
+    comings and goings are kept, for history and events; these follow each change at once,
+    and `run_due` where time alone decides.
+    """
 
     def __init__(self, runtime: Runtime) -> None:
         self._rt = runtime
+
+    @cached_property
+    def keeper(self) -> Keeper:
+        """Hears of changes; crmkit's own."""
+        return Keeper(self._rt)
+
+    # --- segments ---
 
     def create(
         self,
@@ -39,115 +98,286 @@ class Segments:
         With `auto_update=False` the rule is asked once, now, and whoever it fits stays.
         Raises `RuleError` with the path into the rule, and `AlreadyTaken`.
         """
-        called = text(name, field="name", limit=100)
-        if called is None:
-            raise InvalidInput("expected some text", field="name")
-        rule = None if rules is None else parse(rules, self._rt.settings)
         now = self._rt.now()
         segment = Segment(
             tenant=self._rt.tenant,
             id=self._rt.new_id(),
-            name=called,
+            name=_name(name),
             description=text(description or "", field="description", limit=1_000),
-            rules=None if rules is None else document(rules, field="rules"),
+            rules=None if rules is None else _document(rules),
             auto_update=auto_update,
             created_at=now,
         )
 
-        def work(uow: UnitOfWork) -> Segment:
-            uow.lock([self._rt.fingerprint("segment", called)])
-            if uow.find(Segment, name=called):
-                raise AlreadyTaken("a segment of this name is there already", field="name")
-            uow.add(segment)
-            if rule is not None and not auto_update:
-                uow.add_many(
-                    self._membership(segment, customer_id, now)
-                    for customer_id in list(self._ids(uow, rule, now))
-                )
-            return segment
+        def work(uow: UnitOfWork) -> None:
+            self._claim(uow, segment.name)
+            if rules is not None:
+                rule = self._checked(uow, rules, segment.name)
+                if not auto_update:
+                    fit = asking.ids(uow, self._rt, rule, When(now, live=True))
+                    uow.add_many([self._by_hand(segment, customer_id) for customer_id in fit])
+            self._add(uow, segment)
 
-        return self._rt.write(work)
+        self._rt.write(work)
+        self._build_at_once([segment.id], now)
+        return self.get(segment.name)
+
+    def change(
+        self,
+        name: str,
+        *,
+        rename: str | None = None,
+        rules: Mapping[str, Any] | None = None,
+        description: str | None = None,
+        archived: bool | None = None,
+    ) -> Segment:
+        """Change what is given of a segment.
+
+        A new rule is a new version: who comes or goes by it does so now, and the history says
+        by which version. Archiving lets the members go and keeps the history. Raises
+        `RuleError`, `NotFound`, `AlreadyTaken`, and `InvalidInput` for archiving a segment
+        that another asks for.
+        """
+        now = self._rt.now()
+        called = None if rename is None else _name(rename)
+
+        def work(uow: UnitOfWork) -> tuple[Segment, bool]:
+            segment = self._segment(uow, name)
+            uow.lock([self._rt.fingerprint("segment", segment.name)])
+            changes: dict[str, Any] = {}
+            if description is not None:
+                changes["description"] = text(description, field="description", limit=1_000)
+            if called is not None and called != segment.name:
+                self._rename(uow, segment.name, called)
+                changes["name"] = called
+            if rules is not None:
+                changes["rules"] = self._rules(uow, segment, rules)
+            if archived is not None:
+                changes |= self._archived(uow, segment, now if archived else None)
+            anew = "rules" in changes or changes.get("archived_at", now) is None
+            if anew:
+                changes |= {"version": segment.version + 1, "watched": False}
+            changed = evolved(segment, **changes)
+            uow.put(changed)
+            if anew:
+                uow.add(_version(changed, now))
+            self._mark(uow)
+            return changed, anew
+
+        changed, anew = self._rt.write(work)
+        if changed.archived_at is not None:
+            while self._rt.write(lambda uow: self.keeper.close(uow, changed, now)):
+                pass
+        elif anew:
+            with self._rt.read() as uow:
+                users = self._users(uow, changed.name)
+            self._build_at_once([changed.id, *(u.id for u in users)], now)
+        return self.get(changed.name)
 
     def get(self, name: str) -> Segment:
         """The segment of that name; raises `NotFound` with the nearest name."""
         with self._rt.read() as uow:
             return self._segment(uow, name)
 
-    def list(self) -> tuple[Segment, ...]:
-        """All segments, by name."""
+    def list(self, *, archived: bool = False) -> tuple[Segment, ...]:
+        """All segments, by name; with `archived` those too."""
         with self._rt.read() as uow:
-            return tuple(sorted(uow.find(Segment), key=lambda s: s.name))
+            found = uow.find(Segment) if archived else uow.find(Segment, archived_at=None)
+        return tuple(sorted(found, key=lambda s: s.name))
+
+    # --- answers ---
 
     def members(self, name: str, *, at: datetime | str | None = None) -> Iterator[Customer]:
         """The customers in the segment at that instant, in the order of their ids."""
-        moment = self._rt.at(at)
+        when = When.of(self._rt, at)
         with self._rt.read() as uow:
-            rule = self._rule(self._segment(uow, name))
-        return self._members(rule, moment)
+            rule = self._rule(uow, self._segment(uow, name))
+        return self._members(rule, when)
 
     def count(self, name: str, *, at: datetime | str | None = None) -> int:
         """How many customers are in the segment at that instant."""
-        moment = self._rt.at(at)
+        when = When.of(self._rt, at)
         with self._rt.read() as uow:
-            rule = self._rule(self._segment(uow, name))
-            if hasattr(uow, "count_matching"):
-                able = cast(RulePushdown, uow)
-                sure, unsure = able.count_matching(rule, self._rt.settings, moment)
-                return sure + len(self._holding(uow, rule, unsure, moment))
-            return sum(1 for _ in self._ids(uow, rule, moment))
+            return asking.count(uow, self._rt, self._rule(uow, self._segment(uow, name)), when)
 
     def is_member(self, customer_id: str, name: str, *, at: datetime | str | None = None) -> bool:
         """Whether the customer is in the segment at that instant."""
-        moment = self._rt.at(at)
+        when = When.of(self._rt, at)
         with self._rt.read() as uow:
-            rule = self._rule(self._segment(uow, name))
-            (subject,) = subjects(uow, [self._rt.customer(uow, customer_id)])
-        return compiled(rule, self._rt.settings)(subject, moment)
+            rule = self._rule(uow, self._segment(uow, name))
+            return asking.holds(uow, self._rt, rule, self._rt.customer(uow, customer_id), when)
 
-    def of(self, customer_id: str, *, at: datetime | str | None = None) -> tuple[str, ...]:
+    def segments_of(self, customer_id: str, *, at: datetime | str | None = None) -> tuple[str, ...]:
         """The names of the segments the customer is in at that instant."""
-        moment = self._rt.at(at)
+        when = When.of(self._rt, at)
         with self._rt.read() as uow:
             customer = self._rt.customer(uow, customer_id)
-            return self.names(uow, customer.id, moment)
+            return self._names(uow, customer, when)
+
+    def names(self, uow: UnitOfWork, customer_id: str, at: datetime | None) -> tuple[str, ...]:
+        """`segments_of`, inside a unit of work that is under way; crmkit's own."""
+        return self._names(uow, self._rt.customer(uow, customer_id), When.of(self._rt, at))
+
+    def _names(self, uow: UnitOfWork, customer: Customer, when: When) -> tuple[str, ...]:
+        named = self._named(uow)
+        if not named:
+            return ()
+        rules = {name: asking.whole(named[name], named, self._rt) for name in sorted(named)}
+        return asking.fits(uow, self._rt, rules, customer, when)
+
+    def preview(
+        self,
+        rules: Mapping[str, Any],
+        *,
+        sample: int = 10,
+        at: datetime | str | None = None,
+    ) -> Preview:
+        """Whom a rule would fit, without saving it; raises `RuleError`."""
+        when = When.of(self._rt, at)
+        with self._rt.read() as uow:
+            rule = asking.asked(parse(rules, self._rt.settings), self._named(uow), self._rt)
+            found = tuple(islice(asking.ids(uow, self._rt, rule, when, limit=sample), sample))
+            return Preview(
+                asking.count(uow, self._rt, rule, when),
+                tuple(uow.find(Customer, order=("id",), id=found)) if found else (),
+                {
+                    band: {
+                        label: asking.count(uow, self._rt, AllOf((rule, inside)), when)
+                        for label, inside in of.items()
+                    }
+                    for band, of in bands(self._rt.settings).items()
+                },
+            )
+
+    def verify(self, name: str) -> Verified:
+        """Compare what is kept of a segment with what its rule says of everybody, now."""
+        when = When.of(self._rt, None)
+        with self._rt.read() as uow:
+            segment = self._segment(uow, name)
+            kept, pending = set[str](), set[str]()
+            for state in uow.stream(SegmentState, segment_id=segment.id):
+                if state.next_change_at is not None and state.next_change_at <= when.at:
+                    pending.add(state.customer_id)
+                elif state.member:
+                    kept.add(state.customer_id)
+            told = set(asking.asked_in_memory(uow, self._rt, self._rule(uow, segment), when))
+        told -= pending
+        return Verified(
+            len(kept), len(pending), tuple(sorted(told - kept)), tuple(sorted(kept - told))
+        )
+
+    # --- by hand ---
 
     def add(self, customer_id: str, name: str) -> None:
         """Put a customer into a segment by hand; a segment that is not there yet is made.
 
         In a segment with a rule the customer is in from then on, whatever the rule says.
         """
-        called = text(name, field="name", limit=100)
-        if called is None:
-            raise InvalidInput("expected some text", field="name")
+        self._by_hand_now(customer_id, name, kept_out=False)
 
-        def work(uow: UnitOfWork) -> None:
-            customer = self._rt.customer(uow, customer_id, lock=True)
-            found = uow.find(Segment, name=called)
-            if not found:
-                uow.lock([self._rt.fingerprint("segment", called)])
-                found = uow.find(Segment, name=called) or [self._static(uow, called)]
-            uow.add_if_absent(self._membership(found[0], customer.id, self._rt.now()))
-
-        self._rt.write(work)
+    def keep_out(self, customer_id: str, name: str) -> None:
+        """Keep a customer out of a segment, whatever its rule says."""
+        self._by_hand_now(customer_id, name, kept_out=True)
 
     def remove(self, customer_id: str, name: str) -> None:
-        """Take a customer out who was put in by hand; the rule, if any, still applies."""
+        """Take back what was done by hand; the rule, if any, still applies."""
+        self._by_hand_now(customer_id, name, kept_out=None)
+
+    def _by_hand_now(self, customer_id: str, name: str, *, kept_out: bool | None) -> None:
+        called, now = _name(name), self._rt.now()
 
         def work(uow: UnitOfWork) -> None:
             customer = self._rt.customer(uow, customer_id, lock=True)
-            segment = self._segment(uow, name)
-            uow.remove(Membership, segment_id=segment.id, customer_id=customer.id)
+            segment = self._made(uow, called) if kept_out is False else self._segment(uow, called)
+            had = uow.get(Membership, segment.id, customer.id)
+            was = had.kept_out if had else None
+            if was is kept_out:
+                return
+            if kept_out is None:
+                uow.remove(Membership, segment_id=segment.id, customer_id=customer.id)
+            else:
+                uow.put(self._by_hand(segment, customer.id, kept_out=kept_out))
+            told = {BY_HAND: {segment.id: [was, kept_out]}}
+            origin = self._rt.whose(uow, customer_id, customer.id).origin
+            record_change(uow, self._rt, customer.id, told, now, origin)
+            self.keeper.changed(uow, customer.id, now, Needs(by_hand=True))
 
         self._rt.write(work)
 
-    def names(self, uow: UnitOfWork, customer_id: str, at: datetime) -> tuple[str, ...]:
-        """`of`, inside a unit of work that is under way."""
-        segments = sorted(uow.find(Segment), key=lambda s: s.name)
-        if not segments:
-            return ()
-        (subject,) = subjects(uow, [self._rt.customer(uow, customer_id)])
-        settings = self._rt.settings
-        return tuple(s.name for s in segments if compiled(self._rule(s), settings)(subject, at))
+    def _made(self, uow: UnitOfWork, name: str) -> Segment:
+        """The segment of that name, a new static one if there is none."""
+        found = uow.find(Segment, name=name)
+        if not found:
+            uow.lock([self._rt.fingerprint("segment", name)])
+            found = uow.find(Segment, name=name)
+        if found:
+            return found[0]
+        made = Segment(
+            tenant=self._rt.tenant,
+            id=self._rt.new_id(),
+            name=name,
+            rules=None,
+            watched=True,  # nobody is in it yet
+            created_at=self._rt.now(),
+        )
+        self._add(uow, made)
+        return made
+
+    def _by_hand(self, segment: Segment, customer_id: str, *, kept_out: bool = False) -> Membership:
+        return Membership(
+            tenant=self._rt.tenant,
+            segment_id=segment.id,
+            customer_id=customer_id,
+            kept_out=kept_out,
+            added_at=self._rt.now(),
+        )
+
+    # --- what time makes due ---
+
+    def run_due(self, now: datetime, progress: Callable[[int], None] | None = None) -> int:
+        """Let time do its part; returns how many answers it asked again. See `crm.run_due`."""
+        done = 0
+        with self._rt.read() as uow:
+            unbuilt = [s.id for s in uow.find(Segment, archived_at=None, watched=False)]
+        for segment_id in unbuilt:
+            self._build(segment_id, None)
+        while some := self._rt.write(lambda uow: self.keeper.due(uow, now)):
+            done += some
+            if progress:
+                progress(done)
+        with self._rt.read() as uow:
+            ranked = [w for w in watchlist(uow, self._rt) if w.ranked]
+        for of in ranked:
+            done += self._rt.write(lambda uow, of=of: self.keeper.rank(uow, of, now))  # type: ignore[misc]
+        return done
+
+    def _build_at_once(self, segment_ids: Iterable[str], since: datetime) -> None:
+        """Ask all customers about segments whose rule is new, unless they are very many."""
+        with self._rt.read() as uow:
+            few = len(uow.rows(Customer, ("id",), limit=_AT_ONCE + 1)) <= _AT_ONCE
+        for segment_id in segment_ids if few else ():
+            self._build(segment_id, since)
+
+    def _build(self, segment_id: str, since: datetime | None) -> None:
+        """Ask all customers about a segment, a page in a transaction."""
+
+        def page(uow: UnitOfWork, after: str | None) -> str | None:
+            of = next((w for w in watchlist(uow, self._rt) if w.segment_id == segment_id), None)
+            if of is None:
+                return None
+            if of.ranked:
+                self.keeper.rank(uow, of, self._rt.now())
+                return None
+            return self.keeper.build(uow, of, since or of.since, after)
+
+        after: str | None = None
+        while True:
+            after = self._rt.write(lambda uow, after=after: page(uow, after))  # type: ignore[misc]
+            if after is None:
+                break
+        self._rt.write(lambda uow: uow.change(Segment, {"watched": True}, id=segment_id))
+
+    # --- within a unit of work ---
 
     def _segment(self, uow: UnitOfWork, name: str) -> Segment:
         called = text(name, field="name", limit=100) or ""
@@ -156,77 +386,89 @@ class Segments:
             raise NotFound(unknown("segment", called, [s.name for s in uow.find(Segment)]))
         return found[0]
 
-    def _rule(self, segment: Segment) -> Rule:
-        """Who is in: those put in by hand, and those the rule fits."""
-        by_hand = Member(segment.id)
-        if segment.rules is None or not segment.auto_update:
-            return by_hand
-        return AnyOf((parse(segment.rules, self._rt.settings), by_hand))
+    def _named(self, uow: UnitOfWork) -> dict[str, Segment]:
+        return {s.name: s for s in uow.find(Segment, archived_at=None)}
 
-    def _members(self, rule: Rule, at: datetime) -> Iterator[Customer]:
+    def _rule(self, uow: UnitOfWork, segment: Segment) -> Rule:
+        return asking.whole(segment, self._named(uow), self._rt)
+
+    def _members(self, rule: Rule, when: When) -> Iterator[Customer]:
         after: str | None = None
         while True:
             with self._rt.read() as uow:
-                ids = list(islice(self._ids(uow, rule, at, after=after, limit=_PAGE), _PAGE))
+                ids = list(asking.ids(uow, self._rt, rule, when, after=after, limit=_PAGE))
                 page = uow.find(Customer, order=("id",), id=tuple(ids)) if ids else []
             yield from page
             if len(ids) < _PAGE:
                 return
             after = ids[-1]
 
-    def _ids(
-        self,
-        uow: UnitOfWork,
-        rule: Rule,
-        at: datetime,
-        *,
-        after: str | None = None,
-        limit: int | None = None,
-    ) -> Iterator[str]:
-        """Ids the rule fits, ascending: asked of the storage where it can, else in memory."""
-        settings = self._rt.settings
-        if hasattr(uow, "matching"):
-            return self._found(uow, rule, at, after=after, limit=limit)
-        holds: Callable[[Any, datetime], bool] = compiled(rule, settings)
-        return (s.customer.id for s in all_subjects(uow, after=after) if holds(s, at))
+    def _checked(self, uow: UnitOfWork, rules: Mapping[str, Any], name: str) -> Rule:
+        """The rule, if it can be asked of this storage and of no segment in a circle."""
+        named = self._named(uow)
+        rule = asking.asked(parse(rules, self._rt.settings), named, self._rt, (name,))
+        for _ in asking.ids(uow, self._rt, rule, When.of(self._rt, None), limit=1):
+            break
+        return rule
 
-    def _found(
-        self, uow: UnitOfWork, rule: Rule, at: datetime, *, after: str | None, limit: int | None
-    ) -> Iterator[str]:
-        able, settings = cast(RulePushdown, uow), self._rt.settings
-        while True:
-            page = able.matching(rule, settings, at, after=after, limit=limit)
-            held = self._holding(uow, rule, [i for i, sure in page if not sure], at)
-            yield from (i for i, sure in page if sure or i in held)
-            if limit is None or len(page) < limit:
-                return
-            after = page[-1][0]
+    def _claim(self, uow: UnitOfWork, name: str) -> None:
+        uow.lock([self._rt.fingerprint("segment", name)])
+        if uow.find(Segment, name=name):
+            raise AlreadyTaken("a segment of this name is there already", field="name")
 
-    def _holding(
-        self, uow: UnitOfWork, rule: Rule, ids: Sequence[str], at: datetime
-    ) -> frozenset[str]:
-        """Those of these customers whom the rule fits, asked in memory."""
-        holds, found = compiled(rule, self._rt.settings), set[str]()
-        for n in range(0, len(ids), _PAGE):
-            page = uow.find(Customer, order=("id",), id=tuple(ids[n : n + _PAGE]))
-            found |= {s.customer.id for s in subjects(uow, page) if holds(s, at)}
-        return frozenset(found)
+    def _add(self, uow: UnitOfWork, segment: Segment) -> None:
+        uow.add(segment)
+        uow.add(_version(segment, segment.created_at))
+        self._mark(uow)
 
-    def _static(self, uow: UnitOfWork, name: str) -> Segment:
-        made = Segment(
-            tenant=self._rt.tenant,
-            id=self._rt.new_id(),
-            name=name,
-            rules=None,
-            created_at=self._rt.now(),
-        )
-        uow.add(made)
-        return made
+    def _mark(self, uow: UnitOfWork) -> None:
+        tenant = self._rt.tenant
+        uow.put(SegmentCatalogue(tenant=tenant, id=tenant, mark=self._rt.new_id()))
 
-    def _membership(self, segment: Segment, customer_id: str, at: datetime) -> Membership:
-        return Membership(
-            tenant=self._rt.tenant,
-            segment_id=segment.id,
-            customer_id=customer_id,
-            added_at=at,
-        )
+    def _rules(self, uow: UnitOfWork, segment: Segment, rules: Mapping[str, Any]) -> dict[str, Any]:
+        if segment.rules is None or not segment.auto_update:
+            raise InvalidInput("a segment that is filled by hand has none", field="rules")
+        self._checked(uow, rules, segment.name)
+        return _document(rules)
+
+    def _rename(self, uow: UnitOfWork, name: str, to: str) -> None:
+        """Claim a new name, and let the rules know it that ask for the segment."""
+        self._claim(uow, to)
+        for segment in self._users(uow, name):
+            if segment.rules is not None:
+                uow.put(evolved(segment, rules=asking.renamed(segment.rules, name, to)))
+
+    def _users(self, uow: UnitOfWork, name: str) -> tuple[Segment, ...]:
+        """The segments whose rules ask for this one, by themselves or through others."""
+        named = self._named(uow)
+        return tuple(named[user] for user in sorted(asking.users(name, named, self._rt)))
+
+    def _archived(self, uow: UnitOfWork, segment: Segment, at: datetime | None) -> dict[str, Any]:
+        if (at is None) is (segment.archived_at is None):
+            return {}
+        users = () if at is None else self._users(uow, segment.name)
+        if users:
+            raise InvalidInput(f"segment {users[0].name!r} asks for it", field="archived")
+        return {"archived_at": at}
+
+
+def _name(raw: str) -> str:
+    called = text(raw, field="name", limit=100)
+    if called is None:
+        raise InvalidInput("expected some text", field="name")
+    return called
+
+
+def _document(rules: Mapping[str, Any]) -> dict[str, Any]:
+    """The rule as it is kept; what is too much of a rule, `parse` has refused."""
+    return document(rules, field="rules", nodes=20_000, depth=60)
+
+
+def _version(segment: Segment, since: datetime) -> SegmentVersion:
+    return SegmentVersion(
+        tenant=segment.tenant,
+        segment_id=segment.id,
+        version=segment.version,
+        rules=segment.rules,
+        since=since,
+    )

@@ -15,6 +15,7 @@ import attrs
 
 from crmkit.config import Settings
 from crmkit.model import Customer, SegmentCatalogue, SegmentState, SegmentStay
+from crmkit.model.rule import Rule
 from crmkit.model.time import FOREVER
 from crmkit.ports.events import SegmentEntered, SegmentLeft
 from crmkit.ports.runtime import Runtime
@@ -29,12 +30,17 @@ from crmkit.segmentation.subjects import AT_ONCE, subjects
 
 @attrs.frozen
 class Watched:
-    """A segment whose comings and goings are kept, by its rule as it is since an instant."""
+    """A segment whose comings and goings are kept, by its rule as it is since an instant.
+
+    Where the rule ranks customers, others decide too: it is `ranked`, and asked of all at once.
+    """
 
     segment_id: str
     name: str
     version: int
     since: datetime
+    rule: Rule
+    ranked: bool
     ask: Lasting
     needs: Needs
 
@@ -66,13 +72,14 @@ def settle(
     watched: Sequence[Watched],
     since: Mapping[str, datetime],
     now: datetime,
-) -> None:
+) -> list[str]:
     """Ask these segments again about these customers, from an instant of each on.
 
-    The customers are held. Of a segment that was due earlier, from then on.
+    The customers are held. Of a segment that was due earlier, from then on. Returns those who
+    were not known yet at their instant: they have begun earlier than was thought.
     """
     wanted = together(w.needs for w in watched)
-    ids = sorted(since)
+    ids, earlier = sorted(since), list[str]()
     for first in range(0, len(ids), AT_ONCE):
         some = tuple(ids[first : first + AT_ONCE])
         known: dict[str, dict[str, SegmentState]] = defaultdict(dict)
@@ -84,7 +91,10 @@ def settle(
             customer_id = subject.customer.id
             person = _Person(uow, rt, subject, wanted, now, written)
             person.settle(watched, known[customer_id], since[customer_id])
+            if since[customer_id] < subject.customer.created_at:
+                earlier.append(customer_id)
         written.write(uow, rt)
+    return earlier
 
 
 def due(uow: UnitOfWork, rt: Runtime, watched: Sequence[Watched], now: datetime, limit: int) -> int:
@@ -266,13 +276,8 @@ class Watchlist:
         if kept is None:
             return ()
         place = ("watched segments", rt.tenant)
-        remembered = rt.memory.get(place)
-        if (
-            remembered is None
-            or remembered[0] is not rt.settings
-            or remembered[1].mark != kept.mark
-        ):
-            remembered = (rt.settings, cls(kept.mark, load(uow)))
-            rt.memory[place] = remembered
-        watched: Sequence[Watched] = remembered[1].watched
-        return watched
+        known: Watchlist | None = rt.memory.get(place)
+        if known is None or known.mark != kept.mark or known.settings is not rt.settings:
+            known = cls(kept.mark, rt.settings, load(uow))
+            rt.memory[place] = known
+        return known.watched

@@ -113,22 +113,11 @@ class Fields:
         field = find(rule.field)
         record = PointsAccount if field.source is Source.LOYALTY else Metrics
         mine = table(record).c[field.attribute]
-        ranked = table(record).alias("ranked")
-        value = ranked.c[field.attribute]
-        some = [ranked.c.tenant == self.tenant, value > _ZERO]
-        if rule.count is not None:
-            before: Expression = self.values.literal(rule.count - 1)
-        else:
-            share = sa.func.count() * self.values.literal(rule.percent) - 1
-            # Rounded up; of nobody it is 0, for whole numbers are cut towards 0.
-            before = sa.select(share // 100_000).where(*some).scalar_subquery()
-        order = value.asc() if rule.bottom else value.desc()
-        edge = sa.select(value).where(*some).order_by(order).limit(1).offset(before)
-        cutoff = edge.scalar_subquery()
+        edge = cutoff(rule, self.tenant, self.values).scalar_subquery()
         if rule.bottom:
-            found = sa.and_(mine > _ZERO, mine <= sa.func.coalesce(cutoff, _HIGHEST))
+            found = sa.and_(mine > _ZERO, mine <= sa.func.coalesce(edge, _HIGHEST))
         else:
-            found = sa.and_(mine > _ZERO, mine >= sa.func.coalesce(cutoff, _ZERO))
+            found = sa.and_(mine > _ZERO, mine >= sa.func.coalesce(edge, _ZERO))
         return found if record is Metrics else sa.and_(mine.is_not(None), found)
 
     def near(self, rule: Near) -> Condition:
@@ -287,3 +276,20 @@ def _stepped(operator: str, value: Any, reached: _Reached) -> Condition:
             found = joined(sa.or_, [inside(v, v) for v in dict.fromkeys(value)])
     negative = operator in ("<", "<=", "!=", "not_in")
     return sa.not_(found.self_group()) if negative else found
+
+
+def cutoff(rule: Top, tenant: str, values: Values) -> sa.Select[tuple[int]]:
+    """The value of the last who is among the top, or the bottom; no row if all are."""
+    field = find(rule.field)
+    record = PointsAccount if field.source is Source.LOYALTY else Metrics
+    ranked = table(record).alias("ranked")
+    value = ranked.c[field.attribute]
+    some = [ranked.c.tenant == tenant, value > _ZERO]
+    if rule.count is not None:
+        before: Expression = values.literal(rule.count - 1)
+    else:
+        share = sa.func.count() * values.literal(rule.percent) - 1
+        # Rounded up; of nobody it is 0, for whole numbers are cut towards 0.
+        before = sa.select(share // 100_000).where(*some).scalar_subquery()
+    order = value.asc() if rule.bottom else value.desc()
+    return sa.select(value).where(*some).order_by(order).limit(1).offset(before)

@@ -13,7 +13,7 @@ import attrs
 import sqlalchemy as sa
 
 from crmkit.adapters.sql.rule_doings import Chosen, Doings
-from crmkit.adapters.sql.rule_fields import Fields
+from crmkit.adapters.sql.rule_fields import Fields, cutoff
 from crmkit.adapters.sql.rule_times import Instant
 from crmkit.adapters.sql.rule_values import Condition, Expression, joined, values_of
 from crmkit.adapters.sql.tables import table
@@ -66,6 +66,15 @@ def matching(
         where.append(origin.known)
     sure = sa.true() if unsure is None else sa.not_(unsure.self_group())
     return sa.select(origin.customer, sure.label("sure")).select_from(origin.rows).where(*where)
+
+
+def cutoff_of(top: Top, tenant: str, dialect: str) -> sa.Select[tuple[int]]:
+    """The value of the last who is among the top; of the population where that is smaller."""
+    # With fewer customers than places everybody is in: from the last of them on.
+    edge = cutoff(top, tenant, values_of(dialect))
+    everybody = attrs.evolve(top, percent=100_000, count=None)
+    last = cutoff(everybody, tenant, values_of(dialect))
+    return sa.select(sa.func.coalesce(edge.scalar_subquery(), last.scalar_subquery()))
 
 
 def _sources(rule: Rule) -> frozenset[Source]:

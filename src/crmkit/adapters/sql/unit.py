@@ -16,7 +16,7 @@ from crmkit.config import Settings
 from crmkit.errors import StorageError
 from crmkit.model import Customer, Identity
 from crmkit.model.catalogue import evolved, gathered
-from crmkit.model.rule import Rule
+from crmkit.model.rule import Rule, Top
 from crmkit.model.time import to_micros
 from crmkit.ports.storage import UnitOfWork
 
@@ -173,12 +173,13 @@ class SqlUnitOfWork(UnitOfWork):
         _, row = self._row(record)
         self._write(statements.put(self._dialect, type(record)).sql, row)
 
-    def get(self, kind: type[R], *key: str, lock: bool = False) -> R | None:
+    def get(self, kind: type[R], *key: Any, lock: bool = False) -> R | None:
         """See `UnitOfWork.get`."""
+        coder = codec(kind)
         statement = statements.get(self._dialect, kind, lock=lock and self._writable)
-        self._cursor.execute(statement.sql, (self.tenant, *key))
+        self._cursor.execute(statement.sql, coder.stored_key((self.tenant, *key)))
         row = self._cursor.fetchone()
-        return None if row is None else codec(kind).decode(row)
+        return None if row is None else coder.decode(row)
 
     def _filter(
         self, kind: type, equal: Mapping[str, Any]
@@ -371,6 +372,15 @@ class SqlUnitOfWork(UnitOfWork):
         sql, values = statements.rendered(picked, self._dialect)
         self._cursor.execute(sql, values)
         return [(row[0], bool(row[1])) for row in self._cursor.fetchall()]
+
+    def cutoff(self, top: Top) -> int | None:
+        """See `RulePushdown.cutoff`."""
+        sql, values = statements.rendered(
+            rules.cutoff_of(top, self.tenant, self._dialect), self._dialect
+        )
+        self._cursor.execute(sql, values)
+        row = self._cursor.fetchone()
+        return None if row is None else row[0]
 
     def count_matching(self, rule: Rule, settings: Settings, at: datetime) -> tuple[int, list[str]]:
         """See `RulePushdown.count_matching`."""
