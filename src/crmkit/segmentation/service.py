@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from crmkit.customers.records import record_change
+from crmkit.customers.records import record_change, touch
 from crmkit.errors import AlreadyTaken, InvalidInput, NotFound, unknown
 from crmkit.model import (
     Customer,
@@ -154,15 +154,7 @@ class Segments:
                 changes["rules"] = self._rules(uow, segment, rules)
             if archived is not None:
                 changes |= self._archived(uow, segment, now if archived else None)
-            anew = "rules" in changes or changes.get("archived_at", now) is None
-            if anew:
-                changes |= {"version": segment.version + 1, "watched": False}
-            changed = evolved(segment, **changes)
-            uow.put(changed)
-            if anew:
-                uow.add(_version(changed, now))
-            self._mark(uow)
-            return changed, anew
+            return self._changed(uow, segment, changes, now)
 
         changed, anew = self._rt.write(work)
         if changed.archived_at is not None:
@@ -297,6 +289,7 @@ class Segments:
                 uow.remove(Membership, segment_id=segment.id, customer_id=customer.id)
             else:
                 uow.put(self._by_hand(segment, customer.id, kept_out=kept_out))
+            touch(uow, customer.id, now)
             told = {BY_HAND: {segment.id: [was, kept_out]}}
             origin = self._rt.whose(uow, customer_id, customer.id).origin
             record_change(uow, self._rt, customer.id, told, now, origin)

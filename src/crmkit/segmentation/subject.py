@@ -28,6 +28,8 @@ class Subject:
     memberships: frozenset[str] = frozenset()
     kept_out: frozenset[str] = frozenset()
     occasions: Mapping[str, Sequence[Occasion]] = attrs.field(factory=dict)
+    said_at: datetime | None = None
+    """When the last was said or decided that is looked at here beside profile and activities."""
 
     @property
     def begins_at(self) -> datetime:
@@ -39,6 +41,7 @@ class Subject:
     @property
     def last_fact_at(self) -> datetime:
         """The last instant at which something is known to have happened to the customer."""
-        customer, last = self.customer, self.metrics.last_activity_at
-        told = max(customer.created_at, customer.updated_at)
-        return told if last is None else max(told, last)
+        customer = self.customer
+        others = (self.metrics.last_activity_at, self.said_at)
+        told = (at for at in others if at is not None)
+        return max(customer.created_at, customer.updated_at, *told)

@@ -134,6 +134,7 @@ class _Person:
     now: datetime
     written: _Written
     _history: History | None = None
+    _stays: dict[str, list[SegmentStay]] | None = None
 
     def settle(
         self,
@@ -159,7 +160,7 @@ class _Person:
             found = sweep(
                 lambda at: of.ask(past.at(at), at), past.following, start, self.now, FOREVER
             )
-        closed = self._closed(of, plain=plain and (state is None or start > state.since))
+        closed = self._closed(of, state, found.changes, start)
         late = (state is not None and start <= state.since) or any(
             s.left_at >= start for s in closed
         )
@@ -177,16 +178,19 @@ class _Person:
             self._history = History.load(self.uow, self.rt, self.subject, self.needs)
         return self._history
 
-    def _closed(self, of: Watched, *, plain: bool) -> Sequence[SegmentStay]:
+    def _closed(
+        self, of: Watched, state: SegmentState | None, changes: Sequence[Change], start: datetime
+    ) -> Sequence[SegmentStay]:
         """Stays that are over, where what was so before may change."""
-        if plain:
+        enters = state is None and changes[0][1]
+        if start >= self.now and not enters and (state is None or start > state.since):
             return ()
-        return self.uow.find(
-            SegmentStay,
-            segment_id=of.segment_id,
-            customer_id=self.subject.customer.id,
-            order=("entered_at",),
-        )
+        if self._stays is None:
+            self._stays = defaultdict(list)
+            customer_id = self.subject.customer.id
+            for stay in self.uow.find(SegmentStay, customer_id=customer_id):
+                self._stays[stay.segment_id].append(stay)
+        return sorted(self._stays[of.segment_id], key=lambda s: s.entered_at)
 
     def _keep(
         self,
