@@ -424,6 +424,20 @@ class Segments:
         self._checked(uow, rules, segment.name)
         return _document(rules)
 
+    def _changed(
+        self, uow: UnitOfWork, segment: Segment, changes: dict[str, Any], now: datetime
+    ) -> tuple[Segment, bool]:
+        """Store the changes; whether everybody must be asked anew, by a new version."""
+        anew = "rules" in changes or changes.get("archived_at", now) is None
+        if anew:
+            changes |= {"version": segment.version + 1, "watched": False}
+        changed = evolved(segment, **changes)
+        uow.put(changed)
+        if anew:
+            uow.add(_version(changed, now))
+        self._mark(uow)
+        return changed, anew
+
     def _rename(self, uow: UnitOfWork, name: str, to: str) -> None:
         """Claim a new name, and let the rules know it that ask for the segment."""
         self._claim(uow, to)
