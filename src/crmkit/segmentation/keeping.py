@@ -141,7 +141,8 @@ class Keeper:
         now = _as_told(self.rt.now(), since.values())
         asked = [w for w in watched if not w.ranked]
         meant = [w for w in asked if anew or w.needs.meets(what)]
-        earlier = watching.settle(uow, self.rt, meant, since, now) if meant else []
+        late = min(since.values()) < now
+        earlier = watching.settle(uow, self.rt, meant, since, now) if meant or late else ()
         rest = [w for w in asked if w not in meant]
         if earlier and rest:
             watching.settle(uow, self.rt, rest, {c: since[c] for c in earlier}, now)
