@@ -140,9 +140,7 @@ class Customers:
                 customer=customer,
                 metrics=metrics or Metrics(tenant=self._rt.tenant, customer_id=customer.id),
                 lifetime_value=self._sources.lifetime_value(uow, customer.id, moment),
-                segments=tuple(
-                    self._sources.segments(uow, customer.id, meant)
-                ),
+                segments=tuple(self._sources.segments(uow, customer.id, meant)),
                 tags=_tags(uow, customer.id),
                 consent=self._sources.consent(uow, customer.id),
             )

@@ -122,9 +122,7 @@ class Insights:
                 engagement=engagement(found.metrics),
                 notes=_notes(uow, customer_id, asked.at),
                 tags=tuple(sorted(t.tag for t in uow.find(Tag, customer_id=customer_id))),
-                segments=tuple(
-                    self._sources.segments(uow, customer_id, meant)
-                ),
+                segments=tuple(self._sources.segments(uow, customer_id, meant)),
                 loyalty=self._sources.loyalty(uow, customer_id),
                 consent=self._sources.consent(uow, customer_id),
             )
