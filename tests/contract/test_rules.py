@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from crmkit import migrate
 from crmkit.adapters.sql.storage import SqlStorage
 from crmkit.testing import RuleContract
 
 
 class TestSqlite(RuleContract):
+    @pytest.fixture(autouse=True)
+    def _url(self, tmp_path: Path) -> None:
+        self.url = f"sqlite:///{tmp_path / 'crm.db'}"
+
     def make_storage(self) -> SqlStorage:
-        return SqlStorage.open("sqlite://")
+        return SqlStorage.open(self.url)
 
 
 class TestPostgres(RuleContract):
@@ -19,7 +26,5 @@ class TestPostgres(RuleContract):
         self.url = postgres_database
 
     def make_storage(self) -> SqlStorage:
-        from crmkit import migrate
-
         migrate(self.url)
         return SqlStorage.open(self.url)

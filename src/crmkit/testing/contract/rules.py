@@ -78,27 +78,21 @@ def check(rule: Rule, people: Sequence[Subject], at: datetime, found: dict[str, 
     for subject in people:
         fits = subject.begins_at <= at and holds(subject, at)
         sure = found.get(subject.customer.id)
-        if not in_doubt(rule, subject, at):
-            assert sure is (True if fits else None), (rule, subject, fits, sure)
-        elif subject.begins_at > at:
+        doubt = in_doubt(rule, subject, at)
+        if sure is False:
+            assert subject.begins_at <= at, (rule, subject)
+            assert doubt or _hard(rule, subject), (rule, subject)
+        elif doubt:
+            # The rest of the rule settled it: nothing that came later would let it fit.
             assert sure is None, (rule, subject)
+            assert not fits, (rule, subject)
         else:
-            # Doubt may be settled by the rest of the rule, but never for somebody.
-            assert sure is not True, (rule, subject)
-            assert sure is False or not fits, (rule, subject)
+            assert sure is (True if fits else None), (rule, subject)
 
 
 def in_doubt(rule: Rule, subject: Subject, at: datetime) -> bool:
     """Whether the answer depends on what a storage cannot know as of that instant."""
     every = list(leaves(rule))
-    untold = any(
-        _slow(leaf) and bool(subject.occasions.get(kind))
-        for leaf in every
-        if isinstance(leaf, Did | Then)
-        for kind in [leaf.what.kind if isinstance(leaf, Did) else leaf.first.kind]
-    )
-    if untold:
-        return True
     if any(isinstance(leaf, Top) for leaf in every):
         return False
     sources = {find(leaf.field).source for leaf in every if isinstance(leaf, Compare)}
@@ -109,12 +103,14 @@ def in_doubt(rule: Rule, subject: Subject, at: datetime) -> bool:
     return bool(sources & _OF_PROFILE or near) and subject.customer.updated_at > at
 
 
-def _slow(leaf: Did | Then) -> bool:
-    return (
-        (isinstance(leaf, Then)
-        and leaf.within.exact is None)
-        or (isinstance(leaf, Did) and leaf.measure in ("day", "week"))
-    )
+def _hard(rule: Rule, subject: Subject) -> bool:
+    """Whether a database may be at a loss: months after an instant, days without a beginning."""
+    for leaf in leaves(rule):
+        if isinstance(leaf, Then) and leaf.within.exact is None:
+            return bool(subject.occasions.get(leaf.first.kind))
+        if isinstance(leaf, Did) and leaf.measure in ("day", "week"):
+            return bool(subject.occasions.get(leaf.what.kind))
+    return False
 
 
 def cutoffs(rule: Rule, people: Sequence[Subject]) -> dict[Top, int | None]:
