@@ -188,7 +188,8 @@ class Segments:
         if hasattr(uow, "matching"):
             return self._found(uow, rule, at, after=after, limit=limit)
         holds: Callable[[Any, datetime], bool] = compiled(rule, settings)
-        return (s.customer.id for s in all_subjects(uow, after=after) if holds(s, at))
+        everybody = all_subjects(uow, after=after)
+        return (s.customer.id for s in everybody if s.begins_at <= at and holds(s, at))
 
     def _found(
         self, uow: UnitOfWork, rule: Rule, at: datetime, *, after: str | None, limit: int | None

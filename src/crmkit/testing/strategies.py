@@ -145,8 +145,13 @@ def _leaves(draw: st.DrawFn, names: Sequence[str]) -> Document:
     return {"field": field.name, "operator": operator, "value": value}
 
 
-def rules(*, fields: Sequence[str] | None = None) -> st.SearchStrategy[Document]:
-    """JSON rules that `parse` takes with `SETTINGS`, nested, over all fields or the named ones."""
+def rules(
+    *, fields: Sequence[str] | None = None, ranked: bool = True
+) -> st.SearchStrategy[Document]:
+    """JSON rules that `parse` takes with `SETTINGS`, nested, over all fields or the named ones.
+
+    Without `ranked`, none that compares a customer with all others.
+    """
 
     def nested(inner: st.SearchStrategy[Document]) -> st.SearchStrategy[Document]:
         several = st.lists(inner, min_size=1, max_size=4)
@@ -156,7 +161,7 @@ def rules(*, fields: Sequence[str] | None = None) -> st.SearchStrategy[Document]
             st.builds(_group, st.just("not"), st.lists(inner, min_size=1, max_size=1)),
         )
 
-    leaves = st.one_of(_leaves(_FIELD_NAMES), _doings(), _ranks(), _PLACES)
+    leaves = st.one_of(_leaves(_FIELD_NAMES), _doings(), _PLACES, *([_ranks()] if ranked else []))
     return st.recursive(_leaves(fields) if fields else leaves, nested, max_leaves=8)
 
 
