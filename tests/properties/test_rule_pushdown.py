@@ -18,7 +18,7 @@ from crmkit.adapters.sql.codec import codec
 from crmkit.adapters.sql.rules import matching
 from crmkit.adapters.sql.statements import add, rendered
 from crmkit.adapters.sql.tables import all_tables
-from crmkit.model import Customer, Metrics, PointsAccount, Preferences
+from crmkit.model import Customer, Metrics, Occasion, PointsAccount, Preferences
 from crmkit.model.rule import AllOf, Member, Not, Rule
 from crmkit.segmentation.evaluate import compiled
 from crmkit.segmentation.fields import OPERATORS, Source, Type, find
@@ -264,3 +264,54 @@ def test_what_another_tenant_owns_does_not_count(connection: sa.Connection, mine
     with stored(connection, [owning("t", **own), owning("other", **other)]):
         for rule in asked:
             assert found(connection, rule, INSTANTS[0]) == (["c"] if mine else []), rule
+
+
+LATER = INSTANTS[2]
+
+
+def returning(tenant: str = "t") -> Subject:
+    """Somebody who came at the first instant, and once more at the last."""
+    blank = owning(tenant, consent=False, tags=frozenset(), qualifying=0)
+    visits = tuple(
+        Occasion(
+            tenant=tenant, story=f"{tenant}{n}", fact=f"{tenant}{n}", since=at, until=None,
+            customer_id="c", kind="visit", happened_at=at,
+        )
+        for n, at in enumerate((INSTANTS[0], LATER))
+    )  # fmt: skip
+    dates = {"first_activity_at": INSTANTS[0], "last_activity_at": LATER}
+    metrics = attrs.evolve(blank.metrics, visits=2, last_visit_at=LATER, **dates)
+    return attrs.evolve(blank, metrics=metrics, occasions={"visit": visits})
+
+
+_RECENT = {"field": "last_visit", "operator": "within", "value": "90d"}
+
+
+@pytest.mark.parametrize(
+    ("document", "sure"),
+    [
+        (_RECENT, False),
+        ({"operator": "not", "conditions": [_RECENT]}, False),
+        ({"did": "visit", "within": "90d"}, True),
+        ({"did": "visit", "within": "90d", "count": 2}, None),
+        ({"did": "visit", "count": 1, "per": "month"}, True),
+        ({"did": "visit", "count": 1, "per": "day"}, False),
+        ({"did": "visit", "not_then": {"did": "visit", "within": "5d"}}, None),
+        ({"did": "visit", "not_then": {"did": "visit", "within": "1mo"}}, False),
+        ({"operator": "and", "conditions": [_RECENT, {"did": "purchase"}]}, None),
+        ({"operator": "or", "conditions": [_RECENT, {"did": "visit"}]}, False),
+        ({"field": "total_visits", "operator": "top_count", "value": 1}, True),
+    ],
+)
+def test_who_did_more_since_is_left_in_doubt_where_the_rule_looks_at_totals(
+    connection: sa.Connection, document: dict[str, Any], sure: bool | None
+) -> None:
+    with stored(connection, [returning(), returning("other")]):
+        asked = told(connection, parse(document, SETTINGS), INSTANTS[0])
+    assert asked == ({} if sure is None else {"c": sure})
+
+
+def test_nobody_is_found_before_the_first_fact_about_them(connection: sa.Connection) -> None:
+    rule = parse({"field": "total_visits", "operator": ">=", "value": 0}, SETTINGS)
+    with stored(connection, [returning()]):
+        assert told(connection, rule, INSTANTS[0] - timedelta(microseconds=1)) == {}

@@ -32,20 +32,33 @@ class RuleContract(Contract):
     Subclass it and make the storage, as with `StorageContract`.
     """
 
-    @given(
-        documents=st.lists(rules(), min_size=1, max_size=4),
-        people=st.tuples(*(subjects(id=f"c{n}") for n in range(6))),
-        strangers=st.tuples(*(subjects(id=f"c{n}") for n in range(2))),
-        at=instants(),
-    )
-    def test_rules_find_whom_they_fit_in_memory(
+    def test_rules_find_whom_they_fit_in_memory(self) -> None:
+        """Each customer is found for sure, not found, or rightly left in doubt."""
+
+        # Inside, for Hypothesis takes one function to be one test, whoever inherits it.
+        @given(
+            documents=st.lists(rules(), min_size=1, max_size=4),
+            people=st.tuples(*(subjects(id=f"c{n}") for n in range(6))),
+            strangers=st.tuples(*(subjects(id=f"c{n}") for n in range(2))),
+            at=instants(),
+        )
+        def agrees(
+            documents: Sequence[dict[str, Any]],
+            people: Sequence[Subject],
+            strangers: Sequence[Subject],
+            at: datetime,
+        ) -> None:
+            self._agrees(documents, people, strangers, at)
+
+        agrees()
+
+    def _agrees(
         self,
         documents: Sequence[dict[str, Any]],
         people: Sequence[Subject],
         strangers: Sequence[Subject],
         at: datetime,
     ) -> None:
-        """Each customer is found for sure, not found, or rightly left in doubt."""
         names = secrets.token_hex(8), secrets.token_hex(8)
         for name, subjects_ in zip(names, (people, strangers), strict=True):
             self._store(name, subjects_)
