@@ -280,7 +280,8 @@ def returning(tenant: str = "t") -> Subject:
         for n, at in enumerate((INSTANTS[0], LATER))
     )  # fmt: skip
     dates = {"first_activity_at": INSTANTS[0], "last_activity_at": LATER}
-    metrics = attrs.evolve(blank.metrics, visits=2, last_visit_at=LATER, **dates)
+    metrics: Any = blank.metrics
+    metrics = attrs.evolve(metrics, visits=2, last_visit_at=LATER, **dates)
     return attrs.evolve(blank, metrics=metrics, occasions={"visit": visits})
 
 
