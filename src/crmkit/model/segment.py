@@ -63,13 +63,16 @@ class SegmentCatalogue:
 class Membership:
     """A customer put into a segment by hand, or when a fixed segment was made.
 
-    With `kept_out`, who is out of it by hand whatever the rule says.
+    With `kept_out`, who is out of it by hand whatever the rule says; None where what was done
+    by hand was taken back.
     """
 
     tenant: str = assigned()
     segment_id: str = assigned()
     customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.MOVE)
-    kept_out: bool = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.KEEP, default=False)
+    kept_out: bool | None = stored(
+        Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.KEEP, default=False
+    )
     added_at: datetime = stored(Data.BEHAVIOUR, Origin.OBSERVED, merge=OnMerge.EARLIEST)
 
 

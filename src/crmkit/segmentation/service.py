@@ -285,10 +285,7 @@ class Segments:
             was = had.kept_out if had else None
             if was is kept_out:
                 return
-            if kept_out is None:
-                uow.remove(Membership, segment_id=segment.id, customer_id=customer.id)
-            else:
-                uow.put(self._by_hand(segment, customer.id, kept_out=kept_out))
+            uow.put(self._by_hand(segment, customer.id, kept_out=kept_out))
             touch(uow, customer.id, now)
             told = {BY_HAND: {segment.id: [was, kept_out]}}
             origin = self._rt.whose(uow, customer_id, customer.id).origin
@@ -316,7 +313,9 @@ class Segments:
         self._add(uow, made)
         return made
 
-    def _by_hand(self, segment: Segment, customer_id: str, *, kept_out: bool = False) -> Membership:
+    def _by_hand(
+        self, segment: Segment, customer_id: str, *, kept_out: bool | None = False
+    ) -> Membership:
         return Membership(
             tenant=self._rt.tenant,
             segment_id=segment.id,

@@ -15,6 +15,7 @@ import attrs
 
 from crmkit.config import Settings
 from crmkit.model import Customer, SegmentCatalogue, SegmentState, SegmentStay
+from crmkit.model.catalogue import evolved
 from crmkit.model.rule import Rule
 from crmkit.model.time import FOREVER
 from crmkit.ports.events import SegmentEntered, SegmentLeft
@@ -133,8 +134,12 @@ class _Person:
     needs: Needs
     now: datetime
     written: _Written
+    last_fact_at: datetime = attrs.field(init=False)
     _history: History | None = None
     _stays: dict[str, list[SegmentStay]] | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.last_fact_at = self.subject.last_fact_at
 
     def settle(
         self,
@@ -152,7 +157,9 @@ class _Person:
         if start > self.now:  # a fact of the future: time will come to it
             start = self.now
         # As the customer is now they have been since the last fact.
-        plain = start >= self.subject.last_fact_at and (turns is None or turns >= start)
+        plain = start >= self.last_fact_at and (turns is None or turns >= start)
+        if plain and start >= self.now and self._goes_on(of, state, start):
+            return
         if plain:
             found = sweep(lambda at: of.ask(self.subject, at), _nothing, start, self.now, FOREVER)
         else:
@@ -171,6 +178,26 @@ class _Person:
         self._keep(of, state, closed, anew, found.until, start)
         was = state is not None and state.member
         self._tell(of, _news(flips, anew, was=was, late=late))
+
+    def _goes_on(self, of: Watched, state: SegmentState | None, start: datetime) -> bool:
+        """Whether all stays as it is kept, or at most another instant has to be waited for.
+
+        What most facts do to most segments: it is told apart first, for it costs least.
+        """
+        truth, until = of.ask(self.subject, start)
+        if until <= self.now:
+            return False
+        if state is None:
+            return not truth and until == FOREVER
+        if truth is not state.member or start <= state.since:
+            return False
+        turns = state.next_change_at
+        # To ask too early costs less than to write each time.
+        if turns is None or turns <= self.now or until < turns:
+            later = None if until == FOREVER else until
+            if later != turns:
+                self.written.put.append(evolved(state, next_change_at=later))
+        return True
 
     def past(self) -> History:
         """The customer's history, loaded once."""
@@ -225,7 +252,7 @@ class _Person:
         anew = SegmentState(
             **key, member=member, since=since, version=version, next_change_at=until
         )
-        if not _still_right(state, anew, self.now):
+        if anew != state:
             self.written.put.append(anew)
 
     def _tell(self, of: Watched, flips: Iterable[Change]) -> None:
@@ -234,18 +261,6 @@ class _Person:
             self.written.told.append(
                 event(of.segment_id, of.name, self.subject.customer.id, at, of.version)
             )
-
-
-def _still_right(state: SegmentState | None, anew: SegmentState, now: datetime) -> bool:
-    """Whether the row may stay as it is: to ask too early costs less than to write each time."""
-    if state is None or (state.member, state.version) != (anew.member, anew.version):
-        return False
-    if anew.member and state.since != anew.since:
-        return False
-    turns = state.next_change_at
-    if turns is None or anew.next_change_at is None:
-        return turns == anew.next_change_at or (turns is not None and turns > now)
-    return now < turns <= anew.next_change_at
 
 
 def _news(
