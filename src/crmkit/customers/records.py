@@ -129,7 +129,6 @@ def tag(
     fresh = [t for t in tags if uow.add_if_absent(_tag(runtime, customer_id, t, at))]
     if fresh:
         search.index_tags(uow, runtime, customer_id, fresh)
-        touch(uow, customer_id, at)
         record_change(uow, runtime, customer_id, {"tags": {"added": fresh}}, at, origin)
 
 
@@ -149,15 +148,7 @@ def untag(
             gone.append(t)
     if gone:
         search.unindex_tags(uow, runtime, customer_id, gone)
-        touch(uow, customer_id, at)
         record_change(uow, runtime, customer_id, {"tags": {"removed": gone}}, at, origin)
-
-
-def touch(uow: UnitOfWork, customer_id: str, at: datetime) -> None:
-    """Remember when something that belongs to a profile, if not to its fields, last changed."""
-    customer = uow.get(Customer, customer_id)
-    if customer is not None and at > customer.updated_at:
-        uow.put(evolved(customer, updated_at=at))
 
 
 def _tag(runtime: Runtime, customer_id: str, tag: str, at: datetime) -> Tag:

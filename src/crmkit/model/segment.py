@@ -20,7 +20,8 @@ class Segment:
 
     `rules` is the JSON rule, or None for a static segment; `version` counts its changes.
     With `auto_update` the rule is asked at every question; without it, it was asked once,
-    when the segment was made. `watched` says whether comings and goings are kept by now.
+    when the segment was made. `watched` says whether comings and goings are kept by now,
+    `by_hand` whether anybody was ever put in or kept out by hand.
     """
 
     tenant: str = assigned()
@@ -31,6 +32,7 @@ class Segment:
     auto_update: bool = assigned(default=True)
     version: int = assigned(default=1)
     watched: bool = assigned(default=False)
+    by_hand: bool = assigned(default=False)
     created_at: datetime = assigned()
     archived_at: datetime | None = assigned(default=None)
 

@@ -82,7 +82,10 @@ def _whole(
     path = (*within, segment.name)
     inside: Rule = by_hand
     if segment.rules is not None and segment.auto_update:
-        inside = AnyOf((asked(parse(segment.rules, rt.settings), named, rt, path), by_hand))
+        inside = asked(parse(segment.rules, rt.settings), named, rt, path)
+        if not segment.by_hand:
+            return inside
+        inside = AnyOf((inside, by_hand))
     return AllOf((inside, Not(Member(segment.id, kept_out=True))))
 
 
@@ -139,7 +142,7 @@ def renamed(rule: Any, name: str, to: str) -> Any:
 
 def as_of(uow: UnitOfWork, rt: Runtime, now: Subject, wanted: Needs, when: When) -> Subject:
     """The subject as it was at an instant."""
-    if when.live and now.last_fact_at <= when.at:
+    if when.live and now.is_settled(when.at):
         return now
     return History.load(uow, rt, now, wanted).at(when.at)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from crmkit.customers.records import record_change, touch
+from crmkit.customers.records import record_change
 from crmkit.errors import AlreadyTaken, InvalidInput, NotFound, unknown
 from crmkit.model import (
     Customer,
@@ -285,8 +285,10 @@ class Segments:
             was = had.kept_out if had else None
             if was is kept_out:
                 return
+            if not segment.by_hand:
+                uow.change(Segment, {"by_hand": True}, id=segment.id)
+                self._mark(uow)
             uow.put(self._by_hand(segment, customer.id, kept_out=kept_out))
-            touch(uow, customer.id, now)
             told = {BY_HAND: {segment.id: [was, kept_out]}}
             origin = self._rt.whose(uow, customer_id, customer.id).origin
             record_change(uow, self._rt, customer.id, told, now, origin)

@@ -28,8 +28,6 @@ class Subject:
     memberships: frozenset[str] = frozenset()
     kept_out: frozenset[str] = frozenset()
     occasions: Mapping[str, Sequence[Occasion]] = attrs.field(factory=dict)
-    said_at: datetime | None = None
-    """When the last was said or decided that is looked at here beside profile and activities."""
 
     @property
     def begins_at(self) -> datetime:
@@ -38,10 +36,7 @@ class Subject:
         made = self.customer.created_at
         return made if first is None else min(made, first)
 
-    @property
-    def last_fact_at(self) -> datetime:
-        """The last instant at which something is known to have happened to the customer."""
-        customer = self.customer
-        others = (self.metrics.last_activity_at, self.said_at)
-        told = (at for at in others if at is not None)
-        return max(customer.created_at, customer.updated_at, *told)
+    def is_settled(self, at: datetime) -> bool:
+        """Whether nothing of what was done is known to happen after an instant."""
+        last = self.metrics.last_activity_at
+        return last is None or last <= at

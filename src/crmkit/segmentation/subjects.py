@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 
 from crmkit.gdpr.consents import state
 from crmkit.model import (
@@ -14,7 +13,6 @@ from crmkit.model import (
     Metrics,
     Occasion,
     PointsAccount,
-    PointsEntry,
     Tag,
 )
 from crmkit.ports.storage import UnitOfWork
@@ -56,30 +54,12 @@ def subjects(uow: UnitOfWork, customers: Sequence[Customer], wanted: Needs) -> l
             account=accounts.get(c.id),
             tags=frozenset(tags[c.id]),
             consents=state(said[c.id]).granted if said[c.id] else {},
-            said_at=_last(uow, c.id, said[c.id], accounts.get(c.id)),
             memberships=frozenset(by_hand[c.id, False]),
             kept_out=frozenset(by_hand[c.id, True]),
             occasions=done.get(c.id, {}),
         )
         for c in customers
     ]
-
-
-def _last(
-    uow: UnitOfWork, customer_id: str, said: Sequence[Consent], account: PointsAccount | None
-) -> datetime | None:
-    """When the last was said of consents, or points were given or taken."""
-    times = [fact.occurred_at for fact in said]
-    if account is not None:
-        entries = uow.find(
-            PointsEntry,
-            customer_id=customer_id,
-            order=("occurred_at", "id"),
-            descending=True,
-            limit=1,
-        )
-        times += (entry.occurred_at for entry in entries)
-    return max(times, default=None)
 
 
 def _occasions(

@@ -23,7 +23,7 @@ from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
 from crmkit.segmentation.evaluate import Lasting
 from crmkit.segmentation.needs import Needs, together
-from crmkit.segmentation.past import History
+from crmkit.segmentation.past import History, last_fact_at
 from crmkit.segmentation.stays import Change, Stay, replaced, sweep
 from crmkit.segmentation.subject import Subject
 from crmkit.segmentation.subjects import AT_ONCE, subjects
@@ -119,7 +119,7 @@ def due(uow: UnitOfWork, rt: Runtime, watched: Sequence[Watched], now: datetime,
             if of is None:  # it was archived
                 written.gone.append(state)
             else:
-                person.ask(of, state, state.next_change_at or now)
+                person.ask(of, state, state.next_change_at or now, due=True)
     written.write(uow, rt)
     return len(rows)
 
@@ -134,12 +134,9 @@ class _Person:
     needs: Needs
     now: datetime
     written: _Written
-    last_fact_at: datetime = attrs.field(init=False)
+    _last_fact_at: datetime | None = None
     _history: History | None = None
     _stays: dict[str, list[SegmentStay]] | None = None
-
-    def __attrs_post_init__(self) -> None:
-        self.last_fact_at = self.subject.last_fact_at
 
     def settle(
         self,
@@ -150,14 +147,19 @@ class _Person:
         for of in watched:
             self.ask(of, states.get(of.segment_id), since)
 
-    def ask(self, of: Watched, state: SegmentState | None, since: datetime) -> None:
-        """Ask one segment from an instant on, or from when it was due before that."""
+    def ask(
+        self, of: Watched, state: SegmentState | None, since: datetime, *, due: bool = False
+    ) -> None:
+        """Ask one segment from an instant on, or from when it was due before that.
+
+        With `due` since the instant to which the facts led that have come so far.
+        """
         turns = state.next_change_at if state else None
         start = max(since if turns is None else min(since, turns), of.since)
         if start > self.now:  # a fact of the future: time will come to it
             start = self.now
         # As the customer is now they have been since the last fact.
-        plain = start >= self.last_fact_at and (turns is None or turns >= start)
+        plain = (turns is None or turns >= start) and self._is_as_then(start, due=due)
         if plain and start >= self.now and self._goes_on(of, state, start):
             return
         if plain:
@@ -178,6 +180,14 @@ class _Person:
         self._keep(of, state, closed, anew, found.until, start)
         was = state is not None and state.member
         self._tell(of, _news(flips, anew, was=was, late=late))
+
+    def _is_as_then(self, start: datetime, *, due: bool) -> bool:
+        """Whether the customer was at that instant, and has been since, as they are now."""
+        if due or start >= self.now:
+            return self.subject.is_settled(start)
+        if self._last_fact_at is None:
+            self._last_fact_at = last_fact_at(self.uow, self.subject)
+        return start >= self._last_fact_at
 
     def _goes_on(self, of: Watched, state: SegmentState | None, start: datetime) -> bool:
         """Whether all stays as it is kept, or at most another instant has to be waited for.
