@@ -149,13 +149,15 @@ class Keeper:
 
     # --- a page of work at a time ---
 
-    def build(self, uow: UnitOfWork, of: Watched, since: datetime, after: str | None) -> str | None:
-        """Ask a page of customers about a segment from an instant on; who was the last, if any."""
+    def build(
+        self, uow: UnitOfWork, new: Sequence[Watched], since: datetime, after: str | None
+    ) -> str | None:
+        """Ask a page of customers about segments from an instant on; the last of a full page."""
         edge = None if after is None else (after,)
         page = uow.find(Customer, order=("id",), after=edge, limit=AT_ONCE)
         held = uow.hold(Customer, [c.id for c in page])
         if held:
-            watching.settle(uow, self.rt, [of], dict.fromkeys(held, since), self.rt.now())
+            watching.settle(uow, self.rt, new, dict.fromkeys(held, since), self.rt.now())
         return page[-1].id if len(page) == AT_ONCE else None
 
     def due(self, uow: UnitOfWork, now: datetime) -> int:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import Any
 
@@ -23,6 +23,7 @@ from crmkit.model import (
 from crmkit.model.catalogue import evolved
 from crmkit.model.document import document, text
 from crmkit.model.rule import AllOf, Rule
+from crmkit.model.time import EARLIEST
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
 from crmkit.segmentation import asking
@@ -32,6 +33,7 @@ from crmkit.segmentation.keeping import Keeper, watchlist
 from crmkit.segmentation.needs import Needs
 from crmkit.segmentation.past import BY_HAND
 from crmkit.segmentation.rules import parse
+from crmkit.segmentation.watching import Watched
 
 _PAGE = 500
 _AT_ONCE = 10_000
@@ -99,6 +101,8 @@ class Segments:
         Raises `RuleError` with the path into the rule, and `AlreadyTaken`.
         """
         now = self._rt.now()
+        if rules is not None:
+            parse(rules, self._rt.settings)  # what cannot be read is refused by its path
         segment = Segment(
             tenant=self._rt.tenant,
             id=self._rt.new_id(),
@@ -280,7 +284,8 @@ class Segments:
 
         def work(uow: UnitOfWork) -> None:
             customer = self._rt.customer(uow, customer_id, lock=True)
-            segment = self._made(uow, called) if kept_out is False else self._segment(uow, called)
+            keeps = kept_out is not False
+            segment = self._segment(uow, called) if keeps else self._made(uow, called, now)
             had = uow.get(Membership, segment.id, customer.id)
             was = had.kept_out if had else None
             if was is kept_out:
@@ -296,7 +301,7 @@ class Segments:
 
         self._rt.write(work)
 
-    def _made(self, uow: UnitOfWork, name: str) -> Segment:
+    def _made(self, uow: UnitOfWork, name: str, now: datetime) -> Segment:
         """The segment of that name, a new static one if there is none."""
         found = uow.find(Segment, name=name)
         if not found:
@@ -310,7 +315,7 @@ class Segments:
             name=name,
             rules=None,
             watched=True,  # nobody is in it yet
-            created_at=self._rt.now(),
+            created_at=now,
         )
         self._add(uow, made)
         return made
@@ -332,9 +337,9 @@ class Segments:
         """Let time do its part; returns how many answers it asked again. See `crm.run_due`."""
         done = 0
         with self._rt.read() as uow:
-            unbuilt = [s.id for s in uow.find(Segment, archived_at=None, watched=False)]
-        for segment_id in unbuilt:
-            self._build(segment_id, None)
+            unbuilt = uow.find(Segment, archived_at=None, watched=False)
+        if unbuilt:
+            self._build(frozenset(s.id for s in unbuilt), EARLIEST)
         while some := self._rt.write(lambda uow: self.keeper.due(uow, now)):
             done += some
             if progress:
@@ -349,27 +354,29 @@ class Segments:
         """Ask all customers about segments whose rule is new, unless they are very many."""
         with self._rt.read() as uow:
             few = len(uow.rows(Customer, ("id",), limit=_AT_ONCE + 1)) <= _AT_ONCE
-        for segment_id in segment_ids if few else ():
-            self._build(segment_id, since)
+        if few:
+            self._build(frozenset(segment_ids), since)
 
-    def _build(self, segment_id: str, since: datetime | None) -> None:
-        """Ask all customers about a segment, a page in a transaction."""
+    def _build(self, segment_ids: frozenset[str], since: datetime) -> None:
+        """Ask all customers about segments from an instant on, a page in a transaction."""
+
+        def meant(uow: UnitOfWork) -> Sequence[Watched]:
+            return [w for w in watchlist(uow, self._rt) if w.segment_id in segment_ids]
 
         def page(uow: UnitOfWork, after: str | None) -> str | None:
-            of = next((w for w in watchlist(uow, self._rt) if w.segment_id == segment_id), None)
-            if of is None:
-                return None
-            if of.ranked:
-                self.keeper.rank(uow, of, self._rt.now())
-                return None
-            return self.keeper.build(uow, of, since or of.since, after)
+            plain = [w for w in meant(uow) if not w.ranked]
+            return self.keeper.build(uow, plain, since, after) if plain else None
+
+        def ranks(uow: UnitOfWork) -> None:
+            for of in meant(uow):
+                if of.ranked:
+                    self.keeper.rank(uow, of, self._rt.now())
+            uow.change(Segment, {"watched": True}, id=tuple(sorted(segment_ids)))
 
         after: str | None = None
-        while True:
-            after = self._rt.write(lambda uow, after=after: page(uow, after))  # type: ignore[misc]
-            if after is None:
-                break
-        self._rt.write(lambda uow: uow.change(Segment, {"watched": True}, id=segment_id))
+        while after := self._rt.write(partial(page, after=after)):
+            pass
+        self._rt.write(ranks)
 
     # --- within a unit of work ---
 
