@@ -40,7 +40,7 @@ _HEAT_WIDTH: Final = 960
 _HEAT_PITCH: Final = 30
 _FAINTEST: Final = 0.15  # of a cell that has any
 _TREE_WIDTH: Final = 960
-_TREE_PITCH: Final = 46
+_TREE_PITCH: Final = (32, 48)  # without and with a note
 _TREE_STEP: Final = 30  # a level to the right
 _TREE_DEEPEST: Final = 14  # a level that is deeper stands where this one does
 
@@ -197,41 +197,43 @@ def tree_chart(title: str, steps: Sequence[Step], *, description: str = "") -> S
         description: Text for screen readers; made from the steps when empty.
     """
     steps = tuple(steps)
-    size = (_TREE_WIDTH, _TREE_PITCH * max(len(steps), 1))
     if not steps:
+        size = (_TREE_WIDTH, 140)
         return _wrap(title, description or "No data yet.", steps, size, _no_data(*size))
+    tops = [*accumulate((_TREE_PITCH[bool(step.note)] for step in steps), initial=0)]
     text = description or "; ".join(step.spoken for step in steps) + "."
-    body = "".join((*_branches(steps), *map(_step, range(len(steps)), steps)))
-    return _wrap(title, text, steps, size, body, CHART_STYLE + TREE_STYLE)
+    body = "".join((*_branches(steps, tops), *map(_step, steps, tops)))
+    return _wrap(title, text, steps, (_TREE_WIDTH, tops[-1]), body, CHART_STYLE + TREE_STYLE)
 
 
-def _tree_place(row: int, step: Step) -> tuple[float, float]:
-    return 11 + _TREE_STEP * min(step.depth, _TREE_DEEPEST), _TREE_PITCH * row + 14
+def _tree_place(step: Step, top: int) -> tuple[int, int]:
+    return 11 + _TREE_STEP * min(step.depth, _TREE_DEEPEST), top + 14
 
 
-def _branches(steps: Sequence[Step]) -> Iterator[str]:
-    """Lead from each question down to those that it is made of."""
-    over: list[tuple[float, float, int]] = []
-    for row, step in enumerate(steps):
-        x, y = _tree_place(row, step)
+def _branches(steps: Sequence[Step], tops: Sequence[int]) -> Iterator[str]:
+    """Lead from each question down to those that it is made of, from the last of these on."""
+    over: list[list[int]] = []
+    for step, top in zip(steps, tops, strict=False):
+        x, y = _tree_place(step, top)
         while over and over[-1][2] >= step.depth:
             over.pop()
         if over and over[-1][0] < x:
-            yield f'<path class="branch" d="M{_n(over[-1][0])} {_n(over[-1][1])}V{_n(y)}H{_n(x)}"/>'
-        over.append((x, y, step.depth))
+            yield f'<path class="branch" d="M{over[-1][0]} {over[-1][1]}V{y}H{x}"/>'
+            over[-1][1] = y
+        over.append([x, y, step.depth])
 
 
-def _step(row: int, step: Step) -> str:
-    x, y = _tree_place(row, step)
+def _step(step: Step, top: int) -> str:
+    x, y = _tree_place(step, top)
     end = shorten(step.end, TEXT_SIZE, _TREE_WIDTH / 3)
     right = _TREE_WIDTH - _MARGIN
     room = right - x - 20
     mark = "M-4 .5l3 3l5 -6.5" if step.holds else "M-3.5 -3.5l7 7m0 -7l-7 7"
     return (
         f"<g><title>{escape(step.spoken)}</title>"
-        f'<path class="hit" d="M0 {_n(_TREE_PITCH * row)}h{_TREE_WIDTH}v{_TREE_PITCH}H0z"/>'
-        f'<circle class="{"accent" if step.holds else "below"}" cx="{_n(x)}" cy="{_n(y)}" r="9"/>'
-        f'<path class="mark" transform="translate({_n(x)} {_n(y)})" d="{mark}"/>'
+        f'<path class="hit" d="M0 {top}h{_TREE_WIDTH}v{_TREE_PITCH[bool(step.note)]}H0z"/>'
+        f'<circle class="{"accent" if step.holds else "below"}" cx="{x}" cy="{y}" r="9"/>'
+        f'<path class="mark" transform="translate({x} {y})" d="{mark}"/>'
         + _text(x + 18, y + 4.5, shorten(step.label, TEXT_SIZE, room - _room(end)), "ink")
         + (_text(x + 18, y + 21, shorten(step.note, TEXT_SIZE, room), "muted") if step.note else "")
         + (_text(right, y + 4.5, end, "muted end") if end else "")
