@@ -12,13 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crmkit.model import Occasion, Segment
-from crmkit.model.rule import AllOf, AnyOf, InSegment, Leaf, Not, Rule, Top
+from crmkit.model.rule import InSegment, Leaf, Rule, Top
 from crmkit.model.time import FOREVER
 from crmkit.segmentation.asking import Rank, alone, at_cutoff, replaced
 from crmkit.segmentation.evaluate import compiled, lasting
 from crmkit.segmentation.explain import explain
 from crmkit.segmentation.subject import Subject
-from crmkit.segmentation.verdicts import Explanation, Verdict
+from crmkit.segmentation.verdicts import Explanation, Kind, Verdict
 from crmkit.testing.strategies import INSTANTS, MOMENTS, SETTINGS, instants, rules, subjects
 
 _TOP = Top("total_spend", count=2)
@@ -190,85 +190,84 @@ def test_until_is_never_late(
         assert _explained(segments, who, before, cutoff).holds is found.holds
 
 
-# --- the least that decides, against all sets of leaves ---
+# --- the least that decides, against all sets of conditions ---
 
 
-def _shape(verdict: Verdict) -> Rule:
-    """The tree as a rule whose leaves are its conditions, in order."""
-    parts = tuple(map(_shape, verdict.parts))
-    match verdict.kind:
-        case "and" | "segment":
-            return AllOf(parts)
-        case "or":
-            return AnyOf(parts)
-        case "not":
-            return Not(parts[0])
-    return InSegment("leaf")
+def _verdict(kind: Kind, holds: bool, *parts: Verdict) -> Verdict:
+    return Verdict(kind=kind, words="", holds=holds, until=None, parts=parts)
 
 
-def _truth(rule: Rule, given: Iterator[bool]) -> bool:
-    match rule:
-        case AllOf(parts):
-            return False not in [_truth(part, given) for part in parts]
-        case AnyOf(parts):
-            return True in [_truth(part, given) for part in parts]
-        case Not(part):
-            return not _truth(part, given)
-    return next(given)
+def _of(kind: Kind, parts: list[Verdict]) -> Verdict:
+    truths = [part.holds for part in parts]
+    if kind == "not":
+        return _verdict(kind, not truths[0], parts[0])
+    return _verdict(kind, any(truths) if kind == "or" else all(truths), *parts)
 
 
-def _sets(verdict: Verdict, at_most: int) -> Iterator[frozenset[int]]:
-    count = len([*verdict.leaves()])
-    for size in range(at_most):
+def _deeper(inner: st.SearchStrategy[Verdict]) -> st.SearchStrategy[Verdict]:
+    one = st.lists(inner, min_size=1, max_size=1)
+    return st.one_of(
+        st.builds(_of, st.sampled_from(("and", "or")), st.lists(inner, min_size=2, max_size=3)),
+        st.builds(_of, st.sampled_from(("not", "segment")), one),
+    )
+
+
+_trees = st.recursive(
+    st.builds(_verdict, st.just("comparison"), st.booleans()), _deeper, max_leaves=7
+)
+
+
+def _truth(verdict: Verdict, given: Iterator[bool]) -> bool:
+    """What the tree would say if its conditions, in order, were so."""
+    if verdict.kind == "comparison":
+        return next(given)
+    truths = [_truth(part, given) for part in verdict.parts]
+    if verdict.kind == "not":
+        return not truths[0]
+    return True in truths if verdict.kind == "or" else False not in truths
+
+
+def _found(root: Verdict) -> tuple[Explanation, list[Verdict]]:
+    found = Explanation(customer_id="c", segment="s", at=INSTANTS[0], root=root, zone=SETTINGS.zone)
+    return found, [*root.leaves()]
+
+
+def _fewer(count: int, than: int) -> Iterator[frozenset[int]]:
+    for size in range(than):
         yield from map(frozenset, combinations(range(count), size))
 
 
-def _places(verdict: Verdict, chosen: tuple[Verdict, ...]) -> frozenset[int]:
-    places = frozenset(
-        n for n, leaf in enumerate(verdict.leaves()) if any(leaf is one for one in chosen)
-    )
+def _places(leaves: list[Verdict], chosen: tuple[Verdict, ...]) -> frozenset[int]:
+    places = frozenset(n for n, leaf in enumerate(leaves) if any(leaf is one for one in chosen))
     assert len(places) == len(chosen)
     return places
 
 
-@given(**_cases)
-def test_why_not_is_the_least_that_would_have_to_change(
-    segments: Mapping[str, Segment], who: Subject, at: datetime, cutoff: int | None
-) -> None:
-    found = _explained(segments, who, at, cutoff)
-    shape, held = _shape(found.root), [leaf.holds for leaf in found.root.leaves()]
+@given(root=_trees)
+def test_why_not_is_the_least_that_would_have_to_change(root: Verdict) -> None:
+    """Changing exactly these makes it true, and changing fewer never does."""
+    found, leaves = _found(root)
 
     def flipped(places: frozenset[int]) -> bool:
-        return _truth(shape, (truth is not (n in places) for n, truth in enumerate(held)))
+        return _truth(root, (leaf.holds is not (n in places) for n, leaf in enumerate(leaves)))
 
     assert flipped(frozenset()) is found.holds
-    least = _places(found.root, found.why_not)
+    least = _places(leaves, found.why_not)
     assert flipped(least)
-    if len(held) <= 10:
-        assert not any(map(flipped, _sets(found.root, len(least))))
+    assert not any(map(flipped, _fewer(len(leaves), len(least))))
 
 
-@given(**_cases)
-def test_why_is_the_least_that_makes_it_true(
-    segments: Mapping[str, Segment], who: Subject, at: datetime, cutoff: int | None
-) -> None:
-    found = _explained(segments, who, at, cutoff)
-    shape, held = _shape(found.root), [leaf.holds for leaf in found.root.leaves()]
-    if not found.holds:
-        assert found.why == ()
-        return
-    if len(held) > 8:
-        return
+@given(root=_trees)
+def test_why_is_the_least_that_makes_it_true(root: Verdict) -> None:
+    """With these as they are it is true whatever the others are, and with fewer it is not."""
+    found, leaves = _found(root)
 
     def enough(places: frozenset[int]) -> bool:
-        """Whether these alone make it true, whatever the others are."""
-        free = [n for n in range(len(held)) if n not in places]
-        for others in product((True, False), repeat=len(free)):
-            given = dict(enumerate(held)) | dict(zip(free, others, strict=True))
-            if not _truth(shape, iter([given[n] for n in range(len(held))])):
-                return False
-        return True
+        each = [(leaf.holds,) if n in places else (True, False) for n, leaf in enumerate(leaves)]
+        return all(_truth(root, iter(given)) for given in product(*each))
 
-    least = _places(found.root, found.why)
-    assert enough(least)
-    assert not any(map(enough, _sets(found.root, len(least))))
+    assert bool(found.why) is found.holds
+    if found.holds:
+        least = _places(leaves, found.why)
+        assert enough(least)
+        assert not any(map(enough, _fewer(len(leaves), len(least))))
