@@ -204,17 +204,35 @@ def _of(kind: Kind, parts: list[Verdict]) -> Verdict:
     return _verdict(kind, any(truths) if kind == "or" else all(truths), *parts)
 
 
-def _deeper(inner: st.SearchStrategy[Verdict]) -> st.SearchStrategy[Verdict]:
+_leaf = st.builds(_verdict, st.just("comparison"), st.booleans())
+
+
+def _grown(levels: int) -> st.SearchStrategy[Verdict]:
+    """Trees of at most two conditions or groups to a group."""
+    if not levels:
+        return _leaf
+    inner = _grown(levels - 1)
+    pairs = st.builds(_of, st.sampled_from(("and", "or")), st.lists(inner, min_size=2, max_size=2))
     one = st.lists(inner, min_size=1, max_size=1)
-    return st.one_of(
-        st.builds(_of, st.sampled_from(("and", "or")), st.lists(inner, min_size=2, max_size=3)),
-        st.builds(_of, st.sampled_from(("not", "segment")), one),
-    )
+    return pairs | _leaf | pairs | st.builds(_of, st.sampled_from(("not", "segment")), one)
 
 
-_trees = st.recursive(
-    st.builds(_verdict, st.just("comparison"), st.booleans()), _deeper, max_leaves=7
-)
+_trees = _grown(3)
+
+
+def _every(levels: int) -> list[Verdict]:
+    """All such trees, with all answers to their conditions."""
+    leaves = [_verdict("comparison", truth) for truth in (True, False)]
+    if not levels:
+        return leaves
+    inner = _every(levels - 1)
+    pairs = [_of(kind, [*two]) for kind in ("and", "or") for two in product(inner, repeat=2)]
+    return [*leaves, *pairs, *(_of("not", [one]) for one in inner)]
+
+
+def _apart(verdict: Verdict) -> Verdict:
+    """The same tree, no condition of which stands at two places of it."""
+    return attrs.evolve(verdict, parts=tuple(map(_apart, verdict.parts)))
 
 
 def _truth(verdict: Verdict, given: Iterator[bool]) -> bool:
@@ -243,9 +261,7 @@ def _places(leaves: list[Verdict], chosen: tuple[Verdict, ...]) -> frozenset[int
     return places
 
 
-@given(root=_trees)
-def test_why_not_is_the_least_that_would_have_to_change(root: Verdict) -> None:
-    """Changing exactly these makes it true, and changing fewer never does."""
+def _check_why_not(root: Verdict) -> None:
     found, leaves = _found(root)
 
     def flipped(places: frozenset[int]) -> bool:
@@ -257,9 +273,7 @@ def test_why_not_is_the_least_that_would_have_to_change(root: Verdict) -> None:
     assert not any(map(flipped, _fewer(len(leaves), len(least))))
 
 
-@given(root=_trees)
-def test_why_is_the_least_that_makes_it_true(root: Verdict) -> None:
-    """With these as they are it is true whatever the others are, and with fewer it is not."""
+def _check_why(root: Verdict) -> None:
     found, leaves = _found(root)
 
     def enough(places: frozenset[int]) -> bool:
@@ -271,3 +285,24 @@ def test_why_is_the_least_that_makes_it_true(root: Verdict) -> None:
         least = _places(leaves, found.why)
         assert enough(least)
         assert not any(map(enough, _fewer(len(leaves), len(least))))
+
+
+@given(root=_trees)
+def test_why_not_is_the_least_that_would_have_to_change(root: Verdict) -> None:
+    """Changing exactly these makes it true, and changing fewer never does."""
+    _check_why_not(_apart(root))
+
+
+@given(root=_trees)
+def test_why_is_the_least_that_makes_it_true(root: Verdict) -> None:
+    """With these as they are it is true whatever the others are, and with fewer it is not."""
+    _check_why(_apart(root))
+
+
+def test_the_reasons_of_every_small_rule_are_the_least() -> None:
+    """Of all rules of up to two levels and four conditions."""
+    small = _every(2)
+    assert {verdict.holds for verdict in small} == {True, False}
+    for root in small:
+        _check_why_not(_apart(root))
+        _check_why(_apart(root))
