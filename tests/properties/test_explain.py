@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crmkit.model import Occasion, Segment
+from crmkit.model.catalogue import evolved
 from crmkit.model.rule import InSegment, Leaf, Rule, Top
 from crmkit.model.time import FOREVER
 from crmkit.segmentation.asking import Rank, alone, at_cutoff, replaced
@@ -101,7 +102,7 @@ def _people(draw: st.DrawFn) -> Subject:
     made = draw(st.sampled_from((INSTANTS[0] - timedelta(days=900), INSTANTS[1])))
     return attrs.evolve(
         drawn,
-        customer=attrs.evolve(drawn.customer, created_at=made),
+        customer=evolved(drawn.customer, created_at=made),
         occasions=told,
         memberships=draw(st.frozensets(st.sampled_from(_NAMES), max_size=1)),
         kept_out=draw(st.frozensets(st.sampled_from(_NAMES), max_size=1)),

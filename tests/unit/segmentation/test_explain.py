@@ -47,7 +47,13 @@ def segment(name: str, rules: Rule | None, *, auto_update: bool = True) -> Segme
 
 
 def occasion(fact: str, at: datetime, kind: str = "purchase", **fields: Any) -> Occasion:
-    kept = {"tenant": "t", "story": fact, "since": at, "until": None, "customer_id": "c"}
+    kept: dict[str, Any] = {
+        "tenant": "t",
+        "story": fact,
+        "since": at,
+        "until": None,
+        "customer_id": "c",
+    }
     empty = dict.fromkeys(
         ("item", "venue", "category", "channel", "status", "amount_minor", "party_size")
     )
