@@ -20,6 +20,7 @@ import pytest
 import sqlalchemy as sa
 
 import crmkit
+import crmkit.rules
 import crmkit.testing
 from crmkit import CRMService, MemoryStorage, Settings, cli
 from crmkit.customers import normalise
@@ -225,7 +226,7 @@ def _missing(names: list[str], text: str) -> list[str]:
     return [name for name in names if not re.search(rf"`[^`\n]*\b{re.escape(name)}\b", text)]
 
 
-@pytest.mark.parametrize("module", [crmkit, crmkit.testing], ids=lambda m: m.__name__)
+@pytest.mark.parametrize("module", [crmkit, crmkit.rules, crmkit.testing], ids=lambda m: m.__name__)
 def test_every_exported_name_is_in_the_reference(module: ModuleType) -> None:
     """What can be imported is described."""
     assert _missing(list(module.__all__), _reference()) == []

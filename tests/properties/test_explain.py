@@ -115,7 +115,7 @@ def _segments(draw: st.DrawFn) -> Mapping[str, Segment]:
     return {
         name: Segment(
             tenant="t", id=name, name=name, rules=document, auto_update=name != "fixed",
-            created_at=INSTANTS[0],
+            by_hand=draw(st.booleans()), created_at=INSTANTS[0],
         )
         for name, document in documents.items()
     }  # fmt: skip

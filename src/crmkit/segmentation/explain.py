@@ -140,6 +140,8 @@ class _Explainer:
         inside: Rule = by_hand
         if segment.rules is not None and segment.auto_update:
             inside = parse(segment.rules, self.settings)
+            if not segment.by_hand:
+                return inside
             if segment.id in self.subject.memberships:
                 inside = AnyOf((inside, by_hand))
         return AllOf((inside, Not(out))) if segment.id in self.subject.kept_out else inside

@@ -42,7 +42,7 @@ def group(operator: str, *conditions: Rule) -> Rule:
 def segment(name: str, rules: Rule | None, *, auto_update: bool = True) -> Segment:
     return Segment(
         tenant="t", id=f"id of {name}", name=name, rules=rules, auto_update=auto_update,
-        created_at=BEGAN,
+        by_hand=True, created_at=BEGAN,
     )  # fmt: skip
 
 
