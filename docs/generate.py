@@ -29,8 +29,10 @@ from crmkit.model import Column, Customer, Entry, OnErase, Preferences, catalogu
 from crmkit.model.catalogue import columns_of
 from crmkit.payload_fields import COMMON, PayloadField
 from crmkit.reporting.svg import Point, waterfall_chart
+from crmkit.reporting.verdicts import verdict_tree
 from crmkit.segmentation.fields import FIELDS, OCCASION_FIELDS, OPERATORS, RANKINGS, Source, Type
 from crmkit.segmentation.schema import json_schema
+from crmkit.testing import FrozenClock
 
 DOCS: Final = Path(__file__).parent
 
@@ -306,7 +308,31 @@ def match_picture() -> str:
     return waterfall_chart(title, points, unit="bits", sum_label="together")
 
 
-PICTURES: Final[Mapping[str, Callable[[], str]]] = {"match.svg": match_picture}
+def explanation_picture() -> str:
+    """Why a made-up guest is not in a segment, as a picture."""
+    clock = FrozenClock("2026-03-10T12:00:00Z")
+    romanian = Settings(region="RO", timezone="Europe/Bucharest", currency="RON")
+    with CRMService(MemoryStorage(), clock=clock, settings=romanian) as crm:
+        ana = crm.find_or_create({"name": "Ana", "email": "ana@pop.ro"})
+        for day, amount in (("2025-12-12", 90), ("2026-01-30", 120), ("2026-02-21", 190)):
+            paid = {"amount": amount, "item": "The Crypt"}
+            crm.track_activity(ana.id, "purchase", paid, at=f"{day}T18:00:00Z")
+        crm.segments.create("friends of the house")
+        crm.segments.create("about to go", {"operator": "and", "conditions": [
+            {"field": "total_spend", "operator": ">=", "value": 300},
+            {"did": "purchase", "within": "90d", "count": 3},
+            {"operator": "not", "conditions": [
+                {"field": "last_purchase", "operator": "within", "value": "30d"}]},
+            {"operator": "not", "conditions": [{"in_segment": "friends of the house"}]},
+        ]})  # fmt: skip
+        clock.advance(days=3)
+        return verdict_tree(crm.segments.explain(ana.id, "about to go"))
+
+
+PICTURES: Final[Mapping[str, Callable[[], str]]] = {
+    "match.svg": match_picture,
+    "explanation.svg": explanation_picture,
+}
 
 
 def rule_schema() -> str:

@@ -250,8 +250,10 @@ def test_the_front_door_is_in_the_reference() -> None:
 
 @pytest.mark.parametrize("namespace", _namespaces())
 def test_a_namespace_is_small(namespace: str) -> None:
-    """A namespace has at most 15 public methods."""
-    assert len(_public_methods(_namespaces()[namespace])) <= METHODS_MAX
+    """A namespace has at most 15 public methods, beside those that only crmkit calls."""
+    methods = _public_methods(_namespaces()[namespace]).values()
+    for_hosts = [m for m in methods if "crmkit's own" not in (inspect.getdoc(m) or "")]
+    assert len(for_hosts) <= METHODS_MAX
 
 
 @pytest.mark.parametrize("namespace", [*_namespaces(), "service"])

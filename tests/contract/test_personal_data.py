@@ -56,6 +56,23 @@ def test_every_field_is_filled(crm: CRMService, person: str, storage: Storage) -
 # --- repr, errors, logs ---
 
 
+def _about(crm: CRMService, person: str) -> str:
+    """A segment whose rule is all about a person."""
+    customer = crm.customers.get(person)
+    asked = {
+        "name": customer.name,
+        "email": customer.email,
+        "occupation": canary("occupation"),
+        "custom.deep": "x",
+    }
+    conditions: list[dict[str, object]] = [
+        {"field": field, "operator": "=", "value": value} for field, value in asked.items()
+    ]
+    conditions.append({"did": "booking", "count": 1})
+    crm.segments.create("about", {"operator": "or", "conditions": conditions})
+    return "about"
+
+
 def _answers(crm: CRMService, person: str) -> Iterator[object]:
     yield crm
     yield crm.settings
@@ -82,6 +99,9 @@ def _answers(crm: CRMService, person: str) -> Iterator[object]:
     yield crm.insights.spend_series(person)
     yield list(crm.segments.members("by rule"))
     yield crm.segments.list()
+    told = crm.segments.explain(person, _about(crm, person))
+    assert canaries(told.text())  # it does tell, to who asks
+    yield from (told, told.root, told.why, *told.root.leaves())
     yield crm.gdpr.erase(person)
 
 

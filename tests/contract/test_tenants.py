@@ -59,6 +59,7 @@ ABOUT_A_CUSTOMER: dict[str, Callable[[CRMService, str], object]] = {
     "insights.visit_series": lambda crm, c: crm.insights.visit_series(c),
     "insights.booking_series": lambda crm, c: crm.insights.booking_series(c),
     "segments.is_member": lambda crm, c: crm.segments.is_member(c, "by hand"),
+    "segments.explain": lambda crm, c: crm.segments.explain(c, "by rule"),
     "segments.segments_of": lambda crm, c: crm.segments.segments_of(c),
     "segments.add": lambda crm, c: crm.segments.add(c, "by hand"),
     "segments.remove": lambda crm, c: crm.segments.remove(c, "by hand"),

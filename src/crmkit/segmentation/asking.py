@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import attrs
 
+from crmkit.config import Settings
 from crmkit.errors import RuleError, unknown
 from crmkit.model import Customer, Membership, Segment
 from crmkit.model.rule import (
@@ -78,11 +79,15 @@ def whole(segment: Segment, named: Mapping[str, Segment], rt: Runtime) -> Rule:
 def _whole(
     segment: Segment, named: Mapping[str, Segment], rt: Runtime, within: tuple[str, ...]
 ) -> Rule:
+    return asked(alone(segment, rt.settings), named, rt, (*within, segment.name))
+
+
+def alone(segment: Segment, settings: Settings) -> Rule:
+    """`whole`, but with the segments that it asks for still named."""
     by_hand = Member(segment.id)
-    path = (*within, segment.name)
     inside: Rule = by_hand
     if segment.rules is not None and segment.auto_update:
-        inside = asked(parse(segment.rules, rt.settings), named, rt, path)
+        inside = parse(segment.rules, settings)
         if not segment.by_hand:
             return inside
         inside = AnyOf((inside, by_hand))
@@ -147,6 +152,12 @@ def as_of(uow: UnitOfWork, rt: Runtime, now: Subject, wanted: Needs, when: When)
     return History.load(uow, rt, now, wanted).at(when.at)
 
 
+def seen(uow: UnitOfWork, rt: Runtime, wanted: Needs, customer: Customer, when: When) -> Subject:
+    """What rules with these needs look at of a customer at an instant."""
+    (now,) = subjects(uow, [customer], wanted)
+    return as_of(uow, rt, now, wanted, when)
+
+
 def holds(uow: UnitOfWork, rt: Runtime, rule: Rule, customer: Customer, when: When) -> bool:
     """Whether the rule fits a customer at an instant."""
     return bool(fits(uow, rt, {"": rule}, customer, when))
@@ -157,9 +168,7 @@ def fits(
 ) -> tuple[str, ...]:
     """Those of the named rules that fit a customer at an instant."""
     ready = {name: ranked(uow, rt, rule, when) for name, rule in rules.items()}
-    wanted = together(map(needs, ready.values()))
-    (now,) = subjects(uow, [customer], wanted)
-    then = as_of(uow, rt, now, wanted, when)
+    then = seen(uow, rt, together(map(needs, ready.values())), customer, when)
     return tuple(n for n, rule in ready.items() if lasting(rule, rt.settings)(then, when.at)[0])
 
 
@@ -293,6 +302,36 @@ def places(top: Top, population: int) -> int:
     if top.count is not None:
         return top.count
     return -(-population * (top.percent or 0) // 100_000)
+
+
+@attrs.frozen
+class Rank:
+    """The value that the top begins at, and where a customer is among how many.
+
+    Counted from the top, or from the bottom where that is asked for; None for who has no
+    positive value, and so takes no part.
+    """
+
+    cutoff: int | None
+    population: int
+    place: int | None = attrs.field(repr=False)
+
+
+def rank(uow: UnitOfWork, rt: Runtime, top: Top, subject: Subject, when: When) -> Rank:
+    """Where a customer, as they were at that instant, was among all."""
+    own = getter(find(top.field), rt.settings)(subject)
+    if when.live and hasattr(uow, "cutoff"):
+
+        def many(*parts: Compare) -> int:
+            return count(uow, rt, AllOf(parts), when)
+
+        positive = Compare(top.field, ">", 0)
+        better = Compare(top.field, "<" if top.bottom else ">", own)
+        ahead = many(positive, better) if own > 0 else 0
+        return Rank(cutoff(uow, rt, top, when), many(positive), ahead + 1 if own > 0 else None)
+    values = [v for v in _values(uow, rt, top, when) if v > 0]
+    ahead = sum(v < own if top.bottom else v > own for v in values)
+    return Rank(among(top, values), len(values), ahead + 1 if own > 0 else None)
 
 
 def _values(uow: UnitOfWork, rt: Runtime, top: Top, when: When) -> Iterator[int]:

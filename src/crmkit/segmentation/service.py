@@ -22,17 +22,19 @@ from crmkit.model import (
 )
 from crmkit.model.catalogue import evolved
 from crmkit.model.document import document, text
-from crmkit.model.rule import AllOf, Rule
+from crmkit.model.rule import AllOf, Rule, Top, leaves
 from crmkit.model.time import EARLIEST
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
 from crmkit.segmentation import asking
 from crmkit.segmentation.asking import When
 from crmkit.segmentation.bands import bands
+from crmkit.segmentation.explain import explain
 from crmkit.segmentation.keeping import Keeper, watchlist
-from crmkit.segmentation.needs import Needs
+from crmkit.segmentation.needs import Needs, needs
 from crmkit.segmentation.past import BY_HAND
 from crmkit.segmentation.rules import parse
+from crmkit.segmentation.verdicts import Explanation
 from crmkit.segmentation.watching import Watched
 
 _PAGE = 500
@@ -202,6 +204,24 @@ class Segments:
         with self._rt.read() as uow:
             rule = self._rule(uow, self._segment(uow, name))
             return asking.holds(uow, self._rt, rule, self._rt.customer(uow, customer_id), when)
+
+    def explain(
+        self, customer_id: str, name: str, *, at: datetime | str | None = None
+    ) -> Explanation:
+        """Why the customer is in the segment at that instant, or is not.
+
+        It tells values, for the people whom you let see the customer. See `Explanation`.
+        """
+        when = When.of(self._rt, at)
+        with self._rt.read() as uow:
+            segment = self._segment(uow, name)
+            named = self._named(uow) | {segment.name: segment}
+            rule = asking.whole(segment, named, self._rt)
+            customer = self._rt.customer(uow, customer_id)
+            subject = asking.seen(uow, self._rt, needs(rule), customer, when)
+            tops = {leaf for leaf in leaves(rule) if isinstance(leaf, Top)}
+            ranks = {top: asking.rank(uow, self._rt, top, subject, when) for top in tops}
+        return explain(segment.name, subject, when.at, self._rt.settings, named, ranks)
 
     def segments_of(self, customer_id: str, *, at: datetime | str | None = None) -> tuple[str, ...]:
         """The names of the segments the customer is in at that instant."""
