@@ -1,0 +1,77 @@
+"""Segments that others found useful: as ready rules, and as a set for each line of business.
+
+``crm.segments.install(presets.nightclub())`` makes a set, and each function makes one
+definition with thresholds of its own: ``presets.at_risk(45)``.
+"""
+
+from crmkit.presets.segments import (
+    abandoned_carts,
+    at_risk,
+    dormant,
+    email_subscribers,
+    fan_of,
+    fans_of_category,
+    fans_of_genre,
+    frequency,
+    habituals,
+    high_spenders,
+    influencers,
+    lifecycle,
+    loyalty_members,
+    new_customers,
+    not_purchased,
+    occasion_diners,
+    occasionals,
+    regular_at,
+    regulars,
+    spending,
+    tier_regulars,
+    top_fans,
+    vip_guests,
+    vip_spenders,
+    vip_value,
+)
+from crmkit.presets.verticals import (
+    Preset,
+    escape_rooms,
+    nightclub,
+    playcentre,
+    restaurant,
+    ticketing,
+)
+from crmkit.segmentation.definition import SegmentDefinition
+
+__all__ = [
+    "Preset",
+    "SegmentDefinition",
+    "abandoned_carts",
+    "at_risk",
+    "dormant",
+    "email_subscribers",
+    "escape_rooms",
+    "fan_of",
+    "fans_of_category",
+    "fans_of_genre",
+    "frequency",
+    "habituals",
+    "high_spenders",
+    "influencers",
+    "lifecycle",
+    "loyalty_members",
+    "new_customers",
+    "nightclub",
+    "not_purchased",
+    "occasion_diners",
+    "occasionals",
+    "playcentre",
+    "regular_at",
+    "regulars",
+    "restaurant",
+    "spending",
+    "ticketing",
+    "tier_regulars",
+    "top_fans",
+    "vip_guests",
+    "vip_spenders",
+    "vip_value",
+]
