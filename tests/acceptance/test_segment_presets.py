@@ -14,7 +14,7 @@ from crmkit.ports.storage import Storage
 from crmkit.presets import Preset, SegmentDefinition
 from crmkit.rules import f
 from crmkit.testing import FrozenClock
-from tests.guests import NOW, Guest, guests, top
+from tests.guests import NOW, Fact, Guest, guests, top
 
 Holds = Callable[[Guest], bool]
 VERTICALS = (
@@ -107,7 +107,7 @@ def _expected(made: Sequence[Guest]) -> Mapping[str, Holds]:
     }
 
 
-def _ordered(guest: Guest) -> list[object]:
+def _ordered(guest: Guest) -> list[Fact]:
     paid = [b for b in guest.did("booking") if "amount" in b.payload]
     return [*paid, *guest.did("purchase", "ticket")]
 
@@ -234,10 +234,7 @@ class TestTheExamplesOfTheSources:
             g.id
             for g in made
             if g.spent >= 100
-            and (
-                any(o.within(days=90) for o in _ordered(g))  # type: ignore[attr-defined]
-                or len(g.did("attendance")) >= 3
-            )
+            and (any(o.within(days=90) for o in _ordered(g)) or len(g.did("attendance")) >= 3)
         }
         assert {c.id for c in crm.segments.members("engaged")} == wanted
         assert 0 < len(wanted) < len(made)

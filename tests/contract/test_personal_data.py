@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import sqlite3
@@ -19,6 +20,8 @@ import sqlalchemy as sa
 from crmkit import CRMError, CRMService, Erased, MemoryStorage, Settings, SqlStorage, StorageError
 from crmkit.model import Customer, Identity, MatchPair, PointsEntry, catalogue
 from crmkit.ports.storage import Storage, UnitOfWork
+from crmkit.segmentation.definition import SegmentDefinition
+from crmkit.segmentation.figures import Group
 from crmkit.testing import FrozenClock
 from tests.fixtures import sqlite_url
 from tests.populate import MARK, OTHERS, canary, is_filled, populate, profile, rows
@@ -82,6 +85,18 @@ def _answers(crm: CRMService, person: str) -> Iterator[object]:
     yield crm.insights.spend_series(person)
     yield list(crm.segments.members("by rule"))
     yield crm.segments.list()
+    yield crm.segments.preview({"field": "email", "operator": "exists", "value": True})
+    yield crm.segments.verify("by rule")
+    analytics = crm.segments.analytics
+    yield analytics.overview()
+    yield analytics.customers(analytics.overview().frequency_tiers[1])
+    yield analytics.distribution()
+    yield analytics.compare("by rule", "fixed")
+    yield analytics.overlap(["by rule", "fixed"])
+    yield analytics.growth("by rule", "2025-01-01T00:00:00Z")
+    yield analytics.history("by rule")
+    yield analytics.metadata(person)
+    yield analytics.export("by rule", io.StringIO())
     yield crm.gdpr.erase(person)
 
 
@@ -131,6 +146,24 @@ HOSTILE: dict[str, Callable[[CRMService, str], object]] = {
     "an e-mail as kind": lambda crm, p: crm.track_activity(p, _MAIL),
     "an e-mail as status": lambda crm, p: crm.track_activity(p, "visit", {"status": _MAIL}),
     "an e-mail as segment": lambda crm, _: crm.segments.get(_MAIL),
+    "an e-mail as column": lambda crm, _: crm.segments.analytics.export(
+        "by rule", io.StringIO(), [_MAIL]
+    ),
+    "an e-mail as step": lambda crm, _: crm.segments.analytics.growth(
+        "by rule", "2025-01-01T00:00:00Z", step=_MAIL
+    ),
+    "an e-mail as group": lambda crm, _: crm.segments.analytics.customers(
+        Group(_MAIL, _MAIL, _MAIL, 0, crm.segments.get("by rule").created_at)
+    ),
+    "a cursor of history": lambda crm, p: crm.segments.analytics.history(
+        customer_id=p, after=_WRONG
+    ),
+    "an e-mail installed": lambda crm, _: crm.segments.install(
+        [SegmentDefinition("s", "", _RULE | {"field": _MAIL})]
+    ),
+    "two e-mails installed": lambda crm, _: crm.segments.install(
+        [SegmentDefinition(_MAIL, "", _RULE), SegmentDefinition(_MAIL, "", _RULE)]
+    ),
     "an e-mail as preference": lambda crm, _: crm.find_or_create({"preferences": {_MAIL: 1}}),
     "an e-mail as rule field": lambda crm, _: crm.segments.create("s", _RULE | {"field": _MAIL}),
     "an e-mail as operator": lambda crm, _: crm.segments.create("s", _RULE | {"operator": _MAIL}),

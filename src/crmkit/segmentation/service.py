@@ -384,7 +384,7 @@ class Segments:
     # --- what time makes due ---
 
     def run_due(self, now: datetime, progress: Callable[[int], None] | None = None) -> int:
-        """Let time do its part; returns how many answers it asked again. See `crm.run_due`."""
+        """Let time do its part, for `crm.run_due`; how many answers it asked; crmkit's own."""
         done = 0
         with self._rt.read() as uow:
             unbuilt = [s.id for s in uow.find(Segment, archived_at=None, watched=False)]
