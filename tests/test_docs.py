@@ -21,6 +21,7 @@ import sqlalchemy as sa
 
 import crmkit
 import crmkit.presets
+import crmkit.rules
 import crmkit.testing
 from crmkit import CRMService, MemoryStorage, Settings, cli
 from crmkit.customers import normalise
@@ -228,7 +229,9 @@ def _missing(names: list[str], text: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "module", [crmkit, crmkit.presets, crmkit.testing], ids=lambda m: m.__name__
+    "module",
+    [crmkit, crmkit.presets, crmkit.rules, crmkit.testing],
+    ids=lambda m: m.__name__,
 )
 def test_every_exported_name_is_in_the_reference(module: ModuleType) -> None:
     """What can be imported is described."""

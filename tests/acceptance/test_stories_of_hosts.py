@@ -472,7 +472,7 @@ class TestPrivacy:
         assert set(export.records) == {
             "crm_activities", "crm_counters", "crm_customers", "crm_idempotency", "crm_identities",
             "crm_loyalty_accounts", "crm_loyalty_entries", "crm_metrics", "crm_notes",
-            "crm_profile_changes", "crm_segment_customers", "crm_tags",
+            "crm_occasions", "crm_profile_changes", "crm_segment_customers", "crm_tags",
         }  # fmt: skip
         assert export.to_dict()["records"]["crm_customers"][0]["email"] == "ana@mail.com"
         receipt = crm.gdpr.erase(ana.id)

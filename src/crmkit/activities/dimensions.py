@@ -121,7 +121,7 @@ def _named(fact: Activity, spend: int) -> Iterator[tuple[Place, str, int, int]]:
 def chosen(payload: Mapping[str, Any], dimension: str) -> str | None:
     """The value that a payload names of a dimension: an id where there is one, else a name."""
     ids, names = _NAMED[dimension]
-    return _text(payload, ids) or _text(payload, names) or None
+    return (_text(payload, ids) if ids else "") or _text(payload, names) or None
 
 
 def item_parts(payload: Mapping[str, Any], spend: int) -> Mapping[str, int]:
@@ -129,10 +129,12 @@ def item_parts(payload: Mapping[str, Any], spend: int) -> Mapping[str, int]:
 
     What it is about itself costs all of it, a line of a list its part of the list's price.
     """
-    ordered = _list(payload)
-    parts = {place[1]: part for place, _, _, part in _ordered(ordered, spend)} if ordered else {}
     own = chosen(payload, "item")
-    return {**parts, own: spend} if own else parts
+    parts = {own: spend} if own else {}
+    if "items" in payload:
+        listed = {place[1]: part for place, _, _, part in _ordered(_list(payload), spend)}
+        parts = listed | parts
+    return parts
 
 
 def _list(payload: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

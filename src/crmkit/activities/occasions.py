@@ -57,11 +57,9 @@ def by_key(rows: Iterable[Occasion]) -> dict[Key, Occasion]:
 
 def _only_adds(story: Story, kinds: Kinds) -> bool:
     """Whether no fact changes what another said, so that each counts from its own instant on."""
-    return (
-        not story.off
-        and len(story.said) == len(story.standing)
-        and all(kinds[f.kind].role != "refunds" for f in story.said)
-    )
+    if story.off or len(story.said) != len(story.standing):
+        return False
+    return all(kinds[fact.kind].role != "refunds" for fact in story.said)
 
 
 def _whole(fact: Activity, kinds: Kinds) -> int | None:

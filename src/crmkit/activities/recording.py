@@ -1,4 +1,6 @@
-"""Storing facts, and with them what follows: metrics and counters, in one unit of work.
+"""Storing facts, and with them what follows from them, in one unit of work.
+
+Metrics and counters are added up; occasions are the versions of what counts of each story.
 
 One fact or a thousand go the same way: what is there is read once, each story is folded
 before and after, and what changed is written once.
@@ -83,7 +85,7 @@ def record(uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity], told: Told, 
     kinds = rt.settings.kinds_by_name
     changes: list[StoryChange] = []
     steps: dict[str, list[Step]] = defaultdict(list)
-    counting: list[Occasion] = []
+    fresh: list[Occasion] = []
     for story, new in news.items():
         earlier = told.get(story, ())
         facts = [*earlier, *new] if earlier else new
@@ -94,7 +96,7 @@ def record(uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity], told: Told, 
         if earlier:
             _exchange(uow, occasions(earlier, rt.settings, before), counts)
         else:
-            counting += counts
+            fresh += counts
         steps[new[-1].customer_id or ""].append(
             (effect(before, rt.settings) if before else NOTHING, effect(after, rt.settings))
         )
@@ -105,7 +107,7 @@ def record(uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity], told: Told, 
                     shared(after, part.share, rt.settings),
                 )
             )
-    uow.add_many(counting)
+    uow.add_many(fresh)
     _keep(uow, rt, steps)
     rt.events.publish(uow, StoriesChanged(changes, frozenset(steps)))
 
@@ -285,7 +287,7 @@ def joined(
             yield from ((facts, share) for share in shares[facts[0].story])
 
 
-def counting(uow: UnitOfWork, rt: Runtime, customer_id: str) -> Sequence[Difference]:
+def miscounted(uow: UnitOfWork, rt: Runtime, customer_id: str) -> Sequence[Difference]:
     """Where the occasions that are kept of a customer differ from what the facts tell."""
     kept = by_key(uow.find(Occasion, customer_id=customer_id))
     facts = stories(uow.stream(Activity, customer_id=customer_id, order=("occurred_at", "id")))
@@ -299,7 +301,7 @@ def counting(uow: UnitOfWork, rt: Runtime, customer_id: str) -> Sequence[Differe
 
 def recount(uow: UnitOfWork, rt: Runtime, customer_id: str) -> Sequence[Difference]:
     """Put a customer's occasions right; returns what was wrong."""
-    wrong = counting(uow, rt, customer_id)
+    wrong = miscounted(uow, rt, customer_id)
     _exchange(uow, (w.kept for w in wrong if w.kept), (w.told for w in wrong if w.told))
     return wrong
 

@@ -17,7 +17,7 @@ from crmkit.activities.holding import Held, Unheld, hold, write
 from crmkit.activities.joining import Told, placed
 from crmkit.activities.metrics import Difference, Folded, differences
 from crmkit.activities.payload import ITEMS, VENUES
-from crmkit.activities.recording import counting, folded, record, recount, refold
+from crmkit.activities.recording import folded, miscounted, record, recount, refold
 from crmkit.activities.stories import read
 from crmkit.activities.sync import RowMapping, read_row, said_again, says
 from crmkit.activities.timeline import latest
@@ -433,7 +433,7 @@ class Activities:
         *,
         progress: Callable[[int], None] | None = None,
     ) -> tuple[Difference, ...]:
-        """Compare metrics, counters and occasions with what the activities tell."""
+        """Compare metrics, counters and occasions with the activities; changes nothing."""
         wrong = self._each(customer_id, self._verify, progress)
         return tuple(difference for found in wrong for difference in found)
 
@@ -484,7 +484,7 @@ class Activities:
         counters = uow.find(Counter, customer_id=cached.customer_id)
         told = folded(uow, self._rt, cached.customer_id)
         numbers = differences(Folded(cached, counters), told)
-        return [*numbers, *counting(uow, self._rt, cached.customer_id)]
+        return [*numbers, *miscounted(uow, self._rt, cached.customer_id)]
 
 
 def _because(reason: str | None) -> dict[str, Any]:

@@ -20,7 +20,8 @@ class Segment:
 
     `rules` is the JSON rule, or None for a static segment; `version` counts its changes.
     With `auto_update` the rule is asked at every question; without it, it was asked once,
-    when the segment was made. `watched` says whether comings and goings are kept by now.
+    when the segment was made. `watched` says whether comings and goings are kept by now,
+    `by_hand` whether anybody was ever put in or kept out by hand.
     """
 
     tenant: str = assigned()
@@ -31,6 +32,7 @@ class Segment:
     auto_update: bool = assigned(default=True)
     version: int = assigned(default=1)
     watched: bool = assigned(default=False)
+    by_hand: bool = assigned(default=False)
     created_at: datetime = assigned()
     archived_at: datetime | None = assigned(default=None)
 
@@ -63,13 +65,16 @@ class SegmentCatalogue:
 class Membership:
     """A customer put into a segment by hand, or when a fixed segment was made.
 
-    With `kept_out`, who is out of it by hand whatever the rule says.
+    With `kept_out`, who is out of it by hand whatever the rule says; None where what was done
+    by hand was taken back.
     """
 
     tenant: str = assigned()
     segment_id: str = assigned()
     customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.MOVE)
-    kept_out: bool = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.KEEP, default=False)
+    kept_out: bool | None = stored(
+        Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.KEEP, default=False
+    )
     added_at: datetime = stored(Data.BEHAVIOUR, Origin.OBSERVED, merge=OnMerge.EARLIEST)
 
 

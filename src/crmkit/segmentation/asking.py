@@ -10,7 +10,7 @@ from typing import Any, cast
 import attrs
 
 from crmkit.errors import NotFound, RuleError, unknown
-from crmkit.model import Customer, Segment
+from crmkit.model import Customer, Membership, Segment
 from crmkit.model.document import text
 from crmkit.model.rule import (
     AllOf,
@@ -97,7 +97,10 @@ def _whole(
     path = (*within, segment.name)
     inside: Rule = by_hand
     if segment.rules is not None and segment.auto_update:
-        inside = AnyOf((asked(parse(segment.rules, rt.settings), named, rt, path), by_hand))
+        inside = asked(parse(segment.rules, rt.settings), named, rt, path)
+        if not segment.by_hand:
+            return inside
+        inside = AnyOf((inside, by_hand))
     return AllOf((inside, Not(Member(segment.id, kept_out=True))))
 
 
@@ -154,7 +157,7 @@ def renamed(rule: Any, name: str, to: str) -> Any:
 
 def as_of(uow: UnitOfWork, rt: Runtime, now: Subject, wanted: Needs, when: When) -> Subject:
     """The subject as it was at an instant."""
-    if when.live and now.last_fact_at <= when.at:
+    if when.live and now.is_settled(when.at):
         return now
     return History.load(uow, rt, now, wanted).at(when.at)
 
@@ -213,14 +216,28 @@ def _pushed(
     after: str | None,
     limit: int | None,
 ) -> Iterator[str]:
+    moved = _moved_by_hand(cast(UnitOfWork, uow), rule, when)
     while True:
         found = uow.matching(rule, rt.settings, when.at, after=after, limit=limit)
-        unsure = [customer_id for customer_id, sure in found if not sure]
-        fits = fitting(cast(UnitOfWork, uow), rt, rule, unsure, when)
-        yield from (c for c, sure in found if sure or c in fits)
-        if limit is None or len(found) < limit:
+        is_last = limit is None or len(found) < limit
+        unsure = {customer_id for customer_id, sure in found if not sure}
+        unsure |= {
+            c for c in moved if (after is None or c > after) and (is_last or c <= found[-1][0])
+        }
+        fits = fitting(cast(UnitOfWork, uow), rt, rule, sorted(unsure), when)
+        yield from sorted({c for c, sure in found if sure and c not in unsure} | fits)
+        if is_last:
             return
         after = found[-1][0]
+
+
+def _moved_by_hand(uow: UnitOfWork, rule: Rule, when: When) -> frozenset[str]:
+    """Who was ever put in or kept out by hand, where the past is asked about."""
+    segments = {leaf.segment_id for leaf in leaves(rule) if isinstance(leaf, Member)}
+    if when.live or not segments:
+        return frozenset()
+    rows = uow.stream_rows(Membership, ("customer_id",), segment_id=tuple(sorted(segments)))
+    return frozenset(row[0] for row in rows)
 
 
 def count(uow: UnitOfWork, rt: Runtime, rule: Rule, when: When) -> int:
@@ -228,6 +245,8 @@ def count(uow: UnitOfWork, rt: Runtime, rule: Rule, when: When) -> int:
     if not hasattr(uow, "count_matching"):
         return sum(1 for _ in asked_in_memory(uow, rt, rule, when))
     ready = ranked(uow, rt, rule, when)
+    if _moved_by_hand(uow, rule, when):
+        return sum(1 for _ in ids(uow, rt, rule, when))
     sure, unsure = cast(RulePushdown, uow).count_matching(ready, rt.settings, when.at)
     return sure + len(fitting(uow, rt, ready, unsure, when))
 

@@ -30,8 +30,11 @@ class Condition(Mapping[str, Any]):
     def __or__(self, other: Mapping[str, Any]) -> Condition:
         return _group("or", self, other)
 
-    __rand__ = __and__
-    __ror__ = __or__
+    def __rand__(self, other: Mapping[str, Any]) -> Condition:
+        return _group("and", other, self)
+
+    def __ror__(self, other: Mapping[str, Any]) -> Condition:
+        return _group("or", other, self)
 
     def __invert__(self) -> Condition:
         return Condition({"operator": "not", "conditions": [self]})
@@ -293,7 +296,7 @@ def in_segment(name: str) -> Condition:
 
 
 def _group(operator: str, *conditions: Mapping[str, Any]) -> Condition:
-    """Both conditions; what is such a group already is not nested, so chains stay flat."""
+    """The conditions in one group; one that is such a group is taken apart: chains stay flat."""
     flat: list[Any] = []
     for condition in conditions:
         if not isinstance(condition, Mapping):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import attrs
 
@@ -138,10 +138,11 @@ class Keeper:
         *,
         anew: bool = False,
     ) -> None:
-        now = self.rt.now()
+        now = _as_told(self.rt.now(), since.values())
         asked = [w for w in watched if not w.ranked]
         meant = [w for w in asked if anew or w.needs.meets(what)]
-        earlier = watching.settle(uow, self.rt, meant, since, now) if meant else []
+        late = min(since.values()) < now
+        earlier = watching.settle(uow, self.rt, meant, since, now) if meant or late else ()
         rest = [w for w in asked if w not in meant]
         if earlier and rest:
             watching.settle(uow, self.rt, rest, {c: since[c] for c in earlier}, now)
@@ -209,6 +210,15 @@ class Keeper:
                 )
             left = SegmentLeft(state.segment_id, name, state.customer_id, now, version)
             self.rt.events.publish(uow, left)
+
+
+_A_MOMENT = timedelta(seconds=5)
+
+
+def _as_told(now: datetime, since: Iterable[datetime]) -> datetime:
+    """Now; or the instant that a call took for now, a moment ago, before it could begin."""
+    last = max(since)
+    return last if timedelta(0) <= now - last <= _A_MOMENT else now
 
 
 def _by_payer(event: StoriesChanged) -> dict[str, datetime]:

@@ -179,6 +179,18 @@ class History:
         return customer, frozenset(tags), by_hand
 
 
+def last_fact_at(uow: UnitOfWork, now: Subject) -> datetime:
+    """The last instant at which something happened to a customer, or was said of them."""
+    found = [now.customer.created_at]
+    if now.metrics.last_activity_at is not None:
+        found.append(now.metrics.last_activity_at)
+    of: dict[str, Any] = {"customer_id": now.customer.id}
+    for kind in (ProfileChange, Consent, PointsEntry):
+        last: list[Any] = uow.find(kind, order=_IN_TIME, descending=True, limit=1, **of)
+        found += (fact.occurred_at for fact in last)
+    return max(found)
+
+
 def _typed(column: Column, value: Any) -> Any:
     """A value of a profile that a change tells, in the form the profile has it."""
     if value is None:

@@ -166,15 +166,7 @@ class Segments:
                 changes["rules"] = self._rules(uow, segment, rules)
             if archived is not None:
                 changes |= self._archived(uow, segment, now if archived else None)
-            anew = "rules" in changes or changes.get("archived_at", now) is None
-            if anew:
-                changes |= {"version": segment.version + 1, "watched": False}
-            changed = evolved(segment, **changes)
-            uow.put(changed)
-            if anew:
-                uow.add(_version(changed, now))
-            self._mark(uow)
-            return changed, anew
+            return self._changed(uow, segment, changes, now)
 
         changed, anew = self._rt.write(work)
         if changed.archived_at is not None:
@@ -342,10 +334,10 @@ class Segments:
             was = had.kept_out if had else None
             if was is kept_out:
                 return
-            if kept_out is None:
-                uow.remove(Membership, segment_id=segment.id, customer_id=customer.id)
-            else:
-                uow.put(self._by_hand(segment, customer.id, kept_out=kept_out))
+            if not segment.by_hand:
+                uow.change(Segment, {"by_hand": True}, id=segment.id)
+                self._mark(uow)
+            uow.put(self._by_hand(segment, customer.id, kept_out=kept_out))
             told = {BY_HAND: {segment.id: [was, kept_out]}}
             origin = self._rt.whose(uow, customer_id, customer.id).origin
             record_change(uow, self._rt, customer.id, told, now, origin)
@@ -372,7 +364,9 @@ class Segments:
         self._add(uow, made)
         return made
 
-    def _by_hand(self, segment: Segment, customer_id: str, *, kept_out: bool = False) -> Membership:
+    def _by_hand(
+        self, segment: Segment, customer_id: str, *, kept_out: bool | None = False
+    ) -> Membership:
         return Membership(
             tenant=self._rt.tenant,
             segment_id=segment.id,
@@ -475,6 +469,20 @@ class Segments:
             raise InvalidInput("a segment that is filled by hand has none", field="rules")
         self._checked(uow, rules, segment.name)
         return _document(rules)
+
+    def _changed(
+        self, uow: UnitOfWork, segment: Segment, changes: dict[str, Any], now: datetime
+    ) -> tuple[Segment, bool]:
+        """Store the changes; whether everybody must be asked anew, by a new version."""
+        anew = "rules" in changes or changes.get("archived_at", now) is None
+        if anew:
+            changes |= {"version": segment.version + 1, "watched": False}
+        changed = evolved(segment, **changes)
+        uow.put(changed)
+        if anew:
+            uow.add(_version(changed, now))
+        self._mark(uow)
+        return changed, anew
 
     def _rename(self, uow: UnitOfWork, name: str, to: str) -> None:
         """Claim a new name, and let the rules know it that ask for the segment."""

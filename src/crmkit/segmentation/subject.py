@@ -36,9 +36,7 @@ class Subject:
         made = self.customer.created_at
         return made if first is None else min(made, first)
 
-    @property
-    def last_fact_at(self) -> datetime:
-        """The last instant at which something is known to have happened to the customer."""
-        customer, last = self.customer, self.metrics.last_activity_at
-        told = max(customer.created_at, customer.updated_at)
-        return told if last is None else max(told, last)
+    def is_settled(self, at: datetime) -> bool:
+        """Whether nothing of what was done is known to happen after an instant."""
+        last = self.metrics.last_activity_at
+        return last is None or last <= at

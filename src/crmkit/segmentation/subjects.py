@@ -42,7 +42,7 @@ def subjects(uow: UnitOfWork, customers: Sequence[Customer], wanted: Needs) -> l
     if wanted.consents:
         for fact in uow.find(Consent, customer_id=ids):
             said[fact.customer_id].append(fact)
-    by_hand: dict[tuple[str, bool], set[str]] = defaultdict(set)
+    by_hand: dict[tuple[str, bool | None], set[str]] = defaultdict(set)
     if wanted.by_hand:
         for row in uow.find(Membership, customer_id=ids):
             by_hand[row.customer_id, row.kept_out].add(row.segment_id)

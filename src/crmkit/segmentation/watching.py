@@ -15,6 +15,7 @@ import attrs
 
 from crmkit.config import Settings
 from crmkit.model import Customer, SegmentCatalogue, SegmentState, SegmentStay
+from crmkit.model.catalogue import evolved
 from crmkit.model.rule import Rule
 from crmkit.model.time import FOREVER
 from crmkit.ports.events import SegmentEntered, SegmentLeft
@@ -22,7 +23,7 @@ from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
 from crmkit.segmentation.evaluate import Lasting
 from crmkit.segmentation.needs import Needs, together
-from crmkit.segmentation.past import History
+from crmkit.segmentation.past import History, last_fact_at
 from crmkit.segmentation.stays import Change, Stay, replaced, sweep
 from crmkit.segmentation.subject import Subject
 from crmkit.segmentation.subjects import AT_ONCE, subjects
@@ -118,7 +119,7 @@ def due(uow: UnitOfWork, rt: Runtime, watched: Sequence[Watched], now: datetime,
             if of is None:  # it was archived
                 written.gone.append(state)
             else:
-                person.ask(of, state, state.next_change_at or now)
+                person.ask(of, state, state.next_change_at or now, due=True)
     written.write(uow, rt)
     return len(rows)
 
@@ -133,7 +134,9 @@ class _Person:
     needs: Needs
     now: datetime
     written: _Written
+    _last_fact_at: datetime | None = None
     _history: History | None = None
+    _stays: dict[str, list[SegmentStay]] | None = None
 
     def settle(
         self,
@@ -144,14 +147,21 @@ class _Person:
         for of in watched:
             self.ask(of, states.get(of.segment_id), since)
 
-    def ask(self, of: Watched, state: SegmentState | None, since: datetime) -> None:
-        """Ask one segment from an instant on, or from when it was due before that."""
+    def ask(
+        self, of: Watched, state: SegmentState | None, since: datetime, *, due: bool = False
+    ) -> None:
+        """Ask one segment from an instant on, or from when it was due before that.
+
+        With `due` since the instant to which the facts led that have come so far.
+        """
         turns = state.next_change_at if state else None
         start = max(since if turns is None else min(since, turns), of.since)
         if start > self.now:  # a fact of the future: time will come to it
             start = self.now
         # As the customer is now they have been since the last fact.
-        plain = start >= self.subject.last_fact_at and (turns is None or turns >= start)
+        plain = (turns is None or turns >= start) and self._is_as_then(start, due=due)
+        if plain and start >= self.now and self._goes_on(of, state, start):
+            return
         if plain:
             found = sweep(lambda at: of.ask(self.subject, at), _nothing, start, self.now, FOREVER)
         else:
@@ -159,7 +169,7 @@ class _Person:
             found = sweep(
                 lambda at: of.ask(past.at(at), at), past.following, start, self.now, FOREVER
             )
-        closed = self._closed(of, plain=plain and (state is None or start > state.since))
+        closed = self._closed(of, state, found.changes, start)
         late = (state is not None and start <= state.since) or any(
             s.left_at >= start for s in closed
         )
@@ -171,22 +181,53 @@ class _Person:
         was = state is not None and state.member
         self._tell(of, _news(flips, anew, was=was, late=late))
 
+    def _is_as_then(self, start: datetime, *, due: bool) -> bool:
+        """Whether the customer was at that instant, and has been since, as they are now."""
+        if due or start >= self.now:
+            return self.subject.is_settled(start)
+        if self._last_fact_at is None:
+            self._last_fact_at = last_fact_at(self.uow, self.subject)
+        return start >= self._last_fact_at
+
+    def _goes_on(self, of: Watched, state: SegmentState | None, start: datetime) -> bool:
+        """Whether all stays as it is kept, or at most another instant has to be waited for.
+
+        What most facts do to most segments: it is told apart first, for it costs least.
+        """
+        truth, until = of.ask(self.subject, start)
+        if until <= self.now:
+            return False
+        if state is None:
+            return not truth and until == FOREVER
+        if truth is not state.member or start <= state.since:
+            return False
+        turns = state.next_change_at
+        # To ask too early costs less than to write each time.
+        if turns is None or turns <= self.now or until < turns:
+            later = None if until == FOREVER else until
+            if later != turns:
+                self.written.put.append(evolved(state, next_change_at=later))
+        return True
+
     def past(self) -> History:
         """The customer's history, loaded once."""
         if self._history is None:
             self._history = History.load(self.uow, self.rt, self.subject, self.needs)
         return self._history
 
-    def _closed(self, of: Watched, *, plain: bool) -> Sequence[SegmentStay]:
+    def _closed(
+        self, of: Watched, state: SegmentState | None, changes: Sequence[Change], start: datetime
+    ) -> Sequence[SegmentStay]:
         """Stays that are over, where what was so before may change."""
-        if plain:
+        enters = state is None and changes[0][1]
+        if start >= self.now and not enters and (state is None or start > state.since):
             return ()
-        return self.uow.find(
-            SegmentStay,
-            segment_id=of.segment_id,
-            customer_id=self.subject.customer.id,
-            order=("entered_at",),
-        )
+        if self._stays is None:
+            self._stays = defaultdict(list)
+            customer_id = self.subject.customer.id
+            for stay in self.uow.find(SegmentStay, customer_id=customer_id):
+                self._stays[stay.segment_id].append(stay)
+        return sorted(self._stays[of.segment_id], key=lambda s: s.entered_at)
 
     def _keep(
         self,
@@ -221,7 +262,7 @@ class _Person:
         anew = SegmentState(
             **key, member=member, since=since, version=version, next_change_at=until
         )
-        if not _still_right(state, anew, self.now):
+        if anew != state:
             self.written.put.append(anew)
 
     def _tell(self, of: Watched, flips: Iterable[Change]) -> None:
@@ -230,18 +271,6 @@ class _Person:
             self.written.told.append(
                 event(of.segment_id, of.name, self.subject.customer.id, at, of.version)
             )
-
-
-def _still_right(state: SegmentState | None, anew: SegmentState, now: datetime) -> bool:
-    """Whether the row may stay as it is: to ask too early costs less than to write each time."""
-    if state is None or (state.member, state.version) != (anew.member, anew.version):
-        return False
-    if anew.member and state.since != anew.since:
-        return False
-    turns = state.next_change_at
-    if turns is None or anew.next_change_at is None:
-        return turns == anew.next_change_at or (turns is not None and turns > now)
-    return now < turns <= anew.next_change_at
 
 
 def _news(

@@ -97,8 +97,8 @@ class Doings:
     def _fullest(
         self, o: Any, query: sa.Select[Any], count: Expression, edges: list[int], rule: Did
     ) -> Chosen:
-        unit = numbered(o.c.happened_at, edges)
-        in_units = query.group_by(self.values.unindexed(o.c.customer_id), unit)
+        unit = [numbered(o.c.happened_at, edges)] if edges else []
+        in_units = query.group_by(self.values.unindexed(o.c.customer_id), *unit)
         if rule.operator in (">", ">=", "<", "<="):
             # The fullest is above exactly if one is: no need to look for it.
             return attrs.evolve(self._measured(in_units, count, rule), unique=False)

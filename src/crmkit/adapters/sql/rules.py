@@ -179,7 +179,9 @@ def _unsure(rule: Rule, origin: _Origin, doings: Doings) -> Condition | None:
                 facts.occurred_at > now,
                 facts.customer_id.is_not(None),
             )
-            found.append(among(origin.customer, later))
+            # Asked once whether there are any at all, for mostly there are none.
+            any_at_all = sa.select(later.exists()).scalar_subquery()
+            found.append(sa.and_(any_at_all, among(origin.customer, later)))
     found += [
         among(origin.customer, doings.begun(leaf))
         for leaf in every

@@ -346,11 +346,13 @@ def remove(name: str, kind: type, shape: Shape) -> Statement:
     return _compiled(sa.delete(t).where(*_where(t, shape)), name)
 
 
-def page_of_ids(query: Any, after: str | None, limit: int | None) -> Any:
+def page_of_ids(query: Any, after: str | None, limit: int | None, name: str) -> Any:
     """A page of a selection of customer ids, each with a flag, ascending."""
-    found = query.subquery()
-    identifier, _ = found.c
-    picked = sa.select(found).order_by(identifier)
+    (identifier, _), found = query.selected_columns, query.subquery()
+    # All of them SQLite would else find by the key, one customer's row after the other.
+    scanned = name == "sqlite" and limit is None and identifier is table(Customer).c.id
+    identifier = found.c[0]
+    picked = sa.select(found).order_by(_plus(identifier) if scanned else identifier)
     if after is not None:
         picked = picked.where(identifier > after)
     return picked if limit is None else picked.limit(limit)

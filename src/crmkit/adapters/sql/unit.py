@@ -368,7 +368,7 @@ class SqlUnitOfWork(UnitOfWork):
     ) -> list[tuple[str, bool]]:
         """See `RulePushdown.matching`."""
         query = rules.matching(rule, settings, at, self.tenant, dialect=self._dialect)
-        picked = statements.page_of_ids(query, after, limit)
+        picked = statements.page_of_ids(query, after, limit, self._dialect)
         sql, values = statements.rendered(picked, self._dialect)
         self._cursor.execute(sql, values)
         return [(row[0], bool(row[1])) for row in self._cursor.fetchall()]

@@ -494,7 +494,7 @@ def _segment_customers() -> None:
     op.create_table(
         "crm_segment_customers",
         *_texts("tenant", "segment_id", "customer_id"),
-        sa.Column("kept_out", sa.Boolean(), nullable=False),
+        sa.Column("kept_out", sa.Boolean(), nullable=True),
         sa.Column("added_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "segment_id", "customer_id"),
     )
@@ -564,6 +564,7 @@ def _segments() -> None:
         sa.Column("auto_update", sa.Boolean(), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("watched", sa.Boolean(), nullable=False),
+        sa.Column("by_hand", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("archived_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
