@@ -112,16 +112,20 @@ class TestOverview:
 
 
 class TestDistribution:
-    def test_each_segment_has_its_share_of_all(self, crm: CRMService, made: list[Guest]) -> None:
-        """S-12: the largest first."""
+    @pytest.mark.parametrize("at", [None, THEN], ids=["now", "then"])
+    def test_each_segment_has_its_share_of_all(
+        self, crm: CRMService, made: list[Guest], at: datetime | None
+    ) -> None:
+        """S-12: the largest first; of all who were known by then."""
+        crm.find_or_create({"name": "came lately"})
         crm.segments.install(presets.spending())
         crm.segments.create("nobody", f.total_visits > 999)
-        found = crm.segments.analytics.distribution()
-        assert found.customers == len(made)
+        found = crm.segments.analytics.distribution(at=at)
+        assert found.customers == len(made) + (at is None)
         counts = [s.count for s in found.segments]
         assert counts == sorted(counts, reverse=True)
         assert {s.name: s.count for s in found.segments} == {
-            s.name: crm.segments.count(s.name) for s in crm.segments.list()
+            s.name: crm.segments.count(s.name, at=at) for s in crm.segments.list()
         }
         assert sum(s.share for s in found.segments) == pytest.approx(1)
 

@@ -5,6 +5,7 @@ definition with thresholds of its own: ``presets.at_risk(45)``.
 """
 
 from crmkit.presets.segments import (
+    VISITS,
     abandoned_carts,
     at_risk,
     dormant,
@@ -42,6 +43,7 @@ from crmkit.presets.verticals import (
 from crmkit.segmentation.definition import SegmentDefinition
 
 __all__ = [
+    "VISITS",
     "Preset",
     "SegmentDefinition",
     "abandoned_carts",
