@@ -24,7 +24,8 @@ from crmkit.segmentation.asking import When
 from crmkit.segmentation.bands import bands
 from crmkit.segmentation.exporting import COLUMNS, columns
 from crmkit.segmentation.figures import (
-    GROUPS,
+    BANDS,
+    PREFERENCES,
     Comparison,
     CustomerMetadata,
     Distribution,
@@ -38,7 +39,7 @@ from crmkit.segmentation.figures import (
 )
 from crmkit.segmentation.growth import edges, steps
 from crmkit.segmentation.needs import Needs, together
-from crmkit.segmentation.preferences import preferring
+from crmkit.segmentation.standing import Tally, preferred, standings
 from crmkit.segmentation.subject import Subject
 from crmkit.segmentation.subjects import subjects
 
@@ -59,8 +60,17 @@ class SegmentAnalytics:
     def overview(self, *, at: datetime | str | None = None) -> Overview:
         """All customers by spending, frequency and lifecycle, and by what they prefer."""
         when = When.of(self._rt, at)
+        tally = Tally(self._rt.settings, when.at)
+        dimensions = tuple(PREFERENCES.values())
         with self._rt.read() as uow:
-            groups = {kind: tuple(self._groups(uow, kind, when)) for kind in GROUPS}
+            for _, found in standings(uow, self._rt, dimensions, when.at):
+                tally.prefer(found, dimensions)
+                if not when.live:
+                    tally.band(found.metrics)
+            if when.live:  # of these the storage can tell by itself
+                tally.bands = self._by_band(uow, when)
+        groups = {kind: _of_band(kind, tally) for kind in BANDS}
+        groups |= {kind: _of_preference(kind, tally) for kind in PREFERENCES}
         return Overview(at=when.at, **groups)
 
     def customers(
@@ -228,34 +238,30 @@ class SegmentAnalytics:
         whole = asking.whole(asking.segment_of(uow, name), asking.by_name(uow), self._rt)
         return asking.ranked(uow, self._rt, whole, when)
 
-    def _groups(self, uow: UnitOfWork, kind: str, when: When) -> Iterator[Group]:
-        band = bands(self._rt.settings).get(GROUPS[kind])
-        if band is not None:
-            for label, rule in band.items():
-                yield Group(kind, label, label, asking.count(uow, self._rt, rule, when), when.at)
-            return
-        counts, last = Counter[str](), dict[str, tuple[datetime, str]]()
-        for _, most in preferring(uow, self._rt, GROUPS[kind], when.at):
-            counts[most.value] += 1
-            named = (most.last_at or when.at, most.label)
-            last[most.value] = max(last.get(most.value, named), named)
-        for value, count in sorted(counts.items(), key=lambda of: (-of[1], of[0])):
-            yield Group(kind, value, last[value][1], count, when.at)
+    def _by_band(self, uow: UnitOfWork, when: When) -> dict[str, Counter[str]]:
+        return {
+            band: Counter({k: asking.count(uow, self._rt, rule, when) for k, rule in of.items()})
+            for band, of in bands(self._rt.settings).items()
+        }
 
     def _of_group(
         self, uow: UnitOfWork, group: Group, when: When, after: str | None
     ) -> Iterator[str]:
-        if group.kind not in GROUPS:
-            raise InvalidInput(unknown("kind of group", group.kind, GROUPS), field="group")
-        about = GROUPS[group.kind]
-        band = bands(self._rt.settings).get(about)
-        if band is None:
-            chosen = preferring(uow, self._rt, about, when.at, after=after)
-            return (customer_id for customer_id, most in chosen if most.value == group.name)
-        if group.name not in band:
-            raise InvalidInput(unknown("band", group.name, band), field="group")
-        pages = asking.pages(uow, self._rt, band[group.name], when, after=after)
-        return (customer.id for page in pages for customer in page)
+        if group.kind in PREFERENCES:
+            about = PREFERENCES[group.kind]
+            for customer_id, found in standings(uow, self._rt, (about,), when.at, after=after):
+                most = preferred(found, about, self._rt.settings)
+                if most is not None and most.value == group.name:
+                    yield customer_id
+            return
+        if group.kind not in BANDS:
+            kinds = (*BANDS, *PREFERENCES)
+            raise InvalidInput(unknown("kind of group", group.kind, kinds), field="group")
+        of = bands(self._rt.settings)[BANDS[group.kind]]
+        if group.name not in of:
+            raise InvalidInput(unknown("band", group.name, of), field="group")
+        for page in asking.pages(uow, self._rt, of[group.name], when, after=after):
+            yield from (customer.id for customer in page)
 
     def _side(self, uow: UnitOfWork, name: str, rule: Rule, when: When) -> Side:
         count = spent = 0
@@ -285,3 +291,17 @@ class SegmentAnalytics:
                     sheet.writerow([c.cell(subject, when.at) for c in chosen])
                     count += 1
         return count
+
+
+def _of_band(kind: str, tally: Tally) -> tuple[Group, ...]:
+    counts = tally.bands[BANDS[kind]]
+    labels = bands(tally.settings)[BANDS[kind]]
+    return tuple(Group(kind, label, label, counts[label], tally.at) for label in labels)
+
+
+def _of_preference(kind: str, tally: Tally) -> tuple[Group, ...]:
+    about = PREFERENCES[kind]
+    counts = sorted(tally.choices[about].items(), key=lambda of: (-of[1], of[0]))
+    return tuple(
+        Group(kind, value, tally.label(about, value), count, tally.at) for value, count in counts
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -171,12 +171,16 @@ class CustomerMetadata:
         }
 
 
-GROUPS: Mapping[str, str] = {
+BANDS: Final[Mapping[str, str]] = {
     "spending_tiers": "spending",
     "frequency_tiers": "frequency",
     "lifecycle_stages": "lifecycle",
+}
+"""The lists of an overview that are about a band, and that band."""
+
+PREFERENCES: Final[Mapping[str, str]] = {
     "game_preferences": "item",
     "category_preferences": "category",
     "venue_preferences": "venue",
 }
-"""The lists of an overview, and the band or the dimension that each is about."""
+"""The lists of an overview that are about what customers prefer, and of which dimension."""
