@@ -23,6 +23,7 @@ from crmkit import (
     Settings,
     SpendingBands,
     errors,
+    presets,
 )
 from crmkit.gdpr.documents import blanks
 from crmkit.model import Column, Customer, Entry, OnErase, Preferences, catalogue, entry_of
@@ -161,6 +162,39 @@ def ranked_fields() -> str:
     return table(("operators", "fields"), ((codes(RANKINGS), names),))
 
 
+_VERTICALS: Final = (
+    presets.nightclub,
+    presets.restaurant,
+    presets.escape_rooms,
+    presets.playcentre,
+    presets.ticketing,
+)
+
+
+def preset_segments() -> str:
+    """The segments of each preset, but the bands that all have."""
+    made = [vertical() for vertical in _VERTICALS]
+    of = {s.name: s.description for preset in made for s in preset}
+    sold_by = {name: [p.name for p in made if name in {s.name for s in p}] for name in of}
+    bands = ("lifecycle_", "spending_", "frequency_")
+    rows = (
+        (code(name), of[name], "all" if len(sold_by[name]) == len(made) else codes(sold_by[name]))
+        for name in of
+        if not name.startswith(bands)
+    )
+    return table(("segment", "who is in", "presets"), rows)
+
+
+def preset_thresholds() -> str:
+    """What each preset may be given, and what it takes without."""
+    rows = []
+    for vertical in _VERTICALS:
+        parameters = inspect.signature(vertical).parameters.values()
+        given = ", ".join(code(f"{p.name}={p.default!r}") for p in parameters)
+        rows.append((code(f"{vertical.__name__}()"), given))
+    return table(("preset", "thresholds"), rows)
+
+
 def operators() -> str:
     """The operators of each type of field."""
     return table(("type", "operators"), ((t.value, codes(OPERATORS[t])) for t in Type))
@@ -279,6 +313,8 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "occasion-fields": occasion_fields,
     "ranked-fields": ranked_fields,
     "operators": operators,
+    "preset-segments": preset_segments,
+    "preset-thresholds": preset_thresholds,
     "settings": settings,
     "tiers": tiers,
     "earn-rules": earn_rules,

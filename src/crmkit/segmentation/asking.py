@@ -10,8 +10,9 @@ from typing import Any, cast
 import attrs
 
 from crmkit.config import Settings
-from crmkit.errors import RuleError, unknown
+from crmkit.errors import NotFound, RuleError, unknown
 from crmkit.model import Customer, Membership, Segment
+from crmkit.model.document import text
 from crmkit.model.rule import (
     AllOf,
     AnyOf,
@@ -53,6 +54,20 @@ class When:
 
 
 # --- from a segment to what is asked ---
+
+
+def segment_of(uow: UnitOfWork, name: str) -> Segment:
+    """The segment of that name; raises `NotFound` with the nearest name."""
+    called = text(name, field="name", limit=100) or ""
+    found = uow.find(Segment, name=called)
+    if not found:
+        raise NotFound(unknown("segment", called, [s.name for s in uow.find(Segment)]))
+    return found[0]
+
+
+def by_name(uow: UnitOfWork) -> dict[str, Segment]:
+    """The tenant's segments but those that are archived."""
+    return {s.name: s for s in uow.find(Segment, archived_at=None)}
 
 
 def replaced(rule: Rule, by: Callable[[Leaf], Rule]) -> Rule:
@@ -259,6 +274,20 @@ def fitting(
             if ask(as_of(uow, rt, now, wanted, when), when.at)[0]:
                 found.add(now.customer.id)
     return frozenset(found)
+
+
+def pages(
+    uow: UnitOfWork, rt: Runtime, rule: Rule, when: When, *, after: str | None = None
+) -> Iterator[Sequence[Customer]]:
+    """The customers whom the rule fits, in the order of their ids, a page in memory at a time."""
+    ready = ranked(uow, rt, rule, when)
+    while True:
+        page = list(ids(uow, rt, ready, when, after=after, limit=AT_ONCE))
+        if page:
+            yield uow.find(Customer, order=("id",), id=tuple(page))
+        if len(page) < AT_ONCE:
+            return
+        after = page[-1]
 
 
 # --- ranks ---

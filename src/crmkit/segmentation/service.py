@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import cached_property, partial
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from crmkit.customers.records import record_change
-from crmkit.errors import AlreadyTaken, InvalidInput, NotFound, unknown
+from crmkit.errors import AlreadyTaken, InvalidInput, RuleError, shown
 from crmkit.model import (
     Customer,
     Membership,
@@ -29,6 +30,7 @@ from crmkit.ports.storage import UnitOfWork
 from crmkit.segmentation import asking
 from crmkit.segmentation.asking import When
 from crmkit.segmentation.bands import bands
+from crmkit.segmentation.definition import SegmentDefinition
 from crmkit.segmentation.explain import explain
 from crmkit.segmentation.keeping import Keeper, watchlist
 from crmkit.segmentation.needs import Needs, needs
@@ -36,6 +38,9 @@ from crmkit.segmentation.past import BY_HAND
 from crmkit.segmentation.rules import parse
 from crmkit.segmentation.verdicts import Explanation
 from crmkit.segmentation.watching import Watched
+
+if TYPE_CHECKING:
+    from crmkit.segmentation.analytics import SegmentAnalytics
 
 _PAGE = 500
 _AT_ONCE = 10_000
@@ -86,6 +91,13 @@ class Segments:
     def keeper(self) -> Keeper:
         """Hears of changes; crmkit's own."""
         return Keeper(self._rt)
+
+    @cached_property
+    def analytics(self) -> SegmentAnalytics:
+        """Overviews, comparisons, growth, history and export."""
+        from crmkit.segmentation.analytics import SegmentAnalytics
+
+        return SegmentAnalytics(self._rt)
 
     # --- segments ---
 
@@ -171,6 +183,43 @@ class Segments:
                 users = self._users(uow, changed.name)
             self._build_at_once([changed.id, *(u.id for u in users)], now)
         return self.get(changed.name)
+
+    def install(
+        self, preset: Iterable[SegmentDefinition], *, replace: bool = False
+    ) -> tuple[str, ...]:
+        """Make those segments that are missing; returns the names of what was made or changed.
+
+        A segment that is there stays as it is; with `replace` it is given the rule and the
+        description of the preset, unless it is archived. Installing again changes nothing.
+        Raises `RuleError` for a rule that these settings do not know and `InvalidInput` for
+        two of one name, before anything is made.
+        """
+        wanted = self._installable(preset)
+        there = {s.name: s for s in self.list(archived=True)}
+        done = []
+        for name, of in wanted.items():
+            had = there.get(name)
+            if had is None:
+                with suppress(AlreadyTaken):  # somebody else installs it at this moment
+                    self.create(name, of.rules, description=of.description)
+                    done.append(name)
+            elif replace and had.archived_at is None and had.rules != _document(of.rules):
+                self.change(name, rules=of.rules, description=of.description)
+                done.append(name)
+        return tuple(done)
+
+    def _installable(self, preset: Iterable[SegmentDefinition]) -> dict[str, SegmentDefinition]:
+        wanted: dict[str, SegmentDefinition] = {}
+        for of in preset:
+            name = _name(of.name)
+            if name in wanted:
+                raise InvalidInput(f"two segments of the name {shown(name)}", field="preset")
+            try:
+                parse(of.rules, self._rt.settings)
+            except RuleError as error:
+                raise RuleError(error.message, field=f"{name}: {error.field}") from None
+            wanted[name] = of
+        return wanted
 
     def get(self, name: str) -> Segment:
         """The segment of that name; raises `NotFound` with the nearest name."""
@@ -354,7 +403,7 @@ class Segments:
     # --- what time makes due ---
 
     def run_due(self, now: datetime, progress: Callable[[int], None] | None = None) -> int:
-        """Let time do its part; returns how many answers it asked again. See `crm.run_due`."""
+        """Let time do its part, for `crm.run_due`; how many answers it asked; crmkit's own."""
         done = 0
         with self._rt.read() as uow:
             unbuilt = uow.find(Segment, archived_at=None, watched=False)
@@ -401,14 +450,10 @@ class Segments:
     # --- within a unit of work ---
 
     def _segment(self, uow: UnitOfWork, name: str) -> Segment:
-        called = text(name, field="name", limit=100) or ""
-        found = uow.find(Segment, name=called)
-        if not found:
-            raise NotFound(unknown("segment", called, [s.name for s in uow.find(Segment)]))
-        return found[0]
+        return asking.segment_of(uow, name)
 
     def _named(self, uow: UnitOfWork) -> dict[str, Segment]:
-        return {s.name: s for s in uow.find(Segment, archived_at=None)}
+        return asking.by_name(uow)
 
     def _rule(self, uow: UnitOfWork, segment: Segment) -> Rule:
         return asking.whole(segment, self._named(uow), self._rt)
