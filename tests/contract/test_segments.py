@@ -215,6 +215,11 @@ def test_an_archived_segment_lets_go_and_keeps_its_history(
     assert crm.segments.list() == ()
     assert [s.name for s in crm.segments.list(archived=True)] == ["local", "spent"]
     assert crm.segments.segments_of(who) == ()
+    assert crm.segments.count("spent") == 0
+    assert not crm.segments.is_member(who, "spent")
+    assert crm.segments.is_member(who, "spent", at=clock() - timedelta(seconds=1))
+    with pytest.raises(InvalidInput, match="archived"):
+        crm.segments.explain(who, "spent")
     (stay,) = [s for s in rows(crm, SegmentStay) if s.segment_id == archived.id]  # type: ignore[attr-defined]
     assert isinstance(stay, SegmentStay)
     assert stay.left_at == clock()

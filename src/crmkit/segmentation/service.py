@@ -238,20 +238,22 @@ class Segments:
         """The customers in the segment at that instant, in the order of their ids."""
         when = When.of(self._rt, at)
         with self._rt.read() as uow:
-            rule = self._rule(uow, self._segment(uow, name))
+            rule = self._rule(uow, self._segment(uow, name), when)
         return self._members(rule, when)
 
     def count(self, name: str, *, at: datetime | str | None = None) -> int:
         """How many customers are in the segment at that instant."""
         when = When.of(self._rt, at)
         with self._rt.read() as uow:
-            return asking.count(uow, self._rt, self._rule(uow, self._segment(uow, name)), when)
+            return asking.count(
+                uow, self._rt, self._rule(uow, self._segment(uow, name), when), when
+            )
 
     def is_member(self, customer_id: str, name: str, *, at: datetime | str | None = None) -> bool:
         """Whether the customer is in the segment at that instant."""
         when = When.of(self._rt, at)
         with self._rt.read() as uow:
-            rule = self._rule(uow, self._segment(uow, name))
+            rule = self._rule(uow, self._segment(uow, name), when)
             return asking.holds(uow, self._rt, rule, self._rt.customer(uow, customer_id), when)
 
     def explain(
@@ -260,10 +262,13 @@ class Segments:
         """Why the customer is in the segment at that instant, or is not.
 
         It tells values, for the people whom you let see the customer. See `Explanation`.
+        Raises `InvalidInput` for a segment that was archived by then.
         """
         when = When.of(self._rt, at)
         with self._rt.read() as uow:
             segment = self._segment(uow, name)
+            if segment.archived_at is not None and segment.archived_at <= when.at:
+                raise InvalidInput("the segment is archived; ask of a time before", field="at")
             named = self._named(uow) | {segment.name: segment}
             rule = asking.whole(segment, named, self._rt)
             customer = self._rt.customer(uow, customer_id)
@@ -325,7 +330,7 @@ class Segments:
                     pending.add(state.customer_id)
                 elif state.member:
                     kept.add(state.customer_id)
-            told = set(asking.asked_in_memory(uow, self._rt, self._rule(uow, segment), when))
+            told = set(asking.asked_in_memory(uow, self._rt, self._rule(uow, segment, when), when))
         told -= pending
         return Verified(
             len(kept), len(pending), tuple(sorted(told - kept)), tuple(sorted(kept - told))
@@ -455,7 +460,9 @@ class Segments:
     def _named(self, uow: UnitOfWork) -> dict[str, Segment]:
         return asking.by_name(uow)
 
-    def _rule(self, uow: UnitOfWork, segment: Segment) -> Rule:
+    def _rule(self, uow: UnitOfWork, segment: Segment, when: When) -> Rule:
+        if segment.archived_at is not None and segment.archived_at <= when.at:
+            return asking.NOBODY
         return asking.whole(segment, self._named(uow), self._rt)
 
     def _members(self, rule: Rule, when: When) -> Iterator[Customer]:
