@@ -126,7 +126,7 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
     "segments.members by hand": lambda crm: list(crm.segments.members("by hand")),
     "segments.members then": lambda crm: list(crm.segments.members("fixed", at=INSTANTS[0])),
     "segments.count": lambda crm: crm.segments.count("by rule"),
-    "segments.change": lambda crm: crm.segments.change("by rule", rename="ruled", rules=RULE),
+    "segments.change": lambda crm: crm.segments.change("by rule", rules=RULE),
     "segments.install": lambda crm: list(crm.segments.install(presets.nightclub())),
     "segments.preview": lambda crm: crm.segments.preview(RULE).count,
     "segments.verify": lambda crm: crm.segments.verify("by rule"),
