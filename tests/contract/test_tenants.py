@@ -127,7 +127,7 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
     "segments.members then": lambda crm: list(crm.segments.members("fixed", at=INSTANTS[0])),
     "segments.count": lambda crm: crm.segments.count("by rule"),
     "segments.change": lambda crm: crm.segments.change("by rule", rules=RULE),
-    "segments.install": lambda crm: list(crm.segments.install(presets.nightclub())),
+    "segments.install": lambda crm: list(crm.segments.install(presets.playcentre())),
     "segments.preview": lambda crm: crm.segments.preview(RULE).count,
     "segments.verify": lambda crm: crm.segments.verify("by rule"),
     "segments.run_due": lambda crm: crm.segments.run_due(INSTANTS[0]),
