@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 import attrs
 
 from crmkit.activities.recording import StoriesChanged
-from crmkit.model import Customer, Segment, SegmentState, SegmentStay, SegmentVersion
+from crmkit.model import Customer, Metrics, Segment, SegmentState, SegmentStay, SegmentVersion
 from crmkit.model.rule import Top, leaves
 from crmkit.ports.events import (
     ConsentChanged,
@@ -127,6 +127,7 @@ class Keeper:
         """Ask again what depends on facts that changed; with `anew` all segments."""
         watched = watchlist(uow, self.rt)
         if watched:
+            uow.hold(Metrics, [customer_id])  # else what is being done would not be seen
             self._changed(uow, watched, {customer_id: at}, what, anew=anew)
 
     def _changed(
@@ -155,7 +156,7 @@ class Keeper:
         """Ask a page of customers about segments from an instant on; the last of a full page."""
         edge = None if after is None else (after,)
         page = uow.find(Customer, order=("id",), after=edge, limit=AT_ONCE)
-        held = uow.hold(Customer, [c.id for c in page])
+        held = watching.hold(uow, [c.id for c in page])
         if held:
             watching.settle(uow, self.rt, new, dict.fromkeys(held, since), self.rt.now())
         return page[-1].id if len(page) == AT_ONCE else None

@@ -14,7 +14,7 @@ from datetime import datetime
 import attrs
 
 from crmkit.config import Settings
-from crmkit.model import Customer, SegmentCatalogue, SegmentState, SegmentStay
+from crmkit.model import Customer, Metrics, SegmentCatalogue, SegmentState, SegmentStay
 from crmkit.model.catalogue import evolved
 from crmkit.model.rule import Rule
 from crmkit.model.time import FOREVER
@@ -67,6 +67,15 @@ class _Written:
             rt.events.publish(uow, event)
 
 
+def hold(uow: UnitOfWork, customer_ids: Iterable[str]) -> frozenset[str]:
+    """Who of these is there; nobody changes their profiles or activities before this unit ends.
+
+    Profiles first, as everywhere: who tracks an activity holds the metrics alone.
+    """
+    there = uow.hold(Customer, customer_ids)
+    return uow.hold(Metrics, there)
+
+
 def settle(
     uow: UnitOfWork,
     rt: Runtime,
@@ -103,7 +112,7 @@ def due(uow: UnitOfWork, rt: Runtime, watched: Sequence[Watched], now: datetime,
     seen = uow.due(SegmentState, "next_change_at", now, limit=limit)
     if not seen:
         return 0
-    held = uow.hold(Customer, {row.customer_id for row in seen})
+    held = hold(uow, {row.customer_id for row in seen})
     by_segment = {w.segment_id: w for w in watched}
     written = _Written()
     turned: dict[str, list[SegmentState]] = defaultdict(list)
