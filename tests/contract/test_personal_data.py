@@ -348,7 +348,11 @@ def test_no_unique_index_of_postgresql_is_personal(postgres_engine: sa.Engine) -
     facts = {
         f"{t}.{name}" for t in ("crm_activities", "crm_occasions") for name in ("item", "venue")
     }
-    stays = {"crm_segment_states.next_change_at", "crm_segment_stays.left_at"}
+    stays = {
+        "crm_segment_ranks.value",
+        "crm_segment_states.next_change_at",
+        "crm_segment_stays.left_at",
+    }
     assert personal == facts | stays
 
 

@@ -27,7 +27,9 @@ from crmkit.model.money import Money
 from crmkit.model.page import Page
 from crmkit.model.privacy import Consent, Erasure, IdempotencyKey
 from crmkit.model.segment import (
+    Cutoff,
     Membership,
+    Rank,
     Segment,
     SegmentCatalogue,
     SegmentState,
@@ -41,6 +43,7 @@ __all__ = [
     "Consent",
     "Counter",
     "Customer",
+    "Cutoff",
     "Data",
     "Entry",
     "Erasure",
@@ -64,6 +67,7 @@ __all__ = [
     "PointsEntry",
     "Preferences",
     "ProfileChange",
+    "Rank",
     "Redirect",
     "SearchToken",
     "Segment",

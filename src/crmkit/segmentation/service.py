@@ -25,7 +25,7 @@ from crmkit.model.document import document, text
 from crmkit.model.rule import AllOf, Rule
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
-from crmkit.segmentation import asking
+from crmkit.segmentation import asking, ranks
 from crmkit.segmentation.asking import When
 from crmkit.segmentation.bands import bands
 from crmkit.segmentation.keeping import Keeper, watchlist
@@ -339,10 +339,6 @@ class Segments:
             done += some
             if progress:
                 progress(done)
-        with self._rt.read() as uow:
-            ranked = [w for w in watchlist(uow, self._rt) if w.ranked]
-        for of in ranked:
-            done += self._rt.write(lambda uow, of=of: self.keeper.rank(uow, of, now))  # type: ignore[misc]
         return done
 
     def _build_at_once(self, segment_ids: Iterable[str], since: datetime) -> None:
@@ -354,22 +350,26 @@ class Segments:
 
     def _build(self, segment_id: str, since: datetime | None) -> None:
         """Ask all customers about a segment, a page in a transaction."""
-
-        def page(uow: UnitOfWork, after: str | None) -> str | None:
+        with self._rt.read() as uow:
             of = next((w for w in watchlist(uow, self._rt) if w.segment_id == segment_id), None)
-            if of is None:
-                return None
-            if of.ranked:
-                self.keeper.rank(uow, of, self._rt.now())
-                return None
-            return self.keeper.build(uow, of, since or of.since, after)
+        if of is None:
+            return
+        if of.tops:
+            with self._rt.read() as uow:
+                fields = ranks.unfilled(uow, of.tops)
+            if fields:
+                self._page_by_page(lambda uow, after: self.keeper.fill(uow, fields, after))
+            self._rt.write(lambda uow: self.keeper.begin(uow, segment_id))
+        self._page_by_page(lambda uow, after: self.keeper.build(uow, segment_id, since, after))
+        self._rt.write(lambda uow: uow.change(Segment, {"watched": True}, id=segment_id))
 
+    def _page_by_page(self, page: Callable[[UnitOfWork, str | None], str | None]) -> None:
+        """Run pages, each in a transaction; each tells where the next begins, if there is one."""
         after: str | None = None
         while True:
             after = self._rt.write(lambda uow, after=after: page(uow, after))  # type: ignore[misc]
             if after is None:
-                break
-        self._rt.write(lambda uow: uow.change(Segment, {"watched": True}, id=segment_id))
+                return
 
     # --- within a unit of work ---
 
@@ -437,6 +437,8 @@ class Segments:
         if anew:
             uow.add(_version(changed, now))
         self._mark(uow)
+        if anew or "archived_at" in changes:
+            self.keeper.forget(uow)
         return changed, anew
 
     def _rename(self, uow: UnitOfWork, name: str, to: str) -> None:

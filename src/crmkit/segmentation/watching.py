@@ -2,7 +2,9 @@
 
 A customer's answers are asked again when a fact comes on which they depend, from the instant
 of that fact on, and when time alone may have changed them, at that very instant. So comings
-and goings bear their true time, however late a fact or a run is.
+and goings bear their true time, however late a fact or a run is. But where a rule ranks
+customers, a late fact moves the ranks from the instant on at which it becomes known: what
+that says of everybody's past is never asked again.
 """
 
 from __future__ import annotations
@@ -14,15 +16,17 @@ from datetime import datetime
 import attrs
 
 from crmkit.config import Settings
-from crmkit.model import Customer, SegmentCatalogue, SegmentState, SegmentStay
+from crmkit.model import Customer, Metrics, Segment, SegmentCatalogue, SegmentState, SegmentStay
 from crmkit.model.catalogue import evolved
-from crmkit.model.rule import Rule
+from crmkit.model.rule import Rule, Top, leaves
 from crmkit.model.time import FOREVER
 from crmkit.ports.events import SegmentEntered, SegmentLeft
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
-from crmkit.segmentation.evaluate import Lasting
-from crmkit.segmentation.needs import Needs, together
+from crmkit.segmentation import asking
+from crmkit.segmentation.evaluate import Lasting, lasting
+from crmkit.segmentation.moments import Answer
+from crmkit.segmentation.needs import Needs, needs, together
 from crmkit.segmentation.past import History, last_fact_at
 from crmkit.segmentation.stays import Change, Stay, replaced, sweep
 from crmkit.segmentation.subject import Subject
@@ -33,7 +37,8 @@ from crmkit.segmentation.subjects import AT_ONCE, subjects
 class Watched:
     """A segment whose comings and goings are kept, by its rule as it is since an instant.
 
-    Where the rule ranks customers, others decide too: it is `ranked`, and asked of all at once.
+    Where the rule ranks customers by these `tops`, it can be asked once it is told where
+    each of them begins.
     """
 
     segment_id: str
@@ -41,9 +46,44 @@ class Watched:
     version: int
     since: datetime
     rule: Rule
-    ranked: bool
-    ask: Lasting
+    tops: frozenset[Top]
     needs: Needs
+    ask: Lasting
+    ready: bool
+
+    @classmethod
+    def of(cls, segment: Segment, since: datetime, rule: Rule, settings: Settings) -> Watched:
+        """A segment as its rule is since then."""
+        tops = frozenset(leaf for leaf in leaves(rule) if isinstance(leaf, Top))
+        return cls(
+            segment_id=segment.id,
+            name=segment.name,
+            version=segment.version,
+            since=since,
+            rule=rule,
+            tops=tops,
+            needs=needs(rule),
+            ask=_never if tops else lasting(rule, settings),
+            ready=not tops,
+        )
+
+    def at(self, cutoffs: Mapping[Top, int | None], rt: Runtime) -> Watched:
+        """The segment ready to be asked; as it is where a top of it has still to be built."""
+        if not self.tops or not self.tops <= cutoffs.keys():
+            return self
+        values = tuple((top, cutoffs[top]) for top in self.tops)
+        place = ("segment at cut-offs", rt.tenant, self.segment_id)
+        known: tuple[Watched, object, Watched] | None = rt.memory.get(place)
+        if known is not None and known[0] is self and known[1] == values:
+            return known[2]
+        rule = asking.at_cutoffs(self.rule, cutoffs)
+        ready = attrs.evolve(self, ask=lasting(rule, rt.settings), ready=True)
+        rt.memory[place] = (self, values, ready)
+        return ready
+
+
+def _never(_: Subject, __: datetime) -> Answer:
+    raise AssertionError("where its tops begin was not told")
 
 
 @attrs.define
@@ -98,12 +138,28 @@ def settle(
     return earlier
 
 
-def due(uow: UnitOfWork, rt: Runtime, watched: Sequence[Watched], now: datetime, limit: int) -> int:
-    """Ask about a number of those for whom time alone may have changed an answer; how many."""
+def hold(uow: UnitOfWork, customers: Iterable[str]) -> frozenset[str]:
+    """Which of these are there; nobody changes them, or what they did, before this unit ends."""
+    held = uow.hold(Customer, customers)
+    return uow.hold(Metrics, held) if held else held
+
+
+def due(
+    uow: UnitOfWork,
+    rt: Runtime,
+    ready: Callable[[], Sequence[Watched]],
+    now: datetime,
+    limit: int,
+) -> int:
+    """Ask about a number of those for whom time alone may have changed an answer; how many.
+
+    `ready` gives the segments as they can be asked once the customers are held.
+    """
     rows = uow.due(SegmentState, "next_change_at", now, limit=limit)
     if not rows:
         return 0
-    held = uow.hold(Customer, {row.customer_id for row in rows})
+    held = hold(uow, {row.customer_id for row in rows})
+    watched = ready()
     by_segment = {w.segment_id: w for w in watched}
     turned: dict[str, list[SegmentState]] = defaultdict(list)
     for row in uow.find(SegmentState, customer_id=tuple(sorted(held))):
@@ -118,6 +174,8 @@ def due(uow: UnitOfWork, rt: Runtime, watched: Sequence[Watched], now: datetime,
             of = by_segment.get(state.segment_id)
             if of is None:  # it was archived
                 written.gone.append(state)
+            elif not of.ready:  # it is being built, and all will be asked
+                written.put.append(evolved(state, next_change_at=None))
             else:
                 person.ask(of, state, state.next_change_at or now, due=True)
     written.write(uow, rt)
@@ -145,6 +203,8 @@ class _Person:
         since: datetime,
     ) -> None:
         for of in watched:
+            if not of.ready:
+                continue
             self.ask(of, states.get(of.segment_id), since)
 
     def ask(
@@ -155,8 +215,12 @@ class _Person:
         With `due` since the instant to which the facts led that have come so far.
         """
         turns = state.next_change_at if state else None
+        if of.tops:
+            since = self.now
         start = max(since if turns is None else min(since, turns), of.since)
-        if start > self.now:  # a fact of the future: time will come to it
+        if of.tops and state is not None:  # whoever moved the ranks may have a clock that is ahead
+            start = max(start, state.since)
+        elif start > self.now:  # a fact of the future: time will come to it
             start = self.now
         # As the customer is now they have been since the last fact.
         plain = (turns is None or turns >= start) and self._is_as_then(start, due=due)
@@ -179,7 +243,7 @@ class _Person:
         anew, flips = replaced(stays, found.changes, of.version)
         self._keep(of, state, closed, anew, found.until, start)
         was = state is not None and state.member
-        self._tell(of, _news(flips, anew, was=was, late=late))
+        self._tell(of, _news(flips, anew, start, was=was, late=late))
 
     def _is_as_then(self, start: datetime, *, due: bool) -> bool:
         """Whether the customer was at that instant, and has been since, as they are now."""
@@ -274,14 +338,14 @@ class _Person:
 
 
 def _news(
-    flips: Sequence[Change], stays: Sequence[Stay], *, was: bool, late: bool
+    flips: Sequence[Change], stays: Sequence[Stay], start: datetime, *, was: bool, late: bool
 ) -> Sequence[Change]:
     """The changes that nobody was told of yet."""
     if not late:
         return flips
     # What was told before of an earlier time is not told again: only how it is by now.
     member = bool(stays) and stays[-1].left_at is None
-    return flips[-1:] if flips and member is not was else ()
+    return () if member is was else flips[-1:] or ((start, member),)
 
 
 def _nothing(at: datetime) -> None:  # noqa: ARG001 - nothing follows, whenever it is asked
