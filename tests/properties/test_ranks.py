@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crmkit import CRMService, MemoryStorage
-from crmkit.model import Cutoff, Metrics, PointsAccount, Rank, SegmentState
+from crmkit.model import Cutoff, Metrics, PointsAccount, Rank, SegmentState, SegmentStay
 from crmkit.model.rule import Top
 from crmkit.ports.events import SegmentEntered, SegmentLeft
 from crmkit.ports.storage import Storage
@@ -178,3 +178,115 @@ def test_ranked_segments_are_exact_after_every_step(
     base.crm.run_due()
     base.check_members()
     assert not any(base.crm.segments.verify(name).pending for name in base.names)
+
+
+def test_a_job_that_ranks_now_and_then_is_wrong_in_between() -> None:
+    """The naive way: what it kept an hour ago is not what a full recompute says now."""
+    base = Ranked(MemoryStorage(), ["best two", "best tenth", "last two", "best in town"])
+    wrong: set[str] = set()
+    looked = {name: {c.id for c in base.crm.segments.members(name)} for name in base.names}
+    for step in (("do", 0, "purchase", 20, "X", 0, 0), ("do", 1, "purchase", 60, "X", 0, 0),
+                 ("wait", 30), ("do", 2, "purchase", 120, "X", 0, 0), ("move", 2, "Roma"),
+                 ("do", 1, "purchase", 120, "X", 1, 0)):  # fmt: skip
+        base.step(*step)
+        base.check_members()
+        for name in base.names:
+            wrong |= {name} if looked[name] != set(_kept(base.crm, name)) else set()
+    assert wrong == {*base.names}
+
+
+def _kept(crm: CRMService, name: str) -> list[str]:
+    segment = crm.segments.get(name)
+    with crm._runtime.read() as uow:
+        found = uow.find(SegmentState, segment_id=segment.id, member=True)
+    return [s.customer_id for s in found]
+
+
+# --- many at once ---
+
+THREADS, CALLS, PEOPLE = 8, 40, 25
+both_databases = pytest.mark.parametrize("storage", ["sqlite", "postgresql"], indirect=True)
+
+
+def _busy(crm: CRMService, people: list[str], seed: int) -> None:
+    """One thread's calls: most of them move somebody's numbers."""
+    rng = random.Random(seed)
+    done: list[str] = []
+    for n in range(CALLS):
+        who = rng.choice(people)
+        match rng.randrange(10):
+            case 0:
+                crm.customers.update(who, {"city": rng.choice(["Cluj", "Roma"])})
+            case 1 if done:
+                crm.activities.void(done.pop())
+            case 2:
+                crm.loyalty.update_points(who, rng.choice([10, 20]), reason="goodwill")
+            case 3:
+                crm.find_or_create({"user_id": f"new {seed} {n}", "city": "Cluj"})
+            case _:
+                amount = rng.choice([5, 20, 20, 60])
+                fact = crm.track_activity(who, "purchase", {"amount": amount})
+                done.append(fact.id)
+
+
+@both_databases
+def test_many_threads_leave_the_ranks_exact(crm: CRMService) -> None:
+    """Without waiting for `run_due`, and no call fails because another moved the ranks."""
+    people = [crm.find_or_create({"user_id": str(n), "city": "Cluj"}).id for n in range(PEOPLE)]
+    names = ["best half", "best two", "best in town", "collectors", "best of both", "not best"]
+    for name in names:
+        crm.segments.create(name, RANKED[name])
+    together(THREADS, lambda seed: _busy(crm, people, seed))
+    for name in names:
+        assert crm.segments.verify(name).exact, name
+    read(crm)
+
+
+@both_databases
+def test_a_ranked_segment_may_be_made_while_many_are_active(crm: CRMService) -> None:
+    """Its numbers are taken in beside the changes, and none is missed."""
+    people = [crm.find_or_create({"user_id": str(n), "city": "Cluj"}).id for n in range(PEOPLE)]
+    names = ["best half", "collectors", "best in town", "best of both"]
+
+    def each(seed: int) -> None:
+        if seed:
+            _busy(crm, people, seed)
+            return
+        for name in names:
+            crm.segments.create(name, RANKED[name])
+        crm.segments.change("collectors", archived=True)
+        crm.segments.change("collectors", archived=False)
+
+    together(THREADS, each)
+    for name in names:
+        assert crm.segments.verify(name).exact, name
+    read(crm)
+
+
+def test_who_ranks_by_nothing_keeps_no_ranks(crm: CRMService) -> None:
+    """Numbers are kept only by which a segment ranks, and only as long as one does."""
+    who = crm.find_or_create({"user_id": "1"}).id
+    crm.segments.create("spent", {"field": "total_spend", "operator": ">=", "value": 10})
+    crm.track_activity(who, "purchase", {"amount": 60})
+    assert read(crm) == ({}, {})
+    crm.segments.create("best half", RANKED["best half"])
+    assert read(crm)[0] == {(who, "total_spend"): 6000}
+    crm.segments.change("best half", archived=True)
+    assert read(crm) == ({}, {})
+
+
+def test_a_late_fact_moves_the_ranks_from_now_on() -> None:
+    """What was kept of earlier days stays: nobody is put in or out of the top of the past."""
+    clock = FrozenClock()
+    crm = CRMService(MemoryStorage(), clock=clock)
+    one, other = (crm.find_or_create({"user_id": n}).id for n in "12")
+    crm.segments.create("best", f.total_spend.top_count(1))
+    began = clock()
+    crm.track_activity(one, "purchase", {"amount": 10})
+    clock.advance(days=5)
+    crm.track_activity(other, "purchase", {"amount": 20}, at=began)
+    with crm._runtime.read() as uow:
+        (stay,) = uow.find(SegmentStay)
+        (state,) = uow.find(SegmentState)
+    assert (stay.customer_id, stay.entered_at, stay.left_at) == (one, began, clock())
+    assert (state.customer_id, state.since) == (other, clock())
