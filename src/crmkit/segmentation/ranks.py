@@ -2,8 +2,9 @@
 
 Locks are taken in this order: customers, then their metrics, then the ranks. Who only asks
 where a top begins shares the ranks with others; who moves a boundary, or a number over one,
-or brings one in, has them alone until the transaction ends. So an answer that was given by a cut-off is stored
-before the cut-off moves, and whom a moved one passes can be asked without holding them.
+or brings a number in, has them alone until the transaction ends. So an answer that was given
+by a cut-off is stored before the cut-off moves, and whom a moved one passes can be asked
+without holding them: nobody else asks about a segment that ranks meanwhile.
 """
 
 from __future__ import annotations
