@@ -257,11 +257,11 @@ def report(cursor: Any, dialect: str) -> Iterator[str]:
         yield f"{name:34} {a:9.1f} {b:9.1f} {a / b:6.2f} {cpu} {e:9.1f} {f:9.1f} {e / f:6.2f}"
 
 
-def sqlite_report(folder: Path, customers: int, each: int) -> Iterator[str]:
-    """On one SQLite file."""
-    file = folder / "segments.db"
-    if not file.exists():
-        migrate(f"sqlite:///{file}")
+def filled(file: Path, customers: int, each: int) -> Path:
+    """An SQLite file with made-up customers, unless it is there already."""
+    if file.exists():
+        return file
+    migrate(f"sqlite:///{file}")
     with closing(sqlite3.connect(file)) as connection:
         connection.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;")
         cursor = connection.cursor()
@@ -269,11 +269,16 @@ def sqlite_report(folder: Path, customers: int, each: int) -> Iterator[str]:
         def write(kind: type, rows: Iterable[list[Any]]) -> None:
             cursor.executemany(statements.add("sqlite", kind).sql, rows)
 
-        if not cursor.execute("SELECT 1 FROM crm_customers LIMIT 1").fetchone():
-            fill(write, customers, each)
-            connection.commit()
-            cursor.execute("ANALYZE")
-        yield from report(cursor, "sqlite")
+        fill(write, customers, each)
+        connection.commit()
+        cursor.execute("ANALYZE")
+    return file
+
+
+def sqlite_report(folder: Path, customers: int, each: int) -> Iterator[str]:
+    """On one SQLite file."""
+    with closing(sqlite3.connect(filled(folder / "segments.db", customers, each))) as connection:
+        yield from report(connection.cursor(), "sqlite")
 
 
 def postgresql_report(customers: int, each: int) -> Iterator[str]:

@@ -20,6 +20,7 @@ import pytest
 import sqlalchemy as sa
 
 import crmkit
+import crmkit.presets
 import crmkit.rules
 import crmkit.testing
 from crmkit import CRMService, MemoryStorage, Settings, cli
@@ -207,6 +208,7 @@ def _namespaces() -> dict[str, object]:
         "activities": crm.activities,
         "insights": crm.insights,
         "segments": crm.segments,
+        "segments.analytics": crm.segments.analytics,
         "loyalty": crm.loyalty,
         "gdpr": crm.gdpr,
         "gdpr.consents": crm.gdpr.consents,
@@ -226,7 +228,11 @@ def _missing(names: list[str], text: str) -> list[str]:
     return [name for name in names if not re.search(rf"`[^`\n]*\b{re.escape(name)}\b", text)]
 
 
-@pytest.mark.parametrize("module", [crmkit, crmkit.rules, crmkit.testing], ids=lambda m: m.__name__)
+@pytest.mark.parametrize(
+    "module",
+    [crmkit, crmkit.presets, crmkit.rules, crmkit.testing],
+    ids=lambda m: m.__name__,
+)
 def test_every_exported_name_is_in_the_reference(module: ModuleType) -> None:
     """What can be imported is described."""
     assert _missing(list(module.__all__), _reference()) == []
@@ -250,8 +256,10 @@ def test_the_front_door_is_in_the_reference() -> None:
 
 @pytest.mark.parametrize("namespace", _namespaces())
 def test_a_namespace_is_small(namespace: str) -> None:
-    """A namespace has at most 15 public methods."""
-    assert len(_public_methods(_namespaces()[namespace])) <= METHODS_MAX
+    """A namespace has at most 15 public methods, beside those that only crmkit calls."""
+    methods = _public_methods(_namespaces()[namespace]).values()
+    for_hosts = [m for m in methods if "crmkit's own" not in (inspect.getdoc(m) or "")]
+    assert len(for_hosts) <= METHODS_MAX
 
 
 @pytest.mark.parametrize("namespace", [*_namespaces(), "service"])

@@ -128,7 +128,8 @@ def _said_at(story: Sequence[Call]) -> Iterator[tuple[Any, ...]]:
     prices = [_cents(c["payload"].get("amount")) or 0 for c in spending]
     refunds = [_cents(c["payload"].get("amount")) for c in story if c["kind"] == "refund"]
     left = max(0, sum(prices) - sum(sum(prices) if r is None else r for r in refunds))
-    kept = {id(c): part for c, part in zip(spending, _split(left, prices), strict=True)}
+    parts_kept = zip(spending, _split(left, prices), strict=True)
+    kept = {id(c): part for c, part in parts_kept if _cents(c["payload"].get("amount")) is not None}
     for call in said:
         if off and KINDS[call["kind"]].role == "happens":
             continue
@@ -139,7 +140,8 @@ def _said_at(story: Sequence[Call]) -> Iterator[tuple[Any, ...]]:
         more = payload.get("venue"), _status(call), payload.get("party_size")
         yield call["kind"], call["at"], 0, single, amount, *more
         for n, item in enumerate(sorted(parts) if len(parts) > 1 else (), 1):
-            yield call["kind"], call["at"], n, item, parts[item], *more
+            part = None if amount is None else parts[item]
+            yield call["kind"], call["at"], n, item, part, *more
 
 
 def model(facts: Sequence[Activity], at: datetime) -> Counter[tuple[Any, ...]]:

@@ -64,7 +64,8 @@ def _only_adds(story: Story, kinds: Kinds) -> bool:
 
 def _whole(fact: Activity, kinds: Kinds) -> int | None:
     """The payer's part of what the fact costs as long as nothing is given back."""
-    return _payers(fact, fact.amount_minor or 0) if kinds[fact.kind].spends else fact.amount_minor
+    amount = fact.amount_minor
+    return _payers(fact, amount) if amount is not None and kinds[fact.kind].spends else amount
 
 
 def _payers(fact: Activity, amount: int) -> int:
@@ -121,7 +122,11 @@ def _counting(story: Story, kinds: Kinds, names: Mapping[str, str]) -> Counting:
     if len(spending) > 1:  # what is left over in rounding never depends on who came first
         spending.sort(key=lambda f: (order(f), f.kind, f.id))
     parts = split(0 if story.off else story.left, [f.amount_minor or 0 for f in spending])
-    kept = {f.id: _payers(f, part) for f, part in zip(spending, parts, strict=True)}
+    kept = {
+        f.id: _payers(f, part)
+        for f, part in zip(spending, parts, strict=True)
+        if f.amount_minor is not None  # what nobody spoke of is missing, and not nothing
+    }
     return {
         names.get(f.kind, f.id): (f, kept.get(f.id, f.amount_minor))
         for f in story.said

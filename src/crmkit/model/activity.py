@@ -35,7 +35,6 @@ def _kept(data: Data, *, default: Any = None) -> Any:
     indexes=(
         Index(("tenant", "customer_id", "occurred_at", "id")),
         Index(("tenant", "story", "id")),
-        Index(("tenant", "kind", "occurred_at", "customer_id", "item", "venue")),
     ),
 )
 class Activity:

@@ -9,8 +9,10 @@ from typing import Any, cast
 
 import attrs
 
-from crmkit.errors import RuleError, unknown
+from crmkit.config import Settings
+from crmkit.errors import NotFound, RuleError, unknown
 from crmkit.model import Customer, Membership, Segment
+from crmkit.model.document import text
 from crmkit.model.rule import (
     AllOf,
     AnyOf,
@@ -54,6 +56,20 @@ class When:
 # --- from a segment to what is asked ---
 
 
+def segment_of(uow: UnitOfWork, name: str) -> Segment:
+    """The segment of that name; raises `NotFound` with the nearest name."""
+    called = text(name, field="name", limit=100) or ""
+    found = uow.find(Segment, name=called)
+    if not found:
+        raise NotFound(unknown("segment", called, [s.name for s in uow.find(Segment)]))
+    return found[0]
+
+
+def by_name(uow: UnitOfWork) -> dict[str, Segment]:
+    """The tenant's segments but those that are archived."""
+    return {s.name: s for s in uow.find(Segment, archived_at=None)}
+
+
 def replaced(rule: Rule, by: Callable[[Leaf], Rule]) -> Rule:
     """The rule with each leaf replaced."""
     match rule:
@@ -78,11 +94,15 @@ def whole(segment: Segment, named: Mapping[str, Segment], rt: Runtime) -> Rule:
 def _whole(
     segment: Segment, named: Mapping[str, Segment], rt: Runtime, within: tuple[str, ...]
 ) -> Rule:
+    return asked(alone(segment, rt.settings), named, rt, (*within, segment.name))
+
+
+def alone(segment: Segment, settings: Settings) -> Rule:
+    """`whole`, but with the segments that it asks for still named."""
     by_hand = Member(segment.id)
-    path = (*within, segment.name)
     inside: Rule = by_hand
     if segment.rules is not None and segment.auto_update:
-        inside = asked(parse(segment.rules, rt.settings), named, rt, path)
+        inside = parse(segment.rules, settings)
         if not segment.by_hand:
             return inside
         inside = AnyOf((inside, by_hand))
@@ -147,6 +167,12 @@ def as_of(uow: UnitOfWork, rt: Runtime, now: Subject, wanted: Needs, when: When)
     return History.load(uow, rt, now, wanted).at(when.at)
 
 
+def seen(uow: UnitOfWork, rt: Runtime, wanted: Needs, customer: Customer, when: When) -> Subject:
+    """What rules with these needs look at of a customer at an instant."""
+    (now,) = subjects(uow, [customer], wanted)
+    return as_of(uow, rt, now, wanted, when)
+
+
 def holds(uow: UnitOfWork, rt: Runtime, rule: Rule, customer: Customer, when: When) -> bool:
     """Whether the rule fits a customer at an instant."""
     return bool(fits(uow, rt, {"": rule}, customer, when))
@@ -157,9 +183,7 @@ def fits(
 ) -> tuple[str, ...]:
     """Those of the named rules that fit a customer at an instant."""
     ready = {name: ranked(uow, rt, rule, when) for name, rule in rules.items()}
-    wanted = together(map(needs, ready.values()))
-    (now,) = subjects(uow, [customer], wanted)
-    then = as_of(uow, rt, now, wanted, when)
+    then = seen(uow, rt, together(map(needs, ready.values())), customer, when)
     return tuple(n for n, rule in ready.items() if lasting(rule, rt.settings)(then, when.at)[0])
 
 
@@ -179,6 +203,8 @@ def ids(
     if not hasattr(uow, "matching"):
         return islice(asked_in_memory(uow, rt, rule, when, after), limit)
     ready = ranked(uow, rt, rule, when)
+    if ready == NOBODY:
+        return iter(())
     return islice(_pushed(cast(RulePushdown, uow), rt, ready, when, after, limit), limit)
 
 
@@ -252,6 +278,20 @@ def fitting(
     return frozenset(found)
 
 
+def pages(
+    uow: UnitOfWork, rt: Runtime, rule: Rule, when: When, *, after: str | None = None
+) -> Iterator[Sequence[Customer]]:
+    """The customers whom the rule fits, in the order of their ids, a page in memory at a time."""
+    ready = ranked(uow, rt, rule, when)
+    while True:
+        page = list(ids(uow, rt, ready, when, after=after, limit=AT_ONCE))
+        if page:
+            yield uow.find(Customer, order=("id",), id=tuple(page))
+        if len(page) < AT_ONCE:
+            return
+        after = page[-1]
+
+
 # --- ranks ---
 
 
@@ -301,6 +341,36 @@ def places(top: Top, population: int) -> int:
     if top.count is not None:
         return top.count
     return -(-population * (top.percent or 0) // 100_000)
+
+
+@attrs.frozen
+class Rank:
+    """The value that the top begins at, and where a customer is among how many.
+
+    Counted from the top, or from the bottom where that is asked for; None for who has no
+    positive value, and so takes no part.
+    """
+
+    cutoff: int | None
+    population: int
+    place: int | None = attrs.field(repr=False)
+
+
+def rank(uow: UnitOfWork, rt: Runtime, top: Top, subject: Subject, when: When) -> Rank:
+    """Where a customer, as they were at that instant, was among all."""
+    own = getter(find(top.field), rt.settings)(subject)
+    if when.live and hasattr(uow, "cutoff"):
+
+        def many(*parts: Compare) -> int:
+            return count(uow, rt, AllOf(parts), when)
+
+        positive = Compare(top.field, ">", 0)
+        better = Compare(top.field, "<" if top.bottom else ">", own)
+        ahead = many(positive, better) if own > 0 else 0
+        return Rank(cutoff(uow, rt, top, when), many(positive), ahead + 1 if own > 0 else None)
+    values = [v for v in _values(uow, rt, top, when) if v > 0]
+    ahead = sum(v < own if top.bottom else v > own for v in values)
+    return Rank(among(top, values), len(values), ahead + 1 if own > 0 else None)
 
 
 def _values(uow: UnitOfWork, rt: Runtime, top: Top, when: When) -> Iterator[int]:

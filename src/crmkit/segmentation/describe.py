@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 import attrs
 
@@ -167,11 +168,7 @@ class _Teller:
         return str(value)
 
     def moment(self, at: datetime) -> str:
-        local = at.astimezone(self.settings.zone).replace(tzinfo=None)
-        if not (local.hour or local.minute or local.second or local.microsecond):
-            return local.date().isoformat()
-        exact = local.second or local.microsecond
-        return local.isoformat(" ", "auto" if exact else "minutes")
+        return moment_words(at, self.settings.zone)
 
     def did(self, rule: Did) -> str:
         where, window = self.where(rule.what), self.window(rule.window)
@@ -209,6 +206,20 @@ class _Teller:
             case Between(datetime() as since, datetime() as until):
                 return f" from {self.moment(since)} until before {self.moment(until)}"
         return ""
+
+
+def value_words(field: Field, value: Any, settings: Settings) -> str:
+    """A value as a rule tells it: amounts in the tenant's currency, moments in its zone."""
+    return _Teller(settings, find).value(field, value)
+
+
+def moment_words(at: datetime, zone: ZoneInfo) -> str:
+    """An instant as clocks there show it, no finer than it has to be."""
+    local = at.astimezone(zone).replace(tzinfo=None)
+    if not (local.hour or local.minute or local.second or local.microsecond):
+        return local.date().isoformat()
+    exact = local.second or local.microsecond
+    return local.isoformat(" ", "auto" if exact else "minutes")
 
 
 def _place_or_rank(rule: Rule) -> str:

@@ -161,6 +161,11 @@ class _Reach:
                 return until
         return None
 
+    def inside(self, at: datetime, done: Sequence[Done]) -> Sequence[Done]:
+        """Those that lie in it, of what was done after its `since`."""
+        ends = self.until(at)
+        return done if ends is None else [d for d in done if d.at < ends]
+
     def moves(self, at: datetime, done: Sequence[Done]) -> datetime:
         """When the window next holds others of them, or its first one no more."""
         if not done:
@@ -173,6 +178,19 @@ class _Reach:
         return FOREVER
 
 
+def counted(
+    what: Occurs, window: Window | None, zone: ZoneInfo
+) -> Callable[[Occasions, datetime], Sequence[Done]]:
+    """Reads what of it was done in the window, in order."""
+    choice, reach = _Choice.of(what), _Reach(window, zone)
+
+    def read(occasions: Occasions, at: datetime) -> Sequence[Done]:
+        done, _ = choice.done(occasions, at, reach.since(at))
+        return reach.inside(at, done)
+
+    return read
+
+
 def did(rule: Did, zone: ZoneInfo) -> Asked:
     """Whether a customer did something so often, so much or then; and until when that is sure."""
     choice, reach = _Choice.of(rule.what), _Reach(rule.window, zone)
@@ -180,8 +198,7 @@ def did(rule: Did, zone: ZoneInfo) -> Asked:
 
     def ask(occasions: Occasions, at: datetime) -> Answer:
         done, told_anew = choice.done(occasions, at, reach.since(at))
-        ends = reach.until(at)
-        inside = done if ends is None else [d for d in done if d.at < ends]
+        inside = reach.inside(at, done)
         truth, until = judge(inside, at)
         until = min(until, told_anew)
         if isinstance(rule.window, Duration):
@@ -214,7 +231,7 @@ _Judge: TypeAlias = Callable[[Sequence[Done], datetime], Answer]
 
 def _judge(rule: Did, zone: ZoneInfo) -> _Judge:
     """What the doings inside the window say."""
-    measure = _measure(rule.measure, zone)
+    measure = measured(rule.measure, zone)
     if rule.operator in moments.OPERATORS:
         ask = moments.timed(rule.operator, rule.value, zone)
 
@@ -234,7 +251,8 @@ def _judge(rule: Did, zone: ZoneInfo) -> _Judge:
     return by_value
 
 
-def _measure(name: str, zone: ZoneInfo) -> Callable[[Sequence[Done]], Any]:
+def measured(name: str, zone: ZoneInfo) -> Callable[[Sequence[Done]], Any]:
+    """Reads a measure of what was done in a window; see `Did`."""
     match name:
         case "count":
             return len
@@ -263,8 +281,7 @@ def then(rule: Then, zone: ZoneInfo) -> Asked:
 
     def ask(occasions: Occasions, at: datetime) -> Answer:
         begun, told_anew = first.done(occasions, at, reach.since(at))
-        ends = reach.until(at)
-        inside = begun if ends is None else [d for d in begun if d.at < ends]
+        inside = reach.inside(at, begun)
         since = inside[0].at - _MICROSECOND if inside else None
         came, others = second.done(occasions, at, since) if inside else ([], FOREVER)
         until = min(told_anew, others)
@@ -273,7 +290,7 @@ def then(rule: Then, zone: ZoneInfo) -> Asked:
         held = lost = None
         for d in inside:
             deadline = rule.within.after(d.at, zone)
-            if _followed(d, came, deadline) is rule.follows:
+            if (_follower(d, came, deadline) is not None) is rule.follows:
                 over = d.at if rule.follows else deadline + _MICROSECOND
                 if at < over:
                     lost = min(lost or over, over)
@@ -287,11 +304,26 @@ def then(rule: Then, zone: ZoneInfo) -> Asked:
     return ask
 
 
-def _followed(first: Done, came: Sequence[Done], deadline: datetime) -> bool:
+def followed(
+    rule: Then, zone: ZoneInfo
+) -> Callable[[Occasions, datetime], Sequence[tuple[Done, Done | None]]]:
+    """Reads what was done first, in the window, each with what followed it in time."""
+    begun, second = counted(rule.first, rule.window, zone), _Choice.of(rule.second)
+
+    def read(occasions: Occasions, at: datetime) -> Sequence[tuple[Done, Done | None]]:
+        came, _ = second.done(occasions, at)
+        return [
+            (d, _follower(d, came, rule.within.after(d.at, zone))) for d in begun(occasions, at)
+        ]
+
+    return read
+
+
+def _follower(first: Done, came: Sequence[Done], deadline: datetime) -> Done | None:
     after = bisect_left(came, first.at, key=attrgetter("at"))
     for second in came[after:]:
         if second.at > deadline:
-            return False
+            return None
         if second.fact != first.fact:
-            return True
-    return False
+            return second
+    return None

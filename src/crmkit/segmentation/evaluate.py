@@ -14,7 +14,7 @@ import attrs
 
 from crmkit.config import Settings
 from crmkit.errors import RuleError, unknown
-from crmkit.model import PointsAccount
+from crmkit.model import Customer, PointsAccount
 from crmkit.model.rule import (
     AllOf,
     AnyOf,
@@ -63,7 +63,7 @@ def lasting(rule: Rule, settings: Settings) -> Lasting:
 
     That instant may be early, never late. Nobody is in before the first fact about them.
     """
-    ask = _lasting(rule, settings)
+    ask = once_known(rule, settings)
 
     def since_known(subject: Subject, at: datetime) -> Answer:
         begins = subject.begins_at
@@ -89,14 +89,15 @@ def _either(one: Predicate, other: Predicate) -> Predicate:
     return lambda subject, at: one(subject, at) or other(subject, at)
 
 
-def _lasting(rule: Rule, settings: Settings) -> Lasting:
+def once_known(rule: Rule, settings: Settings) -> Lasting:
+    """`lasting` of whom something is known by then: what each part of a rule is asked."""
     match rule:
         case AllOf(parts):
-            return _together([_lasting(p, settings) for p in parts], decides=False)
+            return _together([once_known(p, settings) for p in parts], decides=False)
         case AnyOf(parts):
-            return _together([_lasting(p, settings) for p in parts], decides=True)
+            return _together([once_known(p, settings) for p in parts], decides=True)
         case Not(part):
-            inner = _lasting(part, settings)
+            inner = once_known(part, settings)
 
             def negated(subject: Subject, at: datetime) -> Answer:
                 truth, until = inner(subject, at)
@@ -279,6 +280,17 @@ def plane(rule: Near) -> tuple[int, int]:
     """The reach in microdegrees, and how a square of longitude counts in millionths."""
     shortened = math.cos(math.radians(rule.latitude_micro / 1e6))
     return round(rule.metres / _MICRODEGREE_METRES), round(shortened * shortened * 1_000_000)
+
+
+def distance(rule: Near, customer: Customer) -> float | None:
+    """How many metres a customer's place is from the point, as `Near` measures it."""
+    if customer.latitude_micro is None or customer.longitude_micro is None:
+        return None
+    _, share = plane(rule)
+    north = customer.latitude_micro - rule.latitude_micro
+    east = abs(customer.longitude_micro - rule.longitude_micro)
+    east = min(east, _TURN - east)
+    return math.hypot(north, east * math.sqrt(share / 1_000_000)) * _MICRODEGREE_METRES
 
 
 def _near(rule: Near) -> Predicate:

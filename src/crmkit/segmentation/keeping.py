@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import attrs
@@ -198,16 +198,23 @@ class Keeper:
         standing, watched = self._standing(uow, watched)
         return [w.at(standing.cutoffs, self.rt) for w in watched]
 
+    def unfilled(self, uow: UnitOfWork, segments: Collection[str]) -> frozenset[str]:
+        """The fields by which these segments rank, and none did before."""
+        tops = self._tops(uow, segments)
+        return ranks.unfilled(uow, tops) if tops else frozenset()
+
     def fill(self, uow: UnitOfWork, fields: Iterable[str], after: str | None) -> str | None:
         """Take in the numbers of a page of customers by which nobody was ranked before."""
         return ranks.fill(uow, fields, after)
 
-    def begin(self, uow: UnitOfWork, segment_id: str) -> None:
-        """Find where the tops begin of a segment; the numbers are there."""
-        ranks.alone(uow)
-        for of in watchlist(uow, self.rt):
-            if of.segment_id == segment_id:
-                ranks.begin(uow, self.rt, of.tops)
+    def begin(self, uow: UnitOfWork, segments: Collection[str]) -> None:
+        """Find where the tops begin of segments, once the numbers are there."""
+        if self._tops(uow, segments):
+            ranks.alone(uow)
+            ranks.begin(uow, self.rt, self._tops(uow, segments))
+
+    def _tops(self, uow: UnitOfWork, segments: Collection[str]) -> frozenset[Top]:
+        return _tops(w for w in watchlist(uow, self.rt) if w.segment_id in segments)
 
     def forget(self, uow: UnitOfWork) -> Sequence[Watched]:
         """Rank no more by what no segment asks for any longer; the segments as they are now."""
@@ -219,19 +226,16 @@ class Keeper:
     # --- a page of work at a time ---
 
     def build(
-        self, uow: UnitOfWork, segment_id: str, since: datetime | None, after: str | None
+        self, uow: UnitOfWork, segments: Collection[str], since: datetime, after: str | None
     ) -> str | None:
-        """Ask a page of customers about a segment from an instant on; who was the last, if any."""
+        """Ask a page of customers about segments from an instant on; the last of a full page."""
         edge = None if after is None else (after,)
         page = uow.find(Customer, order=("id",), after=edge, limit=AT_ONCE)
         held = watching.hold(uow, [c.id for c in page])
-        of = next((w for w in self._ready(uow) if w.segment_id == segment_id), None)
-        if of is None:
-            return None
-        if held:
-            start = since or of.since
-            watching.settle(uow, self.rt, [of], dict.fromkeys(held, start), self.rt.now())
-        return page[-1].id if len(page) == AT_ONCE else None
+        new = [w for w in self._ready(uow) if w.segment_id in segments]
+        if held and new:
+            watching.settle(uow, self.rt, new, dict.fromkeys(held, since), self.rt.now())
+        return page[-1].id if new and len(page) == AT_ONCE else None
 
     def due(self, uow: UnitOfWork, now: datetime) -> int:
         """Ask about a page of those for whom time alone may have changed an answer; how many."""

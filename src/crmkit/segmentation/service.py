@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from crmkit.customers.records import record_change
-from crmkit.errors import AlreadyTaken, InvalidInput, NotFound, unknown
+from crmkit.errors import AlreadyTaken, InvalidInput, RuleError, shown
 from crmkit.model import (
     Customer,
     Membership,
@@ -22,16 +23,23 @@ from crmkit.model import (
 )
 from crmkit.model.catalogue import evolved
 from crmkit.model.document import document, text
-from crmkit.model.rule import AllOf, Rule
+from crmkit.model.rule import AllOf, Rule, Top, leaves
+from crmkit.model.time import EARLIEST
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
-from crmkit.segmentation import asking, ranks
+from crmkit.segmentation import asking
 from crmkit.segmentation.asking import When
 from crmkit.segmentation.bands import bands
-from crmkit.segmentation.keeping import Keeper, watchlist
-from crmkit.segmentation.needs import Needs
+from crmkit.segmentation.definition import SegmentDefinition
+from crmkit.segmentation.explain import explain
+from crmkit.segmentation.keeping import Keeper
+from crmkit.segmentation.needs import Needs, needs
 from crmkit.segmentation.past import BY_HAND
 from crmkit.segmentation.rules import parse
+from crmkit.segmentation.verdicts import Explanation
+
+if TYPE_CHECKING:
+    from crmkit.segmentation.analytics import SegmentAnalytics
 
 _PAGE = 500
 _AT_ONCE = 10_000
@@ -83,6 +91,13 @@ class Segments:
         """Hears of changes; crmkit's own."""
         return Keeper(self._rt)
 
+    @cached_property
+    def analytics(self) -> SegmentAnalytics:
+        """Overviews, comparisons, growth, history and export."""
+        from crmkit.segmentation.analytics import SegmentAnalytics
+
+        return SegmentAnalytics(self._rt)
+
     # --- segments ---
 
     def create(
@@ -99,6 +114,8 @@ class Segments:
         Raises `RuleError` with the path into the rule, and `AlreadyTaken`.
         """
         now = self._rt.now()
+        if rules is not None:
+            parse(rules, self._rt.settings)  # what cannot be read is refused by its path
         segment = Segment(
             tenant=self._rt.tenant,
             id=self._rt.new_id(),
@@ -166,6 +183,43 @@ class Segments:
             self._build_at_once([changed.id, *(u.id for u in users)], now)
         return self.get(changed.name)
 
+    def install(
+        self, preset: Iterable[SegmentDefinition], *, replace: bool = False
+    ) -> tuple[str, ...]:
+        """Make those segments that are missing; returns the names of what was made or changed.
+
+        A segment that is there stays as it is; with `replace` it is given the rule and the
+        description of the preset, unless it is archived. Installing again changes nothing.
+        Raises `RuleError` for a rule that these settings do not know and `InvalidInput` for
+        two of one name, before anything is made.
+        """
+        wanted = self._installable(preset)
+        there = {s.name: s for s in self.list(archived=True)}
+        done = []
+        for name, of in wanted.items():
+            had = there.get(name)
+            if had is None:
+                with suppress(AlreadyTaken):  # somebody else installs it at this moment
+                    self.create(name, of.rules, description=of.description)
+                    done.append(name)
+            elif replace and had.archived_at is None and had.rules != _document(of.rules):
+                self.change(name, rules=of.rules, description=of.description)
+                done.append(name)
+        return tuple(done)
+
+    def _installable(self, preset: Iterable[SegmentDefinition]) -> dict[str, SegmentDefinition]:
+        wanted: dict[str, SegmentDefinition] = {}
+        for of in preset:
+            name = _name(of.name)
+            if name in wanted:
+                raise InvalidInput(f"two segments of the name {shown(name)}", field="preset")
+            try:
+                parse(of.rules, self._rt.settings)
+            except RuleError as error:
+                raise RuleError(error.message, field=f"{name}: {error.field}") from None
+            wanted[name] = of
+        return wanted
+
     def get(self, name: str) -> Segment:
         """The segment of that name; raises `NotFound` with the nearest name."""
         with self._rt.read() as uow:
@@ -183,21 +237,44 @@ class Segments:
         """The customers in the segment at that instant, in the order of their ids."""
         when = When.of(self._rt, at)
         with self._rt.read() as uow:
-            rule = self._rule(uow, self._segment(uow, name))
+            rule = self._rule(uow, self._segment(uow, name), when)
         return self._members(rule, when)
 
     def count(self, name: str, *, at: datetime | str | None = None) -> int:
         """How many customers are in the segment at that instant."""
         when = When.of(self._rt, at)
         with self._rt.read() as uow:
-            return asking.count(uow, self._rt, self._rule(uow, self._segment(uow, name)), when)
+            return asking.count(
+                uow, self._rt, self._rule(uow, self._segment(uow, name), when), when
+            )
 
     def is_member(self, customer_id: str, name: str, *, at: datetime | str | None = None) -> bool:
         """Whether the customer is in the segment at that instant."""
         when = When.of(self._rt, at)
         with self._rt.read() as uow:
-            rule = self._rule(uow, self._segment(uow, name))
+            rule = self._rule(uow, self._segment(uow, name), when)
             return asking.holds(uow, self._rt, rule, self._rt.customer(uow, customer_id), when)
+
+    def explain(
+        self, customer_id: str, name: str, *, at: datetime | str | None = None
+    ) -> Explanation:
+        """Why the customer is in the segment at that instant, or is not.
+
+        It tells values, for the people whom you let see the customer. See `Explanation`.
+        Raises `InvalidInput` for a segment that was archived by then.
+        """
+        when = When.of(self._rt, at)
+        with self._rt.read() as uow:
+            segment = self._segment(uow, name)
+            if segment.archived_at is not None and segment.archived_at <= when.at:
+                raise InvalidInput("the segment is archived; ask of a time before", field="at")
+            named = self._named(uow) | {segment.name: segment}
+            rule = asking.whole(segment, named, self._rt)
+            customer = self._rt.customer(uow, customer_id)
+            subject = asking.seen(uow, self._rt, needs(rule), customer, when)
+            tops = {leaf for leaf in leaves(rule) if isinstance(leaf, Top)}
+            ranks = {top: asking.rank(uow, self._rt, top, subject, when) for top in tops}
+        return explain(segment.name, subject, when.at, self._rt.settings, named, ranks)
 
     def segments_of(self, customer_id: str, *, at: datetime | str | None = None) -> tuple[str, ...]:
         """The names of the segments the customer is in at that instant."""
@@ -252,7 +329,7 @@ class Segments:
                     pending.add(state.customer_id)
                 elif state.member:
                     kept.add(state.customer_id)
-            told = set(asking.asked_in_memory(uow, self._rt, self._rule(uow, segment), when))
+            told = set(asking.asked_in_memory(uow, self._rt, self._rule(uow, segment, when), when))
         told -= pending
         return Verified(
             len(kept), len(pending), tuple(sorted(told - kept)), tuple(sorted(kept - told))
@@ -280,7 +357,8 @@ class Segments:
 
         def work(uow: UnitOfWork) -> None:
             customer = self._rt.customer(uow, customer_id, lock=True)
-            segment = self._made(uow, called) if kept_out is False else self._segment(uow, called)
+            keeps = kept_out is not False
+            segment = self._segment(uow, called) if keeps else self._made(uow, called, now)
             had = uow.get(Membership, segment.id, customer.id)
             was = had.kept_out if had else None
             if was is kept_out:
@@ -296,7 +374,7 @@ class Segments:
 
         self._rt.write(work)
 
-    def _made(self, uow: UnitOfWork, name: str) -> Segment:
+    def _made(self, uow: UnitOfWork, name: str, now: datetime) -> Segment:
         """The segment of that name, a new static one if there is none."""
         found = uow.find(Segment, name=name)
         if not found:
@@ -310,7 +388,7 @@ class Segments:
             name=name,
             rules=None,
             watched=True,  # nobody is in it yet
-            created_at=self._rt.now(),
+            created_at=now,
         )
         self._add(uow, made)
         return made
@@ -329,12 +407,12 @@ class Segments:
     # --- what time makes due ---
 
     def run_due(self, now: datetime, progress: Callable[[int], None] | None = None) -> int:
-        """Let time do its part; returns how many answers it asked again. See `crm.run_due`."""
+        """Let time do its part, for `crm.run_due`; how many answers it asked; crmkit's own."""
         done = 0
         with self._rt.read() as uow:
-            unbuilt = [s.id for s in uow.find(Segment, archived_at=None, watched=False)]
-        for segment_id in unbuilt:
-            self._build(segment_id, None)
+            unbuilt = uow.find(Segment, archived_at=None, watched=False)
+        if unbuilt:
+            self._build(frozenset(s.id for s in unbuilt), EARLIEST)
         while some := self._rt.write(lambda uow: self.keeper.due(uow, now)):
             done += some
             if progress:
@@ -345,45 +423,37 @@ class Segments:
         """Ask all customers about segments whose rule is new, unless they are very many."""
         with self._rt.read() as uow:
             few = len(uow.rows(Customer, ("id",), limit=_AT_ONCE + 1)) <= _AT_ONCE
-        for segment_id in segment_ids if few else ():
-            self._build(segment_id, since)
+        if few:
+            self._build(frozenset(segment_ids), since)
 
-    def _build(self, segment_id: str, since: datetime | None) -> None:
-        """Ask all customers about a segment, a page in a transaction."""
+    def _build(self, segment_ids: frozenset[str], since: datetime) -> None:
+        """Ask all customers about segments from an instant on, a page in a transaction."""
         with self._rt.read() as uow:
-            of = next((w for w in watchlist(uow, self._rt) if w.segment_id == segment_id), None)
-        if of is None:
-            return
-        if of.tops:
-            with self._rt.read() as uow:
-                fields = ranks.unfilled(uow, of.tops)
-            if fields:
-                self._page_by_page(lambda uow, after: self.keeper.fill(uow, fields, after))
-            self._rt.write(lambda uow: self.keeper.begin(uow, segment_id))
-        self._page_by_page(lambda uow, after: self.keeper.build(uow, segment_id, since, after))
-        self._rt.write(lambda uow: uow.change(Segment, {"watched": True}, id=segment_id))
+            fields = self.keeper.unfilled(uow, segment_ids)
+        if fields:
+            self._page_by_page(lambda uow, after: self.keeper.fill(uow, fields, after))
+        self._rt.write(lambda uow: self.keeper.begin(uow, segment_ids))
+        self._page_by_page(lambda uow, after: self.keeper.build(uow, segment_ids, since, after))
+        built = tuple(sorted(segment_ids))
+        self._rt.write(lambda uow: uow.change(Segment, {"watched": True}, id=built))
 
-    def _page_by_page(self, page: Callable[[UnitOfWork, str | None], str | None]) -> None:
+    def _page_by_page(self, page: Callable[..., str | None]) -> None:
         """Run pages, each in a transaction; each tells where the next begins, if there is one."""
         after: str | None = None
-        while True:
-            after = self._rt.write(lambda uow, after=after: page(uow, after))  # type: ignore[misc]
-            if after is None:
-                return
+        while after := self._rt.write(partial(page, after=after)):
+            pass
 
     # --- within a unit of work ---
 
     def _segment(self, uow: UnitOfWork, name: str) -> Segment:
-        called = text(name, field="name", limit=100) or ""
-        found = uow.find(Segment, name=called)
-        if not found:
-            raise NotFound(unknown("segment", called, [s.name for s in uow.find(Segment)]))
-        return found[0]
+        return asking.segment_of(uow, name)
 
     def _named(self, uow: UnitOfWork) -> dict[str, Segment]:
-        return {s.name: s for s in uow.find(Segment, archived_at=None)}
+        return asking.by_name(uow)
 
-    def _rule(self, uow: UnitOfWork, segment: Segment) -> Rule:
+    def _rule(self, uow: UnitOfWork, segment: Segment, when: When) -> Rule:
+        if segment.archived_at is not None and segment.archived_at <= when.at:
+            return asking.NOBODY
         return asking.whole(segment, self._named(uow), self._rt)
 
     def _members(self, rule: Rule, when: When) -> Iterator[Customer]:

@@ -155,31 +155,39 @@ def due(
 
     `ready` gives the segments as they can be asked once the customers are held.
     """
-    rows = uow.due(SegmentState, "next_change_at", now, limit=limit)
-    if not rows:
+    seen = uow.due(SegmentState, "next_change_at", now, limit=limit)
+    if not seen:
         return 0
-    held = hold(uow, {row.customer_id for row in rows})
-    watched = ready()
-    by_segment = {w.segment_id: w for w in watched}
-    turned: dict[str, list[SegmentState]] = defaultdict(list)
-    for row in uow.find(SegmentState, customer_id=tuple(sorted(held))):
-        if row.next_change_at is not None and row.next_change_at <= now:
-            turned[row.customer_id].append(row)
-    wanted = together(w.needs for w in watched)
+    held = hold(uow, {row.customer_id for row in seen})
+    by_segment = {w.segment_id: w for w in ready()}
     written = _Written()
-    written.gone += (row for row in rows if row.customer_id not in held)
-    for subject in subjects(uow, uow.find(Customer, id=tuple(sorted(turned))), wanted):
-        person = _Person(uow, rt, subject, wanted, now, written)
-        for state in turned[subject.customer.id]:
-            of = by_segment.get(state.segment_id)
-            if of is None:  # it was archived
-                written.gone.append(state)
-            elif not of.ready:  # it is being built, and all will be asked
-                written.put.append(evolved(state, next_change_at=None))
-            else:
+    turned: dict[str, list[SegmentState]] = defaultdict(list)
+    # Once more, for they may have changed before they were held.
+    for row in uow.due(SegmentState, "next_change_at", now, limit=limit):
+        of = by_segment.get(row.segment_id)
+        if row.customer_id not in held or of is None:
+            continue
+        if of.ready:
+            turned[row.customer_id].append(row)
+        else:  # it is being built, and all will be asked
+            written.put.append(evolved(row, next_change_at=None))
+    # What they did is read only of those who are asked about it.
+    alike: dict[Needs, list[str]] = defaultdict(list)
+    for customer_id, states in turned.items():
+        alike[together(by_segment[s.segment_id].needs for s in states)].append(customer_id)
+    for wanted, customer_ids in alike.items():
+        customers = uow.find(Customer, id=tuple(sorted(customer_ids)))
+        for subject in subjects(uow, customers, wanted):
+            person = _Person(uow, rt, subject, wanted, now, written)
+            for state in turned[subject.customer.id]:
+                of = by_segment[state.segment_id]
                 person.ask(of, state, state.next_change_at or now, due=True)
+    # Of a customer who is gone, or of a segment that is kept no longer.
+    written.gone += (
+        row for row in seen if row.customer_id not in held or row.segment_id not in by_segment
+    )
     written.write(uow, rt)
-    return len(rows)
+    return len(seen)
 
 
 @attrs.define
@@ -215,28 +223,28 @@ class _Person:
         With `due` since the instant to which the facts led that have come so far.
         """
         turns = state.next_change_at if state else None
+        # What a moment ago was taken for now may lie before the segment was there.
+        now = max(self.now, of.since)
         if of.tops:
-            since = self.now
+            if state is not None:  # who moved the ranks before may have had a clock ahead
+                now = max(now, state.since)
+            since = now
         start = max(since if turns is None else min(since, turns), of.since)
-        if of.tops and state is not None:  # whoever moved the ranks may have a clock that is ahead
-            start = max(start, state.since)
-        elif start > self.now:  # a fact of the future: time will come to it
-            start = self.now
+        start = min(start, now)  # time will come to a fact of the future
         # As the customer is now they have been since the last fact.
         plain = (turns is None or turns >= start) and self._is_as_then(start, due=due)
-        if plain and start >= self.now and self._goes_on(of, state, start):
+        if plain and start == now and self._goes_on(of, state, start):
             return
         if plain:
-            found = sweep(lambda at: of.ask(self.subject, at), _nothing, start, self.now, FOREVER)
+            found = sweep(lambda at: of.ask(self.subject, at), _nothing, start, now, FOREVER)
         else:
             past = self.past()
-            found = sweep(
-                lambda at: of.ask(past.at(at), at), past.following, start, self.now, FOREVER
-            )
-        closed = self._closed(of, state, found.changes, start)
-        late = (state is not None and start <= state.since) or any(
-            s.left_at >= start for s in closed
-        )
+            found = sweep(lambda at: of.ask(past.at(at), at), past.following, start, now, FOREVER)
+        enters = state is None and found.changes[0][1]
+        settled = state is None or start > state.since
+        latest = (due or start == now) and settled and not enters
+        closed = () if latest else self._closed(of)
+        late = not settled or any(s.left_at >= start for s in closed)
         stays = [Stay(s.entered_at, s.left_at, s.version) for s in closed]
         if state is not None and state.member:
             stays.append(Stay(state.since, None, state.version))
@@ -259,15 +267,13 @@ class _Person:
         What most facts do to most segments: it is told apart first, for it costs least.
         """
         truth, until = of.ask(self.subject, start)
-        if until <= self.now:
-            return False
         if state is None:
             return not truth and until == FOREVER
         if truth is not state.member or start <= state.since:
             return False
         turns = state.next_change_at
         # To ask too early costs less than to write each time.
-        if turns is None or turns <= self.now or until < turns:
+        if turns is None or turns <= start or until < turns:
             later = None if until == FOREVER else until
             if later != turns:
                 self.written.put.append(evolved(state, next_change_at=later))
@@ -279,13 +285,8 @@ class _Person:
             self._history = History.load(self.uow, self.rt, self.subject, self.needs)
         return self._history
 
-    def _closed(
-        self, of: Watched, state: SegmentState | None, changes: Sequence[Change], start: datetime
-    ) -> Sequence[SegmentStay]:
-        """Stays that are over, where what was so before may change."""
-        enters = state is None and changes[0][1]
-        if start >= self.now and not enters and (state is None or start > state.since):
-            return ()
+    def _closed(self, of: Watched) -> Sequence[SegmentStay]:
+        """Stays that are over, for what was so before may change."""
         if self._stays is None:
             self._stays = defaultdict(list)
             customer_id = self.subject.customer.id

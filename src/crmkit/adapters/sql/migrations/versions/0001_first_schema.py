@@ -84,11 +84,6 @@ def _activities() -> None:
         "crm_activities",
         ["tenant", "customer_id", "occurred_at", "id"],
     )
-    op.create_index(
-        "ix_crm_activities_kind_occurred_at_customer_id_item_venue",
-        "crm_activities",
-        ["tenant", "kind", "occurred_at", "customer_id", "item", "venue"],
-    )
     op.create_index("ix_crm_activities_story_id", "crm_activities", ["tenant", "story", "id"])
 
 
