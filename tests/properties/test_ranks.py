@@ -243,6 +243,8 @@ def test_many_threads_leave_the_ranks_exact(crm: CRMService) -> None:
     names = ["best half", "best two", "best in town", "collectors", "best of both", "not best"]
     for name in names:
         crm.segments.create(name, RANKED[name])
+    crm.segments.create("in town", (f.total_orders >= 3) & (f.city == "Cluj"))
+    names.append("in town")
     together(THREADS, lambda seed: _busy(crm, people, seed))
     for name in names:
         assert crm.segments.verify(name).exact, name

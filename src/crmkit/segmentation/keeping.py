@@ -125,7 +125,8 @@ class Keeper:
         """Ask again what depends on facts that changed; with `anew` all segments."""
         watched = watchlist(uow, self.rt)
         if watched:
-            uow.hold(Metrics, [customer_id])  # who records what the customer did holds these
+            if not anew:  # who records what the customer did holds these
+                uow.hold(Metrics, [customer_id])
             self._changed(uow, watched, {customer_id: at}, what, anew=anew)
 
     def _changed(

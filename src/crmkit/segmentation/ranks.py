@@ -25,6 +25,8 @@ from crmkit.segmentation.ranking import Boundary, counted, passed, settled
 from crmkit.segmentation.subjects import AT_ONCE
 
 _NAME = "ranks of segments"
+_FEW = 4
+"""A move seldom passes more."""
 _FIRST = ""
 """Before every id."""
 
@@ -87,13 +89,15 @@ def between(uow: UnitOfWork, top: Top, edges: tuple[int, int]) -> Iterator[list[
     """Who has a number from the one to the other, a page at a time."""
     least, greatest = edges
     after: tuple[int, str] = (least, _FIRST)
+    limit = _FEW
     while True:
-        page = _ranks(uow, _field(top), after, AT_ONCE)
+        page = _ranks(uow, _field(top), after, limit)
         inside = [r.customer_id for r in page if r.value <= greatest]
         if inside:
             yield inside
-        if len(inside) < AT_ONCE:
+        if len(inside) < limit:
             return
+        limit = AT_ONCE
         after = (page[-1].value, page[-1].customer_id)
 
 
@@ -299,6 +303,10 @@ def _numbers(
 
 def _store(uow: UnitOfWork, steps: Mapping[str, Mapping[str, Step]]) -> None:
     for field, of in steps.items():
+        if len(of) == 1 and all(new for _, new in of.values()):  # mostly; it costs less
+            ((customer_id, (_, value)),) = of.items()
+            uow.put(Rank(tenant=uow.tenant, customer_id=customer_id, field=field, value=value))
+            continue
         lost = tuple(c for c, (_, new) in of.items() if not new)
         if lost:
             uow.remove(Rank, field=field, customer_id=lost)
