@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import attrs
 import pytest
 
 from crmkit import CRMService, InvalidInput, Kind, RuleError, Settings, presets
 from crmkit.config import DEFAULT_KINDS
+from crmkit.demo.bookings import PACKAGED
+from crmkit.model import Activity
 from crmkit.ports.storage import Storage
 from crmkit.presets import Preset, SegmentDefinition
 from crmkit.rules import f
 from crmkit.testing import FrozenClock
 from tests.guests import NOW, Fact, Guest, guests, top
+from tests.mappings import BOOKINGS, LONDON, rows_of
 
 Holds = Callable[[Guest], bool]
 VERTICALS = (
@@ -210,6 +214,37 @@ class TestInstalled:
         crm.track_activity(ana.id, "ticket", {"ticket_id": "t1", "amount": 30})
         clock.advance(minutes=41)
         assert [c.id for c in crm.segments.members("abandoned_carts")] == [dan.id]
+
+
+def test_a_real_table_gives_the_segments_of_a_plain_loop(storage: Storage) -> None:
+    """Bookings of escape rooms, at the end of their year: one loop over the cells."""
+    now = datetime(2012, 1, 1, tzinfo=LONDON)
+    settings = Settings(currency="GBP", timezone="Europe/London")
+    crm = CRMService(storage, clock=FrozenClock(now), settings=settings)
+    # Some guests of the table were born later than they came.
+    rows = [row for row in rows_of(PACKAGED)[::46] if row["birth_date"] < "2011"]
+    assert crm.activities.sync(iter(rows), BOOKINGS).refused == 0
+    crm.segments.install(presets.escape_rooms())
+    with crm._runtime.read() as uow:
+        owners = {a.reference: a.customer_id for a in uow.find(Activity)}
+    came: dict[str | None, list[datetime]] = defaultdict(list)
+    spent: Counter[str | None] = Counter()
+    for row in rows:
+        if row["status"] == "completed":
+            owner = owners[row["booking_id"]]
+            came[owner].append(datetime.fromisoformat(row["booked_at"]).replace(tzinfo=LONDON))
+            spent[owner] += round(float(row["amount"]) * 100)
+    days = {c: (now - max(all_of)) / timedelta(days=1) for c, all_of in came.items()}
+    wanted = {
+        "at_risk_90d": {c for c, n in days.items() if n >= 90},
+        "lifecycle_churned": {c for c, n in days.items() if n >= 180},
+        "spending_high": {c for c, n in spent.items() if 500_00 <= n <= 1000_00},
+        "frequency_one_time": {c for c, all_of in came.items() if len(all_of) == 1},
+        "frequency_occasional": {c for c, all_of in came.items() if 2 <= len(all_of) <= 4},
+    }
+    for name, ids in wanted.items():
+        assert {c.id for c in crm.segments.members(name)} == ids, name
+        assert 0 < len(ids) < len(came), name
 
 
 class TestTheExamplesOfTheSources:

@@ -203,8 +203,6 @@ def ids(
     if not hasattr(uow, "matching"):
         return islice(asked_in_memory(uow, rt, rule, when, after), limit)
     ready = ranked(uow, rt, rule, when)
-    if ready == NOBODY:
-        return iter(())
     return islice(_pushed(cast(RulePushdown, uow), rt, ready, when, after, limit), limit)
 
 

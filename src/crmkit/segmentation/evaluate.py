@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache, reduce
+from functools import reduce
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
@@ -171,7 +171,21 @@ def _compare(rule: Compare, settings: Settings) -> _Question:
         ask = timed(rule.operator, rule.value, settings.zone)
         holds = _within(get, rule, settings) if isinstance(rule.value, Duration) else None
         return _Question.timed(_timely(get, ask), holds)
+    if rule.operator in _INLINE and field.type in _ALIKE and field.source is not Source.AVERAGE:
+        return _Question(_INLINE[rule.operator](get, rule.value))
     return _Question(_plain(get, _test_of(field, rule, settings)))
+
+
+_ALIKE: Final = frozenset({Type.NUMBER, Type.MONEY, Type.TEXT, Type.MOMENT, Type.DATE, Type.FLAG})
+# The comparisons that most rules consist of, without the call of a test.
+_INLINE: Final[Mapping[str, Callable[[_Getter, Any], Predicate]]] = {
+    "=": lambda get, x: lambda s, at: (v := get(s)) is not None and v == x,  # noqa: ARG005
+    "!=": lambda get, x: lambda s, at: (v := get(s)) is not None and v != x,  # noqa: ARG005
+    "<": lambda get, x: lambda s, at: (v := get(s)) is not None and v < x,  # noqa: ARG005
+    "<=": lambda get, x: lambda s, at: (v := get(s)) is not None and v <= x,  # noqa: ARG005
+    ">": lambda get, x: lambda s, at: (v := get(s)) is not None and v > x,  # noqa: ARG005
+    ">=": lambda get, x: lambda s, at: (v := get(s)) is not None and v >= x,  # noqa: ARG005
+}
 
 
 def _test_of(field: Field, rule: Compare, settings: Settings) -> Test:
@@ -253,11 +267,16 @@ def _timely(get: _Getter, ask: Timed) -> Lasting:
 def _within(get: _Getter, rule: Compare, settings: Settings) -> Predicate:
     """`within` and `not_within` for many customers at one instant: its start is worked out once."""
     length, zone, inside = rule.value, settings.zone, rule.operator == "within"
-    start = lru_cache(maxsize=4)(lambda at: length.before(at, zone))
+    last: tuple[datetime | None, datetime] = (None, FOREVER)
 
     def holds(subject: Subject, at: datetime) -> bool:
+        nonlocal last
+        asked, start = last  # one after the other for any thread
+        if asked is not at:
+            start = length.before(at, zone)
+            last = at, start
         value = get(subject)
-        return value is not None and (start(at) < value <= at) is inside
+        return value is not None and (start < value <= at) is inside
 
     return holds
 

@@ -32,7 +32,8 @@ def joined(operator: Callable[..., Condition], parts: Sequence[Condition]) -> Co
         chunks = range(0, len(parts), _LONGEST_CHAIN)
         parts = [sealed(operator(*parts[i : i + _LONGEST_CHAIN])) for i in chunks]
     if not parts:
-        return sa.true() if operator is sa.and_ else sa.false()
+        # Sealed, or SQLAlchemy leaves out what stands beside it, the tenant too.
+        return sa.true() if operator is sa.and_ else sealed(sa.false())
     return operator(*parts)
 
 
