@@ -109,6 +109,8 @@ def populate(crm: CRMService) -> str:
     crm.add_to_segment(found.id, "by hand")
     everybody = {"field": "bookings", "operator": ">=", "value": 0}
     crm.segments.create("by rule", everybody)
+    best = {"field": "total_bookings", "operator": "top_count", "value": 1}
+    crm.segments.create("by rank", best)
     crm.segments.create("fixed", everybody, auto_update=False)
     other = crm.find_or_create({"name": canary("other name"), "tags": [canary("tag")]})
     crm.identity.merge(

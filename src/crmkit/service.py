@@ -22,6 +22,7 @@ from crmkit.model.ids import TimeOrderedIds
 from crmkit.ports.events import (
     ConsentChanged,
     ConsentStated,
+    CustomerErased,
     CustomersMerged,
     Events,
     MergeUndone,
@@ -94,6 +95,7 @@ class CRMService:
                 ConsentChanged: (lambda uow, e: self.segments.keeper.on_consent(uow, e),),
                 PointsChanged: (lambda uow, e: self.segments.keeper.on_points(uow, e),),
                 ConsentStated: (lambda uow, e: self.gdpr.consents.on_stated(uow, e),),
+                CustomerErased: (lambda uow, e: self.segments.keeper.on_erased(uow, e),),
                 CustomersMerged: (
                     lambda uow, e: self.activities.on_merged(uow, e),
                     lambda uow, e: self.loyalty.on_merged(uow, e),

@@ -34,7 +34,9 @@ from crmkit.model.money import Money
 from crmkit.model.page import Page
 from crmkit.model.privacy import Consent, Erasure, IdempotencyKey
 from crmkit.model.segment import (
+    Cutoff,
     Membership,
+    Rank,
     Segment,
     SegmentCatalogue,
     SegmentState,
@@ -48,6 +50,7 @@ __all__ = [
     "Consent",
     "Counter",
     "Customer",
+    "Cutoff",
     "Data",
     "Entry",
     "Erasure",
@@ -72,6 +75,7 @@ __all__ = [
     "PointsEntry",
     "Preferences",
     "ProfileChange",
+    "Rank",
     "Redirect",
     "SearchToken",
     "Segment",

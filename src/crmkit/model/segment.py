@@ -121,3 +121,35 @@ class SegmentStay:
     entered_at: datetime = stored(Data.TECHNICAL, Origin.INFERRED, merge=OnMerge.FOLD)
     left_at: datetime = stored(Data.BEHAVIOUR, Origin.INFERRED, merge=OnMerge.FOLD)
     version: int = assigned(default=1)
+
+
+@record(
+    "crm_segment_ranks",
+    key=("customer_id", "field"),
+    owner="customer_id",
+    indexes=(Index(("tenant", "field", "value", "customer_id")),),
+)
+class Rank:
+    """A number by which some watched segment ranks customers; kept only where it is positive."""
+
+    tenant: str = assigned()
+    customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.FOLD)
+    field: str = assigned()
+    value: int = stored(Data.BEHAVIOUR, Origin.INFERRED, merge=OnMerge.FOLD)
+
+
+@record("crm_segment_cutoffs", key=("id",))
+class Cutoff:
+    """Where a top or a bottom begins that some watched segment asks for; `id` names it.
+
+    `value` is that of its last customer, None where nobody takes part. Of the `population`,
+    who all have a positive number, `above` are strictly beyond it and `reached` reach it.
+    """
+
+    tenant: str = assigned()
+    id: str = assigned()
+    field: str = assigned()
+    value: int | None = assigned(default=None)
+    above: int = assigned(default=0)
+    reached: int = assigned(default=0)
+    population: int = assigned(default=0)

@@ -80,6 +80,14 @@ class SegmentLeft:
 
 
 @attrs.frozen
+class CustomerErased:
+    """A customer is about to be erased; what is kept of them is still there."""
+
+    customer_id: str
+    at: datetime
+
+
+@attrs.frozen
 class CustomersMerged:
     """The dropped customer's facts have moved to the kept one.
 

@@ -175,10 +175,11 @@ class UnitOfWork(abc.ABC):
             self.put(evolved(record, **values))
         return len(found)
 
-    def lock(self, names: Iterable[str]) -> None:  # noqa: B027 - doing nothing is the fallback
+    def lock(self, names: Iterable[str], *, shared: bool = False) -> None:  # noqa: B027 - doing nothing is the fallback
         """Wait until no other unit of work holds one of these names, and hold them to the end.
 
-        Nothing to do where only one unit of work writes at a time.
+        Who is content to share a name waits only for those who are not. Nothing to do where
+        only one unit of work writes at a time.
         """
 
     def increase(

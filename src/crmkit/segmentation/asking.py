@@ -306,8 +306,16 @@ def ranked(uow: UnitOfWork, rt: Runtime, rule: Rule, when: When) -> Rule:
     tops = {leaf for leaf in leaves(rule) if isinstance(leaf, Top)}
     if not tops:
         return rule
-    rules = {top: at_cutoff(top, cutoff(uow, rt, top, when)) for top in tops}
-    return replaced(rule, lambda leaf: rules[leaf] if isinstance(leaf, Top) else leaf)
+    return at_cutoffs(rule, {top: cutoff(uow, rt, top, when) for top in tops})
+
+
+def at_cutoffs(rule: Rule, cutoffs: Mapping[Top, int | None]) -> Rule:
+    """The rule with each top replaced by whether a value is beyond its cut-off."""
+
+    def put_in(leaf: Leaf) -> Rule:
+        return at_cutoff(leaf, cutoffs[leaf]) if isinstance(leaf, Top) else leaf
+
+    return replaced(rule, put_in)
 
 
 def at_cutoff(top: Top, value: int | None) -> Rule:
@@ -375,6 +383,7 @@ def _values(uow: UnitOfWork, rt: Runtime, top: Top, when: When) -> Iterator[int]
     wanted = needs(top)
     get = getter(find(top.field), rt.settings)
     for now in all_subjects(uow, wanted):
-        value = get(as_of(uow, rt, now, wanted, when))
+        # As a storage does it: now the numbers count as they are kept.
+        value = get(now if when.live else as_of(uow, rt, now, wanted, when))
         if value is not None:
             yield value

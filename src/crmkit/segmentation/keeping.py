@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import attrs
 
 from crmkit.activities.recording import StoriesChanged
-from crmkit.model import Customer, Metrics, Segment, SegmentState, SegmentStay, SegmentVersion
-from crmkit.model.rule import Top, leaves
+from crmkit.model import (
+    Customer,
+    Metrics,
+    Rank,
+    Segment,
+    SegmentState,
+    SegmentStay,
+    SegmentVersion,
+)
+from crmkit.model.rule import Top
 from crmkit.ports.events import (
     ConsentChanged,
+    CustomerErased,
     CustomersMerged,
     MergeUndone,
     PointsChanged,
     ProfileChanged,
-    SegmentEntered,
     SegmentLeft,
 )
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
-from crmkit.segmentation import asking, watching
-from crmkit.segmentation.evaluate import lasting
-from crmkit.segmentation.moments import Answer
-from crmkit.segmentation.needs import Needs, needs
-from crmkit.segmentation.subject import Subject
+from crmkit.segmentation import asking, ranks, watching
+from crmkit.segmentation.needs import Needs
 from crmkit.segmentation.subjects import AT_ONCE
 from crmkit.segmentation.watching import Watched, Watchlist
 
@@ -42,27 +47,10 @@ def _compiled(uow: UnitOfWork, rt: Runtime) -> Sequence[Watched]:
     segments = uow.find(Segment, archived_at=None)
     named = {s.name: s for s in segments}
     since = {(v.segment_id, v.version): v.since for v in uow.find(SegmentVersion)}
-    found = []
-    for segment in segments:
-        rule = asking.whole(segment, named, rt)
-        ranked = any(isinstance(leaf, Top) for leaf in leaves(rule))
-        found.append(
-            Watched(
-                segment_id=segment.id,
-                name=segment.name,
-                version=segment.version,
-                since=since[segment.id, segment.version],
-                rule=rule,
-                ranked=ranked,
-                ask=_never if ranked else lasting(rule, rt.settings),
-                needs=needs(rule),
-            )
-        )
-    return found
-
-
-def _never(_: Subject, __: datetime) -> Answer:
-    raise AssertionError("a rank is asked of all at once")
+    return [
+        Watched.of(s, since[s.id, s.version], asking.whole(s, named, rt), rt.settings)
+        for s in segments
+    ]
 
 
 @attrs.frozen
@@ -106,20 +94,30 @@ class Keeper:
     def on_merged(self, uow: UnitOfWork, event: CustomersMerged) -> None:
         """Ask anew about one who was two; what was kept of the other is theirs no more."""
         gone = event.merge.dropped_id
-        uow.remove(SegmentState, customer_id=gone)
-        uow.remove(SegmentStay, customer_id=gone)
-        self._from_the_start(uow, event.merge.kept_id)
+        self._from_the_start(uow, [event.merge.kept_id], gone)
+        for kind in (SegmentState, SegmentStay, Rank):
+            uow.remove(kind, customer_id=gone)
 
     def on_undone(self, uow: UnitOfWork, event: MergeUndone) -> None:
         """Ask anew about both who were one."""
-        for customer_id in (event.merge.customer_id, event.merge.dropped_id):
-            self._from_the_start(uow, customer_id)
+        self._from_the_start(uow, [event.merge.customer_id, event.merge.dropped_id])
 
-    def _from_the_start(self, uow: UnitOfWork, customer_id: str) -> None:
+    def on_erased(self, uow: UnitOfWork, event: CustomerErased) -> None:
+        """Let the others move up; what is kept of the customer goes with all the rest."""
+        watched = watchlist(uow, self.rt)
+        if any(w.tops for w in watched):
+            self._ranked(
+                uow, watched, (), _as_told(self.rt.now(), [event.at]), gone=event.customer_id
+            )
+
+    def _from_the_start(
+        self, uow: UnitOfWork, customers: Sequence[str], gone: str | None = None
+    ) -> None:
         watched = watchlist(uow, self.rt)
         if watched:
             start = min(w.since for w in watched)
-            self.changed(uow, customer_id, start, _EVERYTHING, anew=True)
+            since = dict.fromkeys(customers, start)
+            self._changed(uow, watched, since, _EVERYTHING, anew=True, gone=gone)
 
     def changed(
         self, uow: UnitOfWork, customer_id: str, at: datetime, what: Needs, *, anew: bool = False
@@ -127,7 +125,8 @@ class Keeper:
         """Ask again what depends on facts that changed; with `anew` all segments."""
         watched = watchlist(uow, self.rt)
         if watched:
-            uow.hold(Metrics, [customer_id])  # else what is being done would not be seen
+            if not anew:  # who records what the customer did holds these
+                uow.hold(Metrics, [customer_id])
             self._changed(uow, watched, {customer_id: at}, what, anew=anew)
 
     def _changed(
@@ -138,49 +137,110 @@ class Keeper:
         what: Needs,
         *,
         anew: bool = False,
+        gone: str | None = None,
     ) -> None:
         now = _as_told(self.rt.now(), since.values())
-        asked = [w for w in watched if not w.ranked]
+        asked = [w for w in watched if not w.tops]
         meant = [w for w in asked if anew or w.needs.meets(what)]
+        if any(w.tops and (anew or w.needs.meets(what)) for w in watched):
+            counts = anew or what.metrics or what.points
+            ready = self._ranked(uow, watched, since if counts else (), now, gone=gone)
+            meant += [w for w in ready if anew or w.needs.meets(what)]
         late = min(since.values()) < now
         earlier = watching.settle(uow, self.rt, meant, since, now) if meant or late else ()
         rest = [w for w in asked if w not in meant]
         if earlier and rest:
             watching.settle(uow, self.rt, rest, {c: since[c] for c in earlier}, now)
 
+    # --- ranks ---
+
+    def _ranked(
+        self,
+        uow: UnitOfWork,
+        watched: Sequence[Watched],
+        customers: Iterable[str],
+        now: datetime,
+        *,
+        gone: str | None = None,
+    ) -> Sequence[Watched]:
+        """Move the ranks by what has changed, and ask those others about whom that decides.
+
+        The segments that rank, ready to be asked about the customers themselves.
+        """
+        own = frozenset(customers) | ({gone} if gone else frozenset())
+        standing, watched = self._standing(uow, watched, sorted(own), gone)
+        ready = [w.at(standing.cutoffs, self.rt) for w in watched if w.tops]
+        for top, edges in standing.passed.items():
+            concerned = [w for w in ready if top in w.tops]
+            for some in ranks.between(uow, top, edges):
+                others = {c: now for c in some if c not in own}
+                watching.settle(uow, self.rt, concerned, others, now)
+        return ready
+
+    def _standing(
+        self,
+        uow: UnitOfWork,
+        watched: Sequence[Watched],
+        customers: Sequence[str] = (),
+        gone: str | None = None,
+    ) -> tuple[ranks.Standing, Sequence[Watched]]:
+        try:
+            standing = ranks.followed(uow, self.rt, _tops(watched), customers, gone=gone)
+        except ranks.Outdated:
+            watched = self.forget(uow)
+            standing = ranks.followed(uow, self.rt, _tops(watched), customers, gone=gone)
+        return standing, watched
+
+    def _ready(self, uow: UnitOfWork) -> Sequence[Watched]:
+        """All segments, ready to be asked."""
+        watched = watchlist(uow, self.rt)
+        if not any(w.tops for w in watched):
+            return watched
+        standing, watched = self._standing(uow, watched)
+        return [w.at(standing.cutoffs, self.rt) for w in watched]
+
+    def unfilled(self, uow: UnitOfWork, segments: Collection[str]) -> frozenset[str]:
+        """The fields by which these segments rank, and none did before."""
+        tops = self._tops(uow, segments)
+        return ranks.unfilled(uow, tops) if tops else frozenset()
+
+    def fill(self, uow: UnitOfWork, fields: Iterable[str], after: str | None) -> str | None:
+        """Take in the numbers of a page of customers by which nobody was ranked before."""
+        return ranks.fill(uow, fields, after)
+
+    def begin(self, uow: UnitOfWork, segments: Collection[str]) -> None:
+        """Find where the tops begin of segments, once the numbers are there."""
+        if self._tops(uow, segments):
+            ranks.alone(uow)
+            ranks.begin(uow, self.rt, self._tops(uow, segments))
+
+    def _tops(self, uow: UnitOfWork, segments: Collection[str]) -> frozenset[Top]:
+        return _tops(w for w in watchlist(uow, self.rt) if w.segment_id in segments)
+
+    def forget(self, uow: UnitOfWork) -> Sequence[Watched]:
+        """Rank no more by what no segment asks for any longer; the segments as they are now."""
+        ranks.alone(uow)
+        watched = watchlist(uow, self.rt)
+        ranks.forget(uow, _tops(watched))
+        return watched
+
     # --- a page of work at a time ---
 
     def build(
-        self, uow: UnitOfWork, new: Sequence[Watched], since: datetime, after: str | None
+        self, uow: UnitOfWork, segments: Collection[str], since: datetime, after: str | None
     ) -> str | None:
         """Ask a page of customers about segments from an instant on; the last of a full page."""
         edge = None if after is None else (after,)
         page = uow.find(Customer, order=("id",), after=edge, limit=AT_ONCE)
         held = watching.hold(uow, [c.id for c in page])
-        if held:
+        new = [w for w in self._ready(uow) if w.segment_id in segments]
+        if held and new:
             watching.settle(uow, self.rt, new, dict.fromkeys(held, since), self.rt.now())
-        return page[-1].id if len(page) == AT_ONCE else None
+        return page[-1].id if new and len(page) == AT_ONCE else None
 
     def due(self, uow: UnitOfWork, now: datetime) -> int:
         """Ask about a page of those for whom time alone may have changed an answer; how many."""
-        watched = [w for w in watchlist(uow, self.rt) if not w.ranked]
-        return watching.due(uow, self.rt, watched, now, _PAGE)
-
-    def rank(self, uow: UnitOfWork, of: Watched, now: datetime) -> int:
-        """Let those come and go whose rank has changed since it was last looked at; how many."""
-        uow.lock([self.rt.fingerprint("ranks", of.segment_id)])
-        when = asking.When(now, live=True)
-        inside = set(asking.ids(uow, self.rt, of.rule, when))
-        kept = {
-            s.customer_id: s for s in uow.find(SegmentState, segment_id=of.segment_id) if s.member
-        }
-        come, gone = sorted(inside - kept.keys()), sorted(kept.keys() - inside)
-        uow.put_many(_inside(self.rt, of, customer_id, now) for customer_id in come)
-        self._leave(uow, of.name, of.version, [kept[customer_id] for customer_id in gone], now)
-        for customer_id in come:
-            entered = SegmentEntered(of.segment_id, of.name, customer_id, now, of.version)
-            self.rt.events.publish(uow, entered)
-        return len(come) + len(gone)
+        return watching.due(uow, self.rt, lambda: self._ready(uow), now, _PAGE)
 
     def close(self, uow: UnitOfWork, of: Segment, now: datetime) -> bool:
         """Let a page of members leave a segment that is kept no longer; whether any were left."""
@@ -234,12 +294,5 @@ def _by_payer(event: StoriesChanged) -> dict[str, datetime]:
     return since
 
 
-def _inside(rt: Runtime, of: Watched, customer_id: str, now: datetime) -> SegmentState:
-    return SegmentState(
-        tenant=rt.tenant,
-        segment_id=of.segment_id,
-        customer_id=customer_id,
-        member=True,
-        since=now,
-        version=of.version,
-    )
+def _tops(watched: Iterable[Watched]) -> frozenset[Top]:
+    return frozenset(top for w in watched for top in w.tops)

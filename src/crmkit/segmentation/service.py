@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from functools import cached_property, partial
@@ -32,12 +32,11 @@ from crmkit.segmentation.asking import When
 from crmkit.segmentation.bands import bands
 from crmkit.segmentation.definition import SegmentDefinition
 from crmkit.segmentation.explain import explain
-from crmkit.segmentation.keeping import Keeper, watchlist
+from crmkit.segmentation.keeping import Keeper
 from crmkit.segmentation.needs import Needs, needs
 from crmkit.segmentation.past import BY_HAND
 from crmkit.segmentation.rules import parse
 from crmkit.segmentation.verdicts import Explanation
-from crmkit.segmentation.watching import Watched
 
 if TYPE_CHECKING:
     from crmkit.segmentation.analytics import SegmentAnalytics
@@ -418,10 +417,6 @@ class Segments:
             done += some
             if progress:
                 progress(done)
-        with self._rt.read() as uow:
-            ranked = [w for w in watchlist(uow, self._rt) if w.ranked]
-        for of in ranked:
-            done += self._rt.write(lambda uow, of=of: self.keeper.rank(uow, of, now))  # type: ignore[misc]
         return done
 
     def _build_at_once(self, segment_ids: Iterable[str], since: datetime) -> None:
@@ -433,24 +428,20 @@ class Segments:
 
     def _build(self, segment_ids: frozenset[str], since: datetime) -> None:
         """Ask all customers about segments from an instant on, a page in a transaction."""
+        with self._rt.read() as uow:
+            fields = self.keeper.unfilled(uow, segment_ids)
+        if fields:
+            self._page_by_page(lambda uow, after: self.keeper.fill(uow, fields, after))
+        self._rt.write(lambda uow: self.keeper.begin(uow, segment_ids))
+        self._page_by_page(lambda uow, after: self.keeper.build(uow, segment_ids, since, after))
+        built = tuple(sorted(segment_ids))
+        self._rt.write(lambda uow: uow.change(Segment, {"watched": True}, id=built))
 
-        def meant(uow: UnitOfWork) -> Sequence[Watched]:
-            return [w for w in watchlist(uow, self._rt) if w.segment_id in segment_ids]
-
-        def page(uow: UnitOfWork, after: str | None) -> str | None:
-            plain = [w for w in meant(uow) if not w.ranked]
-            return self.keeper.build(uow, plain, since, after) if plain else None
-
-        def ranks(uow: UnitOfWork) -> None:
-            for of in meant(uow):
-                if of.ranked:
-                    self.keeper.rank(uow, of, self._rt.now())
-            uow.change(Segment, {"watched": True}, id=tuple(sorted(segment_ids)))
-
+    def _page_by_page(self, page: Callable[..., str | None]) -> None:
+        """Run pages, each in a transaction; each tells where the next begins, if there is one."""
         after: str | None = None
         while after := self._rt.write(partial(page, after=after)):
             pass
-        self._rt.write(ranks)
 
     # --- within a unit of work ---
 
@@ -516,6 +507,8 @@ class Segments:
         if anew:
             uow.add(_version(changed, now))
         self._mark(uow)
+        if anew or "archived_at" in changes:
+            self.keeper.forget(uow)
         return changed, anew
 
     def _rename(self, uow: UnitOfWork, name: str, to: str) -> None:

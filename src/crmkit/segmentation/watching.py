@@ -2,7 +2,9 @@
 
 A customer's answers are asked again when a fact comes on which they depend, from the instant
 of that fact on, and when time alone may have changed them, at that very instant. So comings
-and goings bear their true time, however late a fact or a run is.
+and goings bear their true time, however late a fact or a run is. But where a rule ranks
+customers, a late fact moves the ranks from the instant on at which it becomes known: what
+that says of everybody's past is never asked again.
 """
 
 from __future__ import annotations
@@ -14,15 +16,17 @@ from datetime import datetime
 import attrs
 
 from crmkit.config import Settings
-from crmkit.model import Customer, Metrics, SegmentCatalogue, SegmentState, SegmentStay
+from crmkit.model import Customer, Metrics, Segment, SegmentCatalogue, SegmentState, SegmentStay
 from crmkit.model.catalogue import evolved
-from crmkit.model.rule import Rule
+from crmkit.model.rule import Rule, Top, leaves
 from crmkit.model.time import FOREVER
 from crmkit.ports.events import SegmentEntered, SegmentLeft
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
-from crmkit.segmentation.evaluate import Lasting
-from crmkit.segmentation.needs import Needs, together
+from crmkit.segmentation import asking
+from crmkit.segmentation.evaluate import Lasting, lasting
+from crmkit.segmentation.moments import Answer
+from crmkit.segmentation.needs import Needs, needs, together
 from crmkit.segmentation.past import History, last_fact_at
 from crmkit.segmentation.stays import Change, Stay, replaced, sweep
 from crmkit.segmentation.subject import Subject
@@ -33,7 +37,8 @@ from crmkit.segmentation.subjects import AT_ONCE, subjects
 class Watched:
     """A segment whose comings and goings are kept, by its rule as it is since an instant.
 
-    Where the rule ranks customers, others decide too: it is `ranked`, and asked of all at once.
+    Where the rule ranks customers by these `tops`, it can be asked once it is told where
+    each of them begins.
     """
 
     segment_id: str
@@ -41,9 +46,44 @@ class Watched:
     version: int
     since: datetime
     rule: Rule
-    ranked: bool
-    ask: Lasting
+    tops: frozenset[Top]
     needs: Needs
+    ask: Lasting
+    ready: bool
+
+    @classmethod
+    def of(cls, segment: Segment, since: datetime, rule: Rule, settings: Settings) -> Watched:
+        """A segment as its rule is since then."""
+        tops = frozenset(leaf for leaf in leaves(rule) if isinstance(leaf, Top))
+        return cls(
+            segment_id=segment.id,
+            name=segment.name,
+            version=segment.version,
+            since=since,
+            rule=rule,
+            tops=tops,
+            needs=needs(rule),
+            ask=_never if tops else lasting(rule, settings),
+            ready=not tops,
+        )
+
+    def at(self, cutoffs: Mapping[Top, int | None], rt: Runtime) -> Watched:
+        """The segment ready to be asked; as it is where a top of it has still to be built."""
+        if not self.tops or not self.tops <= cutoffs.keys():
+            return self
+        values = tuple((top, cutoffs[top]) for top in self.tops)
+        place = ("segment at cut-offs", rt.tenant, self.segment_id)
+        known: tuple[Watched, object, Watched] | None = rt.memory.get(place)
+        if known is not None and known[0] is self and known[1] == values:
+            return known[2]
+        rule = asking.at_cutoffs(self.rule, cutoffs)
+        ready = attrs.evolve(self, ask=lasting(rule, rt.settings), ready=True)
+        rt.memory[place] = (self, values, ready)
+        return ready
+
+
+def _never(_: Subject, __: datetime) -> Answer:
+    raise AssertionError("where its tops begin was not told")
 
 
 @attrs.define
@@ -107,19 +147,33 @@ def settle(
     return earlier
 
 
-def due(uow: UnitOfWork, rt: Runtime, watched: Sequence[Watched], now: datetime, limit: int) -> int:
-    """Ask about a number of those for whom time alone may have changed an answer; how many."""
+def due(
+    uow: UnitOfWork,
+    rt: Runtime,
+    ready: Callable[[], Sequence[Watched]],
+    now: datetime,
+    limit: int,
+) -> int:
+    """Ask about a number of those for whom time alone may have changed an answer; how many.
+
+    `ready` gives the segments as they can be asked once the customers are held.
+    """
     seen = uow.due(SegmentState, "next_change_at", now, limit=limit)
     if not seen:
         return 0
     held = hold(uow, {row.customer_id for row in seen})
-    by_segment = {w.segment_id: w for w in watched}
+    by_segment = {w.segment_id: w for w in ready()}
     written = _Written()
     turned: dict[str, list[SegmentState]] = defaultdict(list)
     # Once more, for they may have changed before they were held.
     for row in uow.due(SegmentState, "next_change_at", now, limit=limit):
-        if row.customer_id in held and row.segment_id in by_segment:
+        of = by_segment.get(row.segment_id)
+        if row.customer_id not in held or of is None:
+            continue
+        if of.ready:
             turned[row.customer_id].append(row)
+        else:  # it is being built, and all will be asked
+            written.put.append(evolved(row, next_change_at=None))
     # What they did is read only of those who are asked about it.
     alike: dict[Needs, list[str]] = defaultdict(list)
     for customer_id, states in turned.items():
@@ -160,6 +214,8 @@ class _Person:
         since: datetime,
     ) -> None:
         for of in watched:
+            if not of.ready:
+                continue
             self.ask(of, states.get(of.segment_id), since)
 
     def ask(
@@ -170,9 +226,13 @@ class _Person:
         With `due` since the instant to which the facts led that have come so far.
         """
         turns = state.next_change_at if state else None
-        start = max(since if turns is None else min(since, turns), of.since)
         # What a moment ago was taken for now may lie before the segment was there.
         now = max(self.now, of.since)
+        if of.tops:
+            if state is not None:  # who moved the ranks before may have had a clock ahead
+                now = max(now, state.since)
+            since = now
+        start = max(since if turns is None else min(since, turns), of.since)
         start = min(start, now)  # time will come to a fact of the future
         # As the customer is now they have been since the last fact.
         plain = (turns is None or turns >= start) and self._is_as_then(start, due=due)
@@ -194,7 +254,7 @@ class _Person:
         anew, flips = replaced(stays, found.changes, of.version)
         self._keep(of, state, closed, anew, found.until, start)
         was = state is not None and state.member
-        self._tell(of, _news(flips, anew, was=was, late=late))
+        self._tell(of, _news(flips, anew, start, was=was, late=late))
 
     def _is_as_then(self, start: datetime, *, due: bool) -> bool:
         """Whether the customer was at that instant, and has been since, as they are now."""
@@ -282,14 +342,14 @@ class _Person:
 
 
 def _news(
-    flips: Sequence[Change], stays: Sequence[Stay], *, was: bool, late: bool
+    flips: Sequence[Change], stays: Sequence[Stay], start: datetime, *, was: bool, late: bool
 ) -> Sequence[Change]:
     """The changes that nobody was told of yet."""
     if not late:
         return flips
     # What was told before of an earlier time is not told again: only how it is by now.
     member = bool(stays) and stays[-1].left_at is None
-    return flips[-1:] if flips and member is not was else ()
+    return () if member is was else flips[-1:] or ((start, member),)
 
 
 def _nothing(at: datetime) -> None:  # noqa: ARG001 - nothing follows, whenever it is asked

@@ -315,14 +315,15 @@ class SqlUnitOfWork(UnitOfWork):
         self._cursor.execute(statement.sql, statement.values(values))
         return int(self._cursor.fetchone()[0])
 
-    def lock(self, names: Iterable[str]) -> None:
+    def lock(self, names: Iterable[str], *, shared: bool = False) -> None:
         """See `UnitOfWork.lock`; on SQLite a writing unit of work has the file to itself."""
         if self._dialect != "postgresql":
             return
         # Sorted, so that two units of work never wait for each other crosswise.
         keys = sorted({_lock_key(self.tenant, name) for name in names})
+        how = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
         self._cursor.execute(
-            "SELECT pg_advisory_xact_lock(k), current_setting('transaction_isolation')"
+            f"SELECT {how}(k), current_setting('transaction_isolation')"  # noqa: S608 - one of two names
             " FROM unnest(%s::bigint[]) WITH ORDINALITY AS t(k, n) ORDER BY n",
             (keys,),
         )

@@ -48,6 +48,8 @@ def upgrade() -> None:
     _secrets()
     _segment_catalogues()
     _segment_customers()
+    _segment_cutoffs()
+    _segment_ranks()
     _segment_states()
     _segment_stays()
     _segment_versions()
@@ -506,6 +508,33 @@ def _segment_customers() -> None:
     )
     op.create_index(
         "ix_crm_segment_customers_customer_id", "crm_segment_customers", ["tenant", "customer_id"]
+    )
+
+
+def _segment_cutoffs() -> None:
+    op.create_table(
+        "crm_segment_cutoffs",
+        *_texts("tenant", "id", "field"),
+        sa.Column("value", sa.BigInteger(), nullable=True),
+        sa.Column("above", sa.BigInteger(), nullable=False),
+        sa.Column("reached", sa.BigInteger(), nullable=False),
+        sa.Column("population", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "id"),
+        sqlite_with_rowid=False,
+    )
+
+
+def _segment_ranks() -> None:
+    op.create_table(
+        "crm_segment_ranks",
+        *_texts("tenant", "customer_id", "field"),
+        sa.Column("value", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "customer_id", "field"),
+    )
+    op.create_index(
+        "ix_crm_segment_ranks_field_value_customer_id",
+        "crm_segment_ranks",
+        ["tenant", "field", "value", "customer_id"],
     )
 
 
