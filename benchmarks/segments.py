@@ -220,7 +220,7 @@ def compared(
     """The best of several runs in turns: crmkit's and by hand, on the clock and of CPU."""
 
     def ours() -> Any:
-        query = rules.matching(rule, SETTINGS, NOW, TENANT, dialect)
+        query = rules.matching(rule, SETTINGS, NOW, TENANT, dialect, settled=True)
         page = (
             statements.counted(query, dialect)
             if count

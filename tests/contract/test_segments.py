@@ -271,6 +271,23 @@ def test_limits_of_a_rule_are_those_that_are_promised(crm: CRMService) -> None:
         assert crm.segments.count(name) == 0
 
 
+def test_what_lies_ahead_counts_for_nobody_yet(crm: CRMService, clock: FrozenClock) -> None:
+    """Neither for who it is about, nor for the rank of others; from its instant on it does."""
+    one, other = ana(crm, "one"), ana(crm, "other")
+    ahead = clock() + timedelta(days=60)
+    crm.track_activity(one, "purchase", {"order_id": "1", "amount": 100})
+    crm.track_activity(other, "purchase", {"order_id": "2", "amount": 900}, at=ahead)
+    crm.segments.create("first", {"field": "total_spend", "operator": "top_count", "value": 1})
+    crm.segments.create("rich", f.total_spend >= 500)
+    assert (names(crm, "first"), names(crm, "rich")) == (["one"], [])
+    assert (crm.segments.count("first"), crm.segments.count("rich")) == (1, 0)
+    assert crm.segments.is_member(one, "first")
+    clock.set(ahead)
+    crm.run_due()
+    assert names(crm, "first") == names(crm, "rich") == ["other"]
+    assert crm.segments.verify("rich").exact
+
+
 def test_members_of_the_past_are_those_of_then(crm: CRMService, clock: FrozenClock) -> None:
     """Profile, tags, consents, points and deeds, as they were at the instant."""
     who = ana(crm, city="Cluj", tags=["vip"])

@@ -79,6 +79,7 @@ def record(uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity], told: Told, 
     """
     sharing = _sharing(uow, rt, facts, told, held)
     uow.add_many(facts)
+    rt.foresee(uow, max(fact.occurred_at for fact in facts))
     news: dict[str, list[Activity]] = defaultdict(list)
     for fact in facts:
         news[fact.story].append(fact)

@@ -99,6 +99,7 @@ def record_change(
             origin=origin,
         )
     )
+    runtime.foresee(uow, at)
     runtime.events.publish(uow, ProfileChanged(customer_id, at, created))
 
 

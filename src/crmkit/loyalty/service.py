@@ -113,6 +113,7 @@ class Loyalty:
             if not seen:
                 mine = evolved(entry, customer_id=holder, origin=origin)
                 self._post(uow, mine, floor={"balance": 0} if delta < 0 else None)
+                self._rt.foresee(uow, mine.occurred_at)
                 self._rt.events.publish(uow, PointsChanged(holder, mine.occurred_at))
             return self._standing(uow, holder)
 

@@ -1,6 +1,13 @@
 """The nouns: records, money, time, ids. Importing this package fills the catalogue."""
 
-from crmkit.model.activity import Activity, Counter, Metrics, Occasion, Participation
+from crmkit.model.activity import (
+    Activity,
+    Counter,
+    Horizon,
+    Metrics,
+    Occasion,
+    Participation,
+)
 from crmkit.model.catalogue import (
     Column,
     Data,
@@ -47,6 +54,7 @@ __all__ = [
     "Data",
     "Entry",
     "Erasure",
+    "Horizon",
     "IdempotencyKey",
     "Identity",
     "MatchModel",

@@ -144,6 +144,19 @@ class Occasion:
     origin: str | None = side(default=None)
 
 
+@record("crm_horizons", key=("id",))
+class Horizon:
+    """The latest instant that facts of a tenant spoke of when it still lay ahead.
+
+    There is one once that has happened, and its id is the tenant's name. From that instant on,
+    what is stored as it is now is what had happened by then.
+    """
+
+    tenant: str = assigned()
+    id: str = assigned()
+    until: datetime = assigned()
+
+
 @record("crm_metrics", key=("customer_id",), owner="customer_id")
 class Metrics:
     """Counts, sums and dates of one customer: a fold of the activities.

@@ -222,12 +222,14 @@ class RulePushdown(Protocol):
         settings: Settings,
         at: datetime,
         *,
+        settled: bool = False,
         after: str | None = None,
         limit: int | None = None,
     ) -> list[tuple[str, bool]]:
         """Ids of the customers the rule fits at that instant, ascending, each with True.
 
-        With False those of whom it is unsure whether the rule fits them.
+        With False those of whom it is unsure whether the rule fits them. `settled` says that
+        nothing is known of anybody that came after the instant.
         """
         ...
 
@@ -235,7 +237,9 @@ class RulePushdown(Protocol):
         """The value of the last who is among the top, or the bottom, now; None for nobody."""
         ...
 
-    def count_matching(self, rule: Rule, settings: Settings, at: datetime) -> tuple[int, list[str]]:
+    def count_matching(
+        self, rule: Rule, settings: Settings, at: datetime, *, settled: bool = False
+    ) -> tuple[int, list[str]]:
         """How many customers the rule surely fits at that instant, and the ids of the unsure."""
         ...
 

@@ -11,7 +11,7 @@ import attrs
 
 from crmkit.config import Settings
 from crmkit.errors import NotFound, RuleError, unknown
-from crmkit.model import Customer, Membership, Segment
+from crmkit.model import Customer, Horizon, Membership, Segment
 from crmkit.model.document import text
 from crmkit.model.rule import (
     AllOf,
@@ -51,6 +51,11 @@ class When:
         now = rt.now()
         asked = now if at is None else rt.at(at)
         return cls(asked, asked >= now)
+
+    def is_settled(self, uow: UnitOfWork) -> bool:
+        """Whether nothing is known of anybody that came after the instant."""
+        ahead = uow.get(Horizon, uow.tenant)
+        return self.live and (ahead is None or ahead.until <= self.at)
 
 
 # --- from a segment to what is asked ---
@@ -226,8 +231,9 @@ def _pushed(
     limit: int | None,
 ) -> Iterator[str]:
     moved = _moved_by_hand(cast(UnitOfWork, uow), rule, when)
+    settled = when.is_settled(cast(UnitOfWork, uow))
     while True:
-        found = uow.matching(rule, rt.settings, when.at, after=after, limit=limit)
+        found = uow.matching(rule, rt.settings, when.at, settled=settled, after=after, limit=limit)
         is_last = limit is None or len(found) < limit
         unsure = {customer_id for customer_id, sure in found if not sure}
         unsure |= {
@@ -256,7 +262,9 @@ def count(uow: UnitOfWork, rt: Runtime, rule: Rule, when: When) -> int:
     ready = ranked(uow, rt, rule, when)
     if _moved_by_hand(uow, rule, when):
         return sum(1 for _ in ids(uow, rt, rule, when))
-    sure, unsure = cast(RulePushdown, uow).count_matching(ready, rt.settings, when.at)
+    settled = when.is_settled(uow)
+    able = cast(RulePushdown, uow)
+    sure, unsure = able.count_matching(ready, rt.settings, when.at, settled=settled)
     return sure + len(fitting(uow, rt, ready, unsure, when))
 
 
@@ -321,7 +329,7 @@ def at_cutoff(top: Top, value: int | None) -> Rule:
 
 def cutoff(uow: UnitOfWork, rt: Runtime, top: Top, when: When) -> int | None:
     """The value of the last who is among the top, or the bottom, at an instant."""
-    if when.live and hasattr(uow, "cutoff"):
+    if hasattr(uow, "cutoff") and when.is_settled(uow):
         return cast(RulePushdown, uow).cutoff(top)
     return among(top, _values(uow, rt, top, when))
 

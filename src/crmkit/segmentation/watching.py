@@ -107,6 +107,15 @@ class _Written:
             rt.events.publish(uow, event)
 
 
+def hold(uow: UnitOfWork, customer_ids: Iterable[str]) -> frozenset[str]:
+    """Who of these is there; nobody changes their profiles or activities before this unit ends.
+
+    Profiles first, as everywhere: who tracks an activity holds the metrics alone.
+    """
+    there = uow.hold(Customer, customer_ids)
+    return uow.hold(Metrics, there)
+
+
 def settle(
     uow: UnitOfWork,
     rt: Runtime,
@@ -136,12 +145,6 @@ def settle(
                 earlier.append(customer_id)
         written.write(uow, rt)
     return earlier
-
-
-def hold(uow: UnitOfWork, customers: Iterable[str]) -> frozenset[str]:
-    """Which of these are there; nobody changes them, or what they did, before this unit ends."""
-    held = uow.hold(Customer, customers)
-    return uow.hold(Metrics, held) if held else held
 
 
 def due(

@@ -44,25 +44,32 @@ _ACCOUNT: Final = frozenset({Source.LOYALTY, Source.TIER})
 
 
 def matching(
-    rule: Rule, settings: Settings, at: datetime, tenant: str, dialect: str
+    rule: Rule,
+    settings: Settings,
+    at: datetime,
+    tenant: str,
+    dialect: str,
+    *,
+    settled: bool = False,
 ) -> sa.Select[tuple[str, bool]]:
     """The customers whom the rule fits at an instant, from as few tables as it needs.
 
-    Each with whether that is sure: `RulePushdown.matching` says when it is not.
+    Each with whether that is sure: `RulePushdown.matching` says when it is not, and what
+    `settled` spares.
     """
     instant, values = Instant(at, settings), values_of(dialect)
     doings = Doings(tenant, instant, values)
     sources = _sources(rule)
     led = None if sources & (_PROFILE | _METRICS | _ACCOUNT) else _leading(rule, doings)
     origin = _Origin.of(sources, instant) if led is None else _Origin.led(led[1])
-    unsure = _unsure(rule, origin, doings)
+    unsure = _unsure(rule, origin, doings, settled=settled)
     writer = _Writer(Fields(tenant, instant, origin.customer, values), doings, unsure)
     where = [] if origin.tenant is None else [origin.tenant == tenant]
     if led is None:
         where.append(writer.rule(rule))
     else:
         where += [writer.rule(part) for part in _flat(rule, AllOf) if part is not led[0]]
-    if origin.known is not None:
+    if origin.known is not None and not settled:
         where.append(origin.known)
     sure = sa.true() if unsure is None else sa.not_(unsure.self_group())
     return sa.select(origin.customer, sure.label("sure")).select_from(origin.rows).where(*where)
@@ -157,12 +164,12 @@ def _leading(rule: Rule, doings: Doings) -> tuple[Rule, Chosen] | None:
     return None
 
 
-def _unsure(rule: Rule, origin: _Origin, doings: Doings) -> Condition | None:
+def _unsure(rule: Rule, origin: _Origin, doings: Doings, *, settled: bool) -> Condition | None:
     """Of whom something came after the instant, of a sort that the rule looks at as it is now."""
     every = list(leaves(rule))
     # A cut-off is that of now, and so is the whole rule with it.
     ranked = any(isinstance(leaf, Top) for leaf in every)
-    sources = frozenset[Source]() if ranked else _sources(rule)
+    sources = frozenset[Source]() if ranked or settled else _sources(rule)
     now, among = doings.instant.micros, doings.values.among
     found: list[Condition] = []
     if sources & _METRICS:

@@ -364,11 +364,12 @@ class SqlUnitOfWork(UnitOfWork):
         settings: Settings,
         at: datetime,
         *,
+        settled: bool = False,
         after: str | None = None,
         limit: int | None = None,
     ) -> list[tuple[str, bool]]:
         """See `RulePushdown.matching`."""
-        query = rules.matching(rule, settings, at, self.tenant, dialect=self._dialect)
+        query = rules.matching(rule, settings, at, self.tenant, self._dialect, settled=settled)
         picked = statements.page_of_ids(query, after, limit, self._dialect)
         sql, values = statements.rendered(picked, self._dialect)
         self._cursor.execute(sql, values)
@@ -383,9 +384,11 @@ class SqlUnitOfWork(UnitOfWork):
         row = self._cursor.fetchone()
         return None if row is None else row[0]
 
-    def count_matching(self, rule: Rule, settings: Settings, at: datetime) -> tuple[int, list[str]]:
+    def count_matching(
+        self, rule: Rule, settings: Settings, at: datetime, *, settled: bool = False
+    ) -> tuple[int, list[str]]:
         """See `RulePushdown.count_matching`."""
-        query = rules.matching(rule, settings, at, self.tenant, dialect=self._dialect)
+        query = rules.matching(rule, settings, at, self.tenant, self._dialect, settled=settled)
         counted = statements.counted(query, self._dialect)
         sql, values = statements.rendered(counted, self._dialect)
         self._cursor.execute(sql, values)

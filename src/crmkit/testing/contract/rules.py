@@ -75,6 +75,18 @@ class RuleContract(Contract):
             assert page == [row for row in found if row[0] > "c1"][:2]
             unsure = [i for i, sure in found if not sure]
             assert counted == (len(found) - len(unsure), unsure)
+            if all(_is_over(subject, at) for subject in people):
+                self._agrees_settled(names[0], rule, at, found)
+
+    def _agrees_settled(
+        self, tenant: str, rule: Rule, at: datetime, found: Sequence[tuple[str, bool]]
+    ) -> None:
+        with self.storage.read(tenant) as uow:
+            able = cast(RulePushdown, uow)
+            assert able.matching(rule, SETTINGS, at, settled=True) == found
+            unsure = [i for i, sure in found if not sure]
+            counted = able.count_matching(rule, SETTINGS, at, settled=True)
+            assert counted == (len(found) - len(unsure), unsure)
 
     def _store(self, tenant: str, people: Sequence[Subject]) -> None:
         every = [moved(r, tenant) for s in people for r in records(s)]
@@ -102,6 +114,12 @@ def check(rule: Rule, people: Sequence[Subject], at: datetime, found: dict[str, 
             assert not fits, (rule, subject)
         else:
             assert sure is (True if fits else None), (rule, subject)
+
+
+def _is_over(subject: Subject, at: datetime) -> bool:
+    """Whether nothing came after the instant."""
+    customer, last = subject.customer, subject.metrics.last_activity_at
+    return max(customer.created_at, customer.updated_at, last or customer.created_at) <= at
 
 
 def in_doubt(rule: Rule, subject: Subject, at: datetime) -> bool:

@@ -28,6 +28,7 @@ def upgrade() -> None:
     _counters()
     _customers()
     _erasures()
+    _horizons()
     _idempotency()
     _identities()
     _loyalty_accounts()
@@ -169,6 +170,16 @@ def _erasures() -> None:
         *_texts("tenant", "subject"),
         sa.Column("erased_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "subject"),
+        sqlite_with_rowid=False,
+    )
+
+
+def _horizons() -> None:
+    op.create_table(
+        "crm_horizons",
+        *_texts("tenant", "id"),
+        sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "id"),
         sqlite_with_rowid=False,
     )
 
