@@ -283,6 +283,22 @@ def test_who_ranks_by_nothing_keeps_no_ranks(crm: CRMService) -> None:
     assert read(crm) == ({}, {})
 
 
+def test_lost_counts_are_counted_anew(crm: CRMService) -> None:
+    """Where rows were lost behind crmkit's back, the next move of the cut-off puts it right."""
+    people = [crm.find_or_create({"user_id": str(n)}).id for n in range(3)]
+    crm.segments.create("best half", RANKED["best half"])
+    for who in people:
+        crm.track_activity(who, "purchase", {"amount": 60})
+    with_one = Cutoff(
+        tenant=crm.tenant, id="top 50000m% total_spend", field="total_spend",
+        value=9_000_00, above=2, reached=3, population=3,
+    )  # fmt: skip
+    crm._runtime.write(lambda uow: uow.put(with_one))
+    crm.track_activity(people[0], "purchase", {"amount": 90_000})
+    assert read(crm)[1][with_one.id].population == 3
+    assert read(crm)[1][with_one.id].value == 6_000
+
+
 def test_a_late_fact_moves_the_ranks_from_now_on() -> None:
     """What was kept of earlier days stays: nobody is put in or out of the top of the past."""
     clock = FrozenClock()

@@ -16,6 +16,10 @@ from crmkit.segmentation.asking import places
 _GREATEST = 2**63 - 1
 
 
+class Miscounted(Exception):
+    """The numbers are others than were counted: somebody else brought some in, or took some."""
+
+
 class Seeks(Protocol):
     """What is asked of the positive numbers of a field, in their order."""
 
@@ -57,7 +61,7 @@ def counted(top: Top, known: Boundary, old: int, new: int) -> Boundary:
 
 
 def settled(top: Top, known: Boundary, seeks: Seeks) -> Boundary:
-    """The cut-off moved to where it belongs, from counts that are right."""
+    """The cut-off moved to where it belongs; raises `Miscounted` if the counts show as wrong."""
     value, above, reached = known.value, known.above, known.reached
     if not known.population:
         return Boundary()
@@ -90,5 +94,5 @@ def _next(value: int, *, up: bool) -> int:
 
 def _there(value: int | None) -> int:
     if value is None:
-        raise AssertionError("the numbers and their counts differ")
+        raise Miscounted
     return value

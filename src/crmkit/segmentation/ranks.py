@@ -21,7 +21,7 @@ from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
 from crmkit.segmentation.asking import places
 from crmkit.segmentation.fields import Source, find
-from crmkit.segmentation.ranking import Boundary, counted, passed, settled
+from crmkit.segmentation.ranking import Boundary, Miscounted, counted, passed, settled
 from crmkit.segmentation.subjects import AT_ONCE
 
 _NAME = "ranks of segments"
@@ -76,7 +76,7 @@ def followed(
             continue
         after = _counted(top, before, steps[_field(top)].values())
         if after != before:
-            after = settled(top, after, _Seeks(uow, _field(top)))
+            after = _settled(uow, top, after)
             uow.put(_row(rt, top, after))
             known[id_] = after
         cutoffs[top] = after.value
@@ -138,6 +138,13 @@ def forget(uow: UnitOfWork, tops: Iterable[Top]) -> None:
         uow.remove(Cutoff, id=row.id)
     for field in {c.field for c in surplus} - {*kept.values()}:
         uow.remove(Rank, field=field)
+
+
+def _settled(uow: UnitOfWork, top: Top, known: Boundary) -> Boundary:
+    try:
+        return settled(top, known, _Seeks(uow, _field(top)))
+    except Miscounted:  # part of a backup was restored, say
+        return _found(uow, top)
 
 
 def _found(uow: UnitOfWork, top: Top) -> Boundary:
