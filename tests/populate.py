@@ -96,6 +96,9 @@ def populate(crm: CRMService) -> str:
     crm.track_activity(found.id, "completion", {"booking_id": canary("booking")})
     crm.track_activity(found.id, "refund", {"booking_id": canary("booking"), "amount": 20})
     crm.track_activity(found.id, "review", {"text": canary("review")})
+    crm.track_activity(
+        found.id, "support", {"topic": canary("call ahead")}, at="2100-01-01T00:00:00Z"
+    )
     crm.loyalty.update_points(found.id, 50, reason=canary("reason"), key=canary("key of points"))
     crm.loyalty.update_points(found.id, -20, reason=canary("other reason"))
     crm.gdpr.consents.give(

@@ -39,6 +39,7 @@ from crmkit.activities.occasions import by_key, occasions
 from crmkit.activities.stories import CORRECTING, Kinds, Story, read, stories
 from crmkit.errors import InvalidInput
 from crmkit.model import Activity, Counter, Metrics, Occasion, Participation
+from crmkit.model.time import EARLIEST
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
 
@@ -79,7 +80,7 @@ def record(uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity], told: Told, 
     """
     sharing = _sharing(uow, rt, facts, told, held)
     uow.add_many(facts)
-    rt.foresee(uow, max(fact.occurred_at for fact in facts))
+    rt.foresee(uow, max((fact.occurred_at for fact in facts), default=EARLIEST))
     news: dict[str, list[Activity]] = defaultdict(list)
     for fact in facts:
         news[fact.story].append(fact)

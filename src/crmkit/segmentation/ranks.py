@@ -300,7 +300,7 @@ def _numbers(
     of = sorted(fields)
     for kind, source in ((Metrics, Source.METRICS), (PointsAccount, Source.LOYALTY)):
         mine = [f for f in of if find(f).source is source]
-        if not mine:
+        if not mine or not customers:
             continue
         read = ("customer_id", *(find(f).attribute for f in mine))
         for customer_id, *values in uow.rows(kind, read, customer_id=customers):
