@@ -6,7 +6,7 @@ It shares no code with the evaluators, so that what both say is what the languag
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -177,36 +177,29 @@ def years_old(born: date, at: datetime, zone: ZoneInfo) -> int | None:
 # --- comparisons ---
 
 
+ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
+    "=": lambda value, expected: value == expected,
+    "==": lambda value, expected: value == expected,
+    "!=": lambda value, expected: value != expected,
+    "<": lambda value, expected: value < expected,
+    "before": lambda value, expected: value < expected,
+    "<=": lambda value, expected: value < expected or value == expected,
+    ">": lambda value, expected: value > expected,
+    "after": lambda value, expected: value > expected,
+    ">=": lambda value, expected: value > expected or value == expected,
+    "between": lambda value, expected: expected[0] <= value <= expected[1],
+    "in": lambda value, expected: any(value == e for e in expected),
+    "not_in": lambda value, expected: all(value != e for e in expected),
+    "contains": lambda value, expected: expected in value,
+    "contains_any": lambda value, expected: any(e in value for e in expected),
+    "contains_all": lambda value, expected: all(e in value for e in expected),
+    "starts_with": lambda value, expected: value[: len(expected)] == expected,
+}
+
+
 def compare(operator: str, value: Any, expected: Any) -> bool:
     """A value that is there with what the rule says, both of one kind."""
-    match operator:
-        case "=" | "==":
-            return bool(value == expected)
-        case "!=":
-            return bool(value != expected)
-        case "<" | "before":
-            return bool(value < expected)
-        case "<=":
-            return bool(value < expected or value == expected)
-        case ">" | "after":
-            return bool(value > expected)
-        case ">=":
-            return bool(value > expected or value == expected)
-        case "between":
-            return bool(expected[0] <= value <= expected[1])
-        case "in":
-            return any(value == e for e in expected)
-        case "not_in":
-            return all(value != e for e in expected)
-        case "contains":
-            return expected in value
-        case "contains_any":
-            return any(e in value for e in expected)
-        case "contains_all":
-            return all(e in value for e in expected)
-        case "starts_with":
-            return bool(value[: len(expected)] == expected)
-    raise AssertionError(operator)
+    return ORDER[operator](value, expected)
 
 
 def each(raw: Any, read: Any) -> Any:
@@ -332,35 +325,21 @@ class Naive:
 
     def value(self, field: str) -> Any:
         """What is known of the customer; None where nothing is."""
-        customer, metrics, account = (
-            self.subject.customer,
-            self.subject.metrics,
-            self.subject.account,
-        )
-        prefix, dot, name = field.partition(".")
-        if dot and prefix == "custom":
+        customer, metrics = self.subject.customer, self.subject.metrics
+        prefix, _, name = field.partition(".")
+        if prefix == "custom":
             return customer.custom.get(name)
-        if dot and prefix == "consent":
+        if prefix == "consent":
             purpose, _, channel = name.rpartition("_")
             return self.subject.consents.get((purpose, channel), False)
-        match field:
-            case "age":
-                return customer.birth_date and years_old(customer.birth_date, self.at, self.zone)
-            case "average_order_value":
-                orders = metrics.orders
-                return Fraction(metrics.spend_minor, orders) if orders > 0 else None
-            case "points":
-                return account.balance if account else 0
-            case "qualifying_points":
-                return account.qualifying if account else 0
-            case "tier":
-                reached = account.qualifying if account else 0
-                names = [
-                    t for n, (t, begins) in enumerate(self.tiers) if not n or begins <= reached
-                ]
-                return names[-1]
-            case "tags":
-                return self.subject.tags
+        if field == "tags":
+            return self.subject.tags
+        if field == "age":
+            return customer.birth_date and years_old(customer.birth_date, self.at, self.zone)
+        if field == "average_order_value":
+            return Fraction(metrics.spend_minor, metrics.orders) if metrics.orders > 0 else None
+        if field in ("points", "qualifying_points", "tier"):
+            return self.of_account(field)
         if field in METRICS:
             return getattr(metrics, METRICS[field])
         liked = name if prefix == "preferences" else field
@@ -368,6 +347,17 @@ class Naive:
         if hasattr(customer.preferences, liked):
             return getattr(customer.preferences, liked)
         return getattr(customer, field)
+
+    def of_account(self, field: str) -> Any:
+        """Who has no account yet has no points, and the first tier."""
+        account = self.subject.account
+        if field == "points":
+            return account.balance if account else 0
+        reached = account.qualifying if account else 0
+        if field == "qualifying_points":
+            return reached
+        first, *others = self.tiers
+        return [first[0], *(name for name, begins in others if begins <= reached)][-1]
 
     def near(self, place: Document) -> bool:
         customer = self.subject.customer
