@@ -185,10 +185,11 @@ class Year:
 
     def moments(self) -> Iterator[datetime]:
         """Past instants: any, and those at which somebody came or went, to the microsecond."""
-        edges = [e for of in self.kept().values() for stay in of for e in stay[1:] if e]
+        edges = [e for of in self.kept().values() for stay in of for e in stay[1:] if isinstance(e, datetime)]
         for n in range(ASKED):
             if n % 2:
-                yield self.random.choice(edges) - self.random.choice([0, 0, 1]) * MICROSECOND
+                edge = self.random.choice([e for e in edges if e > START])
+                yield edge - self.random.choice([0, 0, 1]) * MICROSECOND
             else:
                 yield START + self.random.random() * (self.clock() - START)
 
@@ -197,15 +198,18 @@ class Year:
         kept, segments = self.kept(), self.crm.segments
         with self.crm._runtime.read() as uow:
             here = sorted(c.id for c in uow.find(Customer))
-        for at in self.moments():
-            name = self.random.choice([*RULES])
-            members = [c.id for c in segments.members(name, at=at)]
-            assert segments.count(name, at=at) == len(members), (name, at)
-            if name not in RANKED and at >= START:
-                stayed = {w for w, a, b in kept[name] if a <= at and (b is None or at < b)}
-                assert stayed == set(members), (name, at)
+        for n, at in enumerate(self.moments()):
+            everybody = n % 4 == 0  # the slow ways to ask, not each time
+            name = self.random.choice([r for r in RULES if everybody or r not in RANKED])
+            stayed = {w for w, a, b in kept[name] if a <= at and (b is None or at < b)}
+            if everybody:
+                members = {c.id for c in segments.members(name, at=at)}
+                assert segments.count(name, at=at) == len(members), (name, at)
+                assert name in RANKED or stayed == members, (name, at)
+                stayed = members
             for who in self.random.sample(here, 3):
-                assert segments.is_member(who, name, at=at) == (who in members), (name, at)
+                inside = segments.is_member(who, name, at=at)
+                assert inside == (who in stayed), (name, at)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
