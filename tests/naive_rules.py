@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from functools import cache
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -130,8 +131,12 @@ def within(length: str, moment: datetime, at: datetime, zone: ZoneInfo) -> bool:
 def days_of(calendar: str, at: datetime, zone: ZoneInfo) -> list[date]:
     """Each day of “this month”, “last week” and so on."""
     calendar = {"today": "this day", "yesterday": "last day"}.get(calendar, calendar)
+    return days_around(calendar, at.astimezone(zone).date())
+
+
+@cache
+def days_around(calendar: str, today: date) -> list[date]:
     which, unit = calendar.split()
-    today = at.astimezone(zone).date()
 
     def name(day: date) -> tuple[int, ...]:
         return unit_of(day, unit)
@@ -278,10 +283,8 @@ class Naive:
 
     def holds(self, field: str, operator: str, value: Any, expected: Any) -> bool:
         if operator == "exists":
-            there = value is not None and not (isinstance(value, (tuple, frozenset)) and not value)
-            if field.startswith("custom."):
-                there = value is not None
-            return there == expected
+            nothing = value in ((), frozenset()) and not field.startswith("custom.")
+            return (value is not None and not nothing) is expected
         if value is None:
             return False
         if field.startswith("custom."):
@@ -374,7 +377,7 @@ class Naive:
         return north**2 * 1_000_000 + east**2 * shorter <= reach**2 * 1_000_000
 
     def ranked(self, field: str, operator: str, asked: Any) -> bool:
-        own = self.value(field)
+        own: int = self.value(field)
         every = [attrs.evolve(self, subject=person).value(field) for person in self.people]
         taking_part = [value for value in every if value > 0]
         if own <= 0:
@@ -382,7 +385,7 @@ class Naive:
         end, how = operator.split("_")
         ahead = [v for v in taking_part if (v > own if end == "top" else v < own)]
         if how == "count":
-            return len(ahead) < asked
+            return len(ahead) < int(asked)
         places = math.ceil(len(taking_part) * Fraction(Decimal(str(asked))) / 100)
         return len(ahead) < places
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import product
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -159,7 +160,7 @@ def test_an_answer_lasts_as_long_as_it_says(
         assert until > at
         end = at + HORIZON if until == FOREVER else until
         parts = data.draw(st.lists(st.integers(0, 999), min_size=1, max_size=3))
-        later = {at + (end - at) * n / 1_000 for n in parts}
+        later = {at + (end - at) * n // 1_000 for n in parts}
         edges = [m for m in (*MOMENTS, *EDGES) if at <= m < end]
         if edges:
             later.add(data.draw(st.sampled_from(edges)))
@@ -237,10 +238,100 @@ def test_wherever_clocks_are_turned(zone: str, document: Mapping[str, Any], data
     truth, until = lasting(rule, settings)(subject, at)
     end = at + timedelta(days=400) if until == FOREVER else until
     assert end > at
-    middle = at + (end - at) * data.draw(st.integers(0, 999)) / 1_000
+    middle = at + (end - at) * data.draw(st.integers(0, 999)) // 1_000
     for then in (at, middle, end - MICROSECOND):
         plain = naive(subject, then, settings=settings).is_in(document)
         assert plain is truth, (document, subject, at, until, then)
+
+
+# Instants that are a microsecond, an hour, a day and a month apart, midnights among them.
+NOON = datetime(2025, 1, 30, 10, tzinfo=UTC)
+GRID = [
+    start + n * MICROSECOND
+    for start in (
+        NOON,
+        NOON + timedelta(hours=1),
+        NOON + timedelta(days=1),
+        datetime(2025, 1, 31, 22, tzinfo=UTC),
+        datetime(2025, 2, 27, 22, tzinfo=UTC),
+        datetime(2025, 2, 28, 22, tzinfo=UTC),
+    )
+    for n in (-1, 0, 1)
+]
+WHERES: list[dict[str, Any]] = [
+    {},
+    {"where": _compared("item", "=", "a")},
+    {"where": {"operator": "not", "conditions": [_compared("item", "=", "a")]}},
+    {"where": [_compared("amount", ">=", 1)]},
+]
+WINDOWS: list[dict[str, Any]] = [
+    {},
+    {"within": "1h"},
+    {"within": "1mo"},
+    *({"during": calendar} for calendar in CALENDARS),
+    {"since": GRID[1].isoformat(), "until": GRID[7].isoformat()},
+]
+MEASURES: list[dict[str, Any]] = [
+    {},
+    {"count": 2},
+    {"count": {"operator": "<", "value": 2}},
+    {"sum": {"operator": ">", "value": 1}},
+    *({"count": 2, "per": unit} for unit in ("day", "week", "month", "year")),
+    {"first": {"operator": "within", "value": "1d"}},
+    {"last": {"operator": "during", "value": "last month"}},
+    *(
+        {key: {"did": kind, "within": length}}
+        for key in ("then", "not_then")
+        for kind in KINDS
+        for length in ("1h", "1d", "1mo")
+    ),
+]
+
+
+@st.composite
+def doers(draw: st.DrawFn) -> Subject:
+    """Somebody whose doings meet each other, and the ends of the windows."""
+    moments = st.tuples(st.sampled_from(["visit", "visit", "purchase"]), st.sampled_from(GRID))
+    subject = came(draw(st.lists(moments, min_size=1, max_size=4)))
+
+    def parted(occasion: Any) -> list[Occasion]:
+        ends = draw(st.none() | st.sampled_from(GRID))
+        until = ends if ends and ends > occasion.since else None
+        items = draw(st.sampled_from([(None,), ("a",), (None, "a", "b"), (None, "b", "c")]))
+        amounts = st.sampled_from([None, 50, 100, 101])
+        return [
+            attrs.evolve(occasion, until=until, part=n, item=item, amount_minor=draw(amounts))
+            for n, item in enumerate(items)
+        ]
+
+    done = {k: tuple(p for o in of for p in parted(o)) for k, of in subject.occasions.items()}
+    return attrs.evolve(subject, occasions=done)
+
+
+@given(subject=doers(), where=st.sampled_from(WHERES), data=st.data())
+def test_what_was_done_at_the_edges_of_every_window(
+    subject: Subject, where: dict[str, Any], data: st.DataObject
+) -> None:
+    windows = data.draw(st.lists(st.sampled_from(WINDOWS), min_size=3, max_size=3))
+    for window, measure in product(windows, MEASURES):
+        document = {"did": "visit", **where, **window, **measure}
+        lasts = lasting(parse(document, SETTINGS), SETTINGS)
+        told = {at: naive(subject, at).is_in(document) for at in GRID}
+        for at in GRID:
+            truth, until = lasts(subject, at)
+            assert {told[then] for then in GRID if at <= then < until} == {truth}, (document, at)
+
+
+@given(value=st.sampled_from(GRID), at=st.sampled_from(GRID), people=PEOPLE)
+def test_calendars_at_the_edges(value: datetime, at: datetime, people: Sequence[Subject]) -> None:
+    metrics: Any = people[0].metrics
+    metrics = attrs.evolve(metrics, last_visit_at=value)
+    subject = attrs.evolve(people[0], metrics=metrics)
+    for operator, asked_for in (("during", CALENDARS), ("anniversary_within", ANNIVERSARIES)):
+        for expected in asked_for:
+            document = _compared("last_visit", operator, expected)
+            lasts = lasting(parse(document, SETTINGS), SETTINGS)
+            assert lasts(subject, at)[0] is naive(subject, at).is_in(document), document
 
 
 def test_the_plain_reading_of_months() -> None:
