@@ -26,6 +26,7 @@ from crmkit.ports.events import (
     CustomersMerged,
     Events,
     MergeUndone,
+    NumbersCorrected,
     PointsChanged,
     ProfileChanged,
 )
@@ -96,6 +97,7 @@ class CRMService:
                 PointsChanged: (lambda uow, e: self.segments.keeper.on_points(uow, e),),
                 ConsentStated: (lambda uow, e: self.gdpr.consents.on_stated(uow, e),),
                 CustomerErased: (lambda uow, e: self.segments.keeper.on_erased(uow, e),),
+                NumbersCorrected: (lambda uow, e: self.segments.keeper.on_corrected(uow, e),),
                 CustomersMerged: (
                     lambda uow, e: self.activities.on_merged(uow, e),
                     lambda uow, e: self.loyalty.on_merged(uow, e),

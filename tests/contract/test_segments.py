@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from crmkit import AlreadyTaken, CRMService, InvalidInput, NotFound, RuleError, Settings
-from crmkit.model import SegmentState, SegmentStay, SegmentVersion
+from crmkit.model import Metrics, SegmentState, SegmentStay, SegmentVersion
 from crmkit.ports.storage import Storage
 from crmkit.rules import did, f, in_segment
 from crmkit.testing import FrozenClock
@@ -269,6 +269,22 @@ def test_limits_of_a_rule_are_those_that_are_promised(crm: CRMService) -> None:
     for name, rule in (("wide", wide), ("deep", deep)):
         assert crm.segments.create(name, rule).rules == rule
         assert crm.segments.count(name) == 0
+
+
+def test_numbers_that_are_put_right_are_asked_anew(crm: CRMService) -> None:
+    """What a mistaken hand had written into the metrics, `rebuild` corrects everywhere."""
+    who = ana(crm)
+    crm.segments.create("spent", SPENT)
+    crm.segments.create("first", {"field": "total_spend", "operator": "top_count", "value": 1})
+    crm.track_activity(who, "purchase", {"order_id": "1", "amount": 150})
+    crm._runtime.write(lambda uow: uow.change(Metrics, {"spend_minor": 0}, customer_id=who))
+    crm.customers.update(who, {"city": "Cluj"})
+    crm.track_activity(who, "visit")
+    assert names(crm, "spent") == []
+    assert crm.activities.rebuild() == 1
+    assert names(crm, "spent") == names(crm, "first") == ["ana"]
+    assert crm.segments.verify("spent").exact
+    assert crm.segments.verify("first").exact
 
 
 def test_what_lies_ahead_counts_for_nobody_yet(crm: CRMService, clock: FrozenClock) -> None:

@@ -35,7 +35,7 @@ from crmkit.model.document import canonical, text
 from crmkit.model.document import document as as_document
 from crmkit.model.page import checked_limit, paged, position
 from crmkit.model.time import from_micros, to_micros
-from crmkit.ports.events import CustomersMerged, MergeUndone
+from crmkit.ports.events import CustomersMerged, MergeUndone, NumbersCorrected
 from crmkit.ports.idempotency import Call, claim_all, earlier_of, stated
 from crmkit.ports.runtime import Runtime, Whose, checked_id
 from crmkit.ports.storage import UnitOfWork
@@ -478,7 +478,10 @@ class Activities:
 
     def _rebuild(self, uow: UnitOfWork, cached: Metrics) -> Sequence[Difference]:
         numbers = refold(uow, self._rt, cached)
-        return [*numbers, *recount(uow, self._rt, cached.customer_id)]
+        found = [*numbers, *recount(uow, self._rt, cached.customer_id)]
+        if found:
+            self._rt.events.publish(uow, NumbersCorrected(cached.customer_id))
+        return found
 
     def _verify(self, uow: UnitOfWork, cached: Metrics) -> Sequence[Difference]:
         counters = uow.find(Counter, customer_id=cached.customer_id)

@@ -80,6 +80,13 @@ class SegmentLeft:
 
 
 @attrs.frozen
+class NumbersCorrected:
+    """What is folded from a customer's activities was wrong, and was put right."""
+
+    customer_id: str
+
+
+@attrs.frozen
 class CustomerErased:
     """A customer is about to be erased; what is kept of them is still there."""
 

@@ -383,7 +383,6 @@ def _values(uow: UnitOfWork, rt: Runtime, top: Top, when: When) -> Iterator[int]
     wanted = needs(top)
     get = getter(find(top.field), rt.settings)
     for now in all_subjects(uow, wanted):
-        # As a storage does it: now the numbers count as they are kept.
-        value = get(now if when.live else as_of(uow, rt, now, wanted, when))
+        value = get(as_of(uow, rt, now, wanted, when))
         if value is not None:
             yield value

@@ -23,6 +23,7 @@ from crmkit.ports.events import (
     CustomerErased,
     CustomersMerged,
     MergeUndone,
+    NumbersCorrected,
     PointsChanged,
     ProfileChanged,
     SegmentLeft,
@@ -101,6 +102,10 @@ class Keeper:
     def on_undone(self, uow: UnitOfWork, event: MergeUndone) -> None:
         """Ask anew about both who were one."""
         self._from_the_start(uow, [event.merge.customer_id, event.merge.dropped_id])
+
+    def on_corrected(self, uow: UnitOfWork, event: NumbersCorrected) -> None:
+        """Ask anew about one whose numbers were wrong."""
+        self._from_the_start(uow, [event.customer_id])
 
     def on_erased(self, uow: UnitOfWork, event: CustomerErased) -> None:
         """Let the others move up; what is kept of the customer goes with all the rest."""
