@@ -48,6 +48,8 @@ class History:
 
     settings: Settings
     now: Subject
+    counts: bool
+    """Whether metrics are looked at; else those of now stand for all, and no activity is read."""
     activities: Sequence[tuple[Activity, str]]
     """Facts with the share of their story that the customer bears, "" for their own."""
     changes: Sequence[ProfileChange]
@@ -59,13 +61,15 @@ class History:
         """The history of a customer whose subject, as of now, was loaded with the same needs."""
         of: dict[str, Any] = {"customer_id": now.customer.id}
         told: list[tuple[Activity, str]] = []
-        told += ((fact, "") for fact in uow.stream(Activity, order=_IN_TIME, **of))
-        for facts, share in joined(uow, now.customer.id):
-            told += [(fact, share) for fact in facts]
+        if wanted.metrics:
+            told += ((fact, "") for fact in uow.stream(Activity, order=_IN_TIME, **of))
+            for facts, share in joined(uow, now.customer.id):
+                told += [(fact, share) for fact in facts]
         looks = wanted.profile or wanted.tags or wanted.by_hand
         return cls(
             rt.settings,
             now,
+            wanted.metrics,
             told,
             uow.find(ProfileChange, order=_IN_TIME, **of) if looks else (),
             uow.find(Consent, order=_IN_TIME, **of) if wanted.consents else (),
@@ -78,7 +82,7 @@ class History:
         found = {at for at, _ in self._metrics}
         for facts in (self.changes, self.consents, self.points):
             found.update(map(attrgetter("occurred_at"), facts))
-        found.add(self.now.customer.created_at)
+        found.add(self.now.begins_at)
         for told in self.now.occasions.values():
             found.update(o.since for o in told)
             found.update(o.until for o in told if o.until is not None)
@@ -111,6 +115,8 @@ class History:
         )
 
     def _numbers(self, at: datetime) -> Metrics:
+        if not self.counts:
+            return self.now.metrics
         n = bisect_right(self._metrics, at, key=lambda step: step[0])
         return self._metrics[n - 1][1] if n else self._nothing
 
@@ -139,10 +145,11 @@ class History:
             place = (fact.story, share)
             told[place].append(fact)
             story = read(told[place], kinds)
-            effect_now = (
-                shared(story, share, self.settings) if share else effect(story, self.settings)
+            after = (
+                shared(story, share, self.settings)
+                if share
+                else effect(story, self.settings, tallied=False)
             )
-            after = attrs.evolve(effect_now, tallies={})
             grown = advance(metrics, known.get(place, NOTHING), after)
             known[place] = after
             if grown is None:
