@@ -11,12 +11,14 @@ import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from crmkit.config import Settings
 from crmkit.model import Customer, Identity, MatchToken, entry_of
 from crmkit.model.catalogue import evolved, gathered
-from crmkit.model.rule import Rule, Top
+
+if TYPE_CHECKING:
+    from crmkit.model.rule import Rule, Top
 
 R = TypeVar("R")
 T = TypeVar("T")
