@@ -115,6 +115,7 @@ def _answers(crm: CRMService, person: str) -> Iterator[object]:
     yield analytics.overlap(["by rule", "fixed"])
     yield analytics.growth("by rule", "2025-01-01T00:00:00Z")
     yield analytics.history("by rule")
+    yield analytics.versions("by rule")
     yield analytics.metadata(person)
     yield analytics.export("by rule", io.StringIO())
     yield crm.gdpr.erase(person)

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from crmkit import AlreadyTaken, CRMService, InvalidInput, NotFound, RuleError, Settings
-from crmkit.model import Metrics, SegmentState, SegmentStay, SegmentVersion
+from crmkit import AlreadyTaken, CRMService, InvalidInput, NotFound, RuleError, Settings, Tier
+from crmkit.model import Metrics, SegmentState, SegmentStay
 from crmkit.ports.storage import Storage
 from crmkit.rules import did, f, in_segment
 from crmkit.testing import FrozenClock
@@ -142,7 +142,7 @@ def test_a_new_rule_is_a_new_version(crm: CRMService, clock: FrozenClock) -> Non
     assert isinstance(state, SegmentState)
     assert (stay.customer_id, stay.left_at, stay.version) == (rich, clock(), 1)
     assert (state.customer_id, state.since, state.version) == (poor, clock(), 2)
-    versions = [v for v in rows(crm, SegmentVersion) if isinstance(v, SegmentVersion)]
+    versions = crm.segments.analytics.versions("spent")
     assert [v.version for v in versions] == [1, 2]
     assert versions[0].rules == SPENT.to_dict()
 
@@ -229,6 +229,85 @@ def test_an_archived_segment_lets_go_and_keeps_its_history(
     assert crm.segments.verify("spent").exact
 
 
+def test_an_archived_segment_is_renamed_with_what_it_asks_for(crm: CRMService) -> None:
+    """So that it asks for the same when it comes back, whatever has the old name by then."""
+    who = ana(crm)
+    crm.segments.create("a", f.user_id.exists())
+    crm.segments.create("b", in_segment("a"))
+    crm.segments.change("b", archived=True)
+    crm.segments.change("a", rename="a2")
+    crm.segments.create("a", SPENT)
+    crm.segments.change("b", archived=False)
+    assert set(crm.segments.segments_of(who)) == {"a2", "b"}
+
+
+def test_nobody_is_put_into_an_archived_segment(crm: CRMService) -> None:
+    who = ana(crm)
+    crm.segments.create("spent", SPENT)
+    crm.segments.change("spent", archived=True)
+    for act in (crm.segments.add, crm.segments.keep_out):
+        with pytest.raises(InvalidInput, match="archived"):
+            act(who, "spent")
+    with pytest.raises(AlreadyTaken, match="archived"):
+        crm.segments.create("spent", SPENT)
+    assert crm.segments.analytics.compare("spent", "spent").both == 0
+
+
+def test_segments_that_double_each_other_are_refused(crm: CRMService) -> None:
+    """Before they are many: each asks twice for the one before."""
+    crm.segments.create("s0", SPENT)
+
+    def double() -> None:
+        for n in range(1, 40):
+            crm.segments.create(f"s{n}", in_segment(f"s{n - 1}") | ~in_segment(f"s{n - 1}"))
+
+    with pytest.raises(RuleError, match="5,000 conditions"):
+        double()
+
+
+def test_a_change_that_breaks_who_asks_for_it_is_refused(crm: CRMService) -> None:
+    """Neither changes, and both still answer."""
+    many = {"operator": "or", "conditions": [
+        {"did": "visit", "within": f"{n + 1}d", "count": 2} for n in range(900)
+    ]}  # fmt: skip
+    crm.segments.create("a", SPENT)
+    six = in_segment("a")
+    for _ in range(5):
+        six = six & in_segment("a")
+    crm.segments.create("b", six)
+    with pytest.raises(RuleError):
+        crm.segments.change("a", rules=many)
+    assert crm.segments.get("a").version == 1
+    assert crm.segments.count("b") == 0
+
+
+def test_a_rule_that_settings_no_longer_know_is_named(storage: Storage) -> None:
+    CRMService(storage).segments.create("gold", f.tier >= "GOLD")
+    poorer = CRMService(storage, settings=Settings(tiers=Settings().tiers[:1]))
+    with pytest.raises(RuleError, match="'gold'"):
+        poorer.segments.count("gold")
+
+
+def test_other_settings_let_come_and_go_from_when_time_runs(
+    storage: Storage, clock: FrozenClock
+) -> None:
+    """A tier that begins later, with the instant at which it was noticed."""
+    crm = CRMService(storage, clock=clock)
+    who = ana(crm)
+    crm.loyalty.update_points(who, 1_500, reason="welcome")
+    crm.segments.create("silver", f.tier >= "SILVER")
+    clock.advance(days=1)
+    tiers = (Tier("BRONZE", 0), Tier("SILVER", 5_000))
+    later = CRMService(storage, settings=Settings(tiers=tiers), clock=clock)
+    assert not later.segments.is_member(who, "silver")
+    assert not later.segments.verify("silver").exact
+    later.run_due()
+    assert later.segments.verify("silver").exact
+    (stay,) = rows(later, SegmentStay)
+    assert isinstance(stay, SegmentStay)
+    assert stay.left_at == clock()
+
+
 def test_a_preview_saves_nothing(crm: CRMService) -> None:
     """It counts, shows some, and parts them by band."""
     for n in range(3):
@@ -238,6 +317,8 @@ def test_a_preview_saves_nothing(crm: CRMService) -> None:
     assert seen.bands["spending"] == {"low": 0, "medium": 1, "high": 1, "vip": 0}
     assert sum(seen.bands["lifecycle"].values()) == sum(seen.bands["frequency"].values()) == 2
     assert crm.segments.list() == ()
+    with pytest.raises(InvalidInput, match="limit"):
+        crm.segments.preview(SPENT, sample=-1)
 
 
 def test_bands_of_rules_are_bands_of_insights(crm: CRMService, clock: FrozenClock) -> None:

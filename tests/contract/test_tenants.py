@@ -142,6 +142,7 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
         crm.segments.analytics.overlap(["by rule", "by hand"]).counts
     ),
     "analytics.growth": lambda crm: list(crm.segments.analytics.growth("fixed", INSTANTS[0])),
+    "analytics.versions": lambda crm: [v.rules for v in crm.segments.analytics.versions("by rule")],
     "analytics.history of all": lambda crm: list(crm.segments.analytics.history("by rule")),
     "analytics.export": lambda crm: _exported(crm),
     "loyalty.tiers": lambda crm: crm.loyalty.tiers(),

@@ -52,12 +52,14 @@ class SegmentVersion:
 class SegmentCatalogue:
     """The mark of a tenant's segments as they are now: another one after each change.
 
-    There is one, and its id is the tenant's name.
+    There is one, and its id is the tenant's name. `basis` is a hash of the settings by which
+    comings and goings were kept last: zone, currency, tiers and kinds.
     """
 
     tenant: str = assigned()
     id: str = assigned()
     mark: str = assigned()
+    basis: str = assigned(default="")
 
 
 @record("crm_segment_customers", key=("segment_id", "customer_id"), owner="customer_id",

@@ -13,7 +13,7 @@ from typing import Any, Final, TextIO
 from crmkit.errors import InvalidInput, unknown
 from crmkit.insights.numbers import insights
 from crmkit.insights.reading import Asked, summary
-from crmkit.model import Customer, Money, Page, Segment, SegmentState, SegmentStay
+from crmkit.model import Customer, Money, Page, Segment, SegmentState, SegmentStay, SegmentVersion
 from crmkit.model.page import checked_limit, paged, position
 from crmkit.model.rule import AllOf, Rule
 from crmkit.model.time import from_micros, instant, to_micros
@@ -156,6 +156,12 @@ class SegmentAnalytics:
             present = uow.stream_rows(SegmentState, ("since",), segment_id=of, member=True)
             return steps(at, chain(past, ((row[0], None) for row in present)))
 
+    def versions(self, name: str) -> tuple[SegmentVersion, ...]:
+        """The rules that a segment has had, each with since when, the first first."""
+        with self._rt.read() as uow:
+            of = asking.segment_of(uow, name).id
+            return tuple(uow.find(SegmentVersion, segment_id=of))
+
     def history(
         self,
         name: str | None = None,
@@ -235,8 +241,8 @@ class SegmentAnalytics:
 
     def _ready(self, uow: UnitOfWork, name: str, when: When) -> Rule:
         """The segment's whole rule with its ranks worked out once."""
-        whole = asking.whole(asking.segment_of(uow, name), asking.by_name(uow), self._rt)
-        return asking.ranked(uow, self._rt, whole, when)
+        segment, named = asking.segment_of(uow, name), asking.by_name(uow)
+        return asking.ranked(uow, self._rt, asking.at(segment, named, self._rt, when), when)
 
     def _by_band(self, uow: UnitOfWork, when: When) -> dict[str, Counter[str]]:
         return {

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import attrs
 
 from crmkit.config import Settings
-from crmkit.errors import NotFound, RuleError, unknown
+from crmkit.errors import NotFound, RuleError, shown, unknown
 from crmkit.model import Customer, Horizon, Membership, Segment
 from crmkit.model.document import text
 from crmkit.model.rule import (
@@ -36,6 +36,8 @@ from crmkit.segmentation.subject import Subject
 from crmkit.segmentation.subjects import AT_ONCE, all_subjects, subjects
 
 NOBODY = AnyOf(())
+_MOST_CONDITIONS: Final = 5_000
+"""So many conditions a rule may have with the segments that it asks for put in."""
 
 
 @attrs.frozen
@@ -93,13 +95,18 @@ def whole(segment: Segment, named: Mapping[str, Segment], rt: Runtime) -> Rule:
     `named` are the tenant's segments by name. Raises `RuleError` for a segment that is
     not there any more, or that asks in a circle for itself.
     """
-    return _whole(segment, named, rt, ())
+    try:
+        return _put_in(alone(segment, rt.settings), named, rt, (segment.name,), [_MOST_CONDITIONS])
+    except RuleError as error:
+        # The settings may have changed since it was saved: say whose rule it is.
+        raise RuleError(f"segment {shown(segment.name)}: {error}") from error
 
 
-def _whole(
-    segment: Segment, named: Mapping[str, Segment], rt: Runtime, within: tuple[str, ...]
-) -> Rule:
-    return asked(alone(segment, rt.settings), named, rt, (*within, segment.name))
+def at(segment: Segment, named: Mapping[str, Segment], rt: Runtime, when: When) -> Rule:
+    """`whole`, as of an instant: an archived segment has nobody since then."""
+    if segment.archived_at is not None and segment.archived_at <= when.at:
+        return NOBODY
+    return whole(segment, named, rt)
 
 
 def alone(segment: Segment, settings: Settings) -> Rule:
@@ -118,8 +125,24 @@ def asked(
     rule: Rule, named: Mapping[str, Segment], rt: Runtime, within: tuple[str, ...] = ()
 ) -> Rule:
     """The rule with the segments that it names put in."""
+    return _put_in(rule, named, rt, within, [_MOST_CONDITIONS])
+
+
+def _put_in(
+    rule: Rule,
+    named: Mapping[str, Segment],
+    rt: Runtime,
+    within: tuple[str, ...],
+    left: list[int],
+) -> Rule:
+    """With at most so many conditions as are `left`, counted as they come."""
 
     def put_in(leaf: Leaf) -> Rule:
+        left[0] -= 1
+        if left[0] < 0:
+            raise RuleError(
+                f"more than {_MOST_CONDITIONS:,} conditions with the segments that it asks for"
+            )
         if not isinstance(leaf, InSegment):
             return leaf
         if leaf.name in within:
@@ -127,7 +150,8 @@ def asked(
             raise RuleError(f"segments ask for each other in a circle: {circle}")
         if leaf.name not in named:
             raise RuleError(unknown("segment", leaf.name, named))
-        return _whole(named[leaf.name], named, rt, within)
+        inner = named[leaf.name]
+        return _put_in(alone(inner, rt.settings), named, rt, (*within, inner.name), left)
 
     return replaced(rule, put_in)
 

@@ -36,7 +36,9 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\u
 
 def harmless(text: str) -> str:
     """The text with an apostrophe before it where a spreadsheet would run it as a formula."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    # Where lists are parted by semicolons, a cell may begin behind one too.
+    cells = (cell.lstrip(" ") for cell in text.split(";"))
+    return f"'{text.replace(';', ',')}" if any(c.startswith(_FORMULA) for c in cells) else text
 
 
 @attrs.frozen

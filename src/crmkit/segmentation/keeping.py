@@ -95,6 +95,7 @@ class Keeper:
     def on_merged(self, uow: UnitOfWork, event: CustomersMerged) -> None:
         """Ask anew about one who was two; what was kept of the other is theirs no more."""
         gone = event.merge.dropped_id
+        self._say_left(uow, gone, event.merge.recorded_at)
         self._from_the_start(uow, [event.merge.kept_id], gone)
         for kind in (SegmentState, SegmentStay, Rank):
             uow.remove(kind, customer_id=gone)
@@ -109,11 +110,22 @@ class Keeper:
 
     def on_erased(self, uow: UnitOfWork, event: CustomerErased) -> None:
         """Let the others move up; what is kept of the customer goes with all the rest."""
+        self._say_left(uow, event.customer_id, event.at)
         watched = watchlist(uow, self.rt)
         if any(w.tops for w in watched):
             self._ranked(
                 uow, watched, (), _as_told(self.rt.now(), [event.at]), gone=event.customer_id
             )
+
+    def _say_left(self, uow: UnitOfWork, customer_id: str, at: datetime) -> None:
+        """Tell that somebody leaves who is nobody from now on."""
+        names = {w.segment_id: w.name for w in watchlist(uow, self.rt)}
+        for state in uow.find(SegmentState, customer_id=customer_id) if names else ():
+            if state.member and state.segment_id in names:
+                of = state.segment_id
+                self.rt.events.publish(
+                    uow, SegmentLeft(of, names[of], customer_id, at, state.version)
+                )
 
     def _from_the_start(
         self, uow: UnitOfWork, customers: Sequence[str], gone: str | None = None

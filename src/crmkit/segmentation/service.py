@@ -23,6 +23,7 @@ from crmkit.model import (
 )
 from crmkit.model.catalogue import evolved
 from crmkit.model.document import document, text
+from crmkit.model.page import checked_limit
 from crmkit.model.rule import AllOf, Rule, Top, leaves
 from crmkit.model.time import EARLIEST
 from crmkit.ports.runtime import Runtime
@@ -209,7 +210,11 @@ class Segments:
 
     def _installable(self, preset: Iterable[SegmentDefinition]) -> dict[str, SegmentDefinition]:
         wanted: dict[str, SegmentDefinition] = {}
+        if isinstance(preset, str) or not isinstance(preset, Iterable):
+            raise InvalidInput("expected a preset such as presets.restaurant()", field="preset")
         for of in preset:
+            if not isinstance(of, SegmentDefinition):
+                raise InvalidInput("expected definitions of segments", field="preset")
             name = _name(of.name)
             if name in wanted:
                 raise InvalidInput(f"two segments of the name {shown(name)}", field="preset")
@@ -302,9 +307,10 @@ class Segments:
         at: datetime | str | None = None,
     ) -> Preview:
         """Whom a rule would fit, without saving it; raises `RuleError`."""
-        when = When.of(self._rt, at)
+        when, sample = When.of(self._rt, at), checked_limit(sample)
         with self._rt.read() as uow:
             rule = asking.asked(parse(rules, self._rt.settings), self._named(uow), self._rt)
+            rule = asking.ranked(uow, self._rt, rule, when)
             found = tuple(islice(asking.ids(uow, self._rt, rule, when, limit=sample), sample))
             return Preview(
                 asking.count(uow, self._rt, rule, when),
@@ -359,6 +365,8 @@ class Segments:
             customer = self._rt.customer(uow, customer_id, lock=True)
             keeps = kept_out is not False
             segment = self._segment(uow, called) if keeps else self._made(uow, called, now)
+            if segment.archived_at is not None:
+                raise InvalidInput("the segment is archived", field="name")
             had = uow.get(Membership, segment.id, customer.id)
             was = had.kept_out if had else None
             if was is kept_out:
@@ -409,10 +417,11 @@ class Segments:
     def run_due(self, now: datetime, progress: Callable[[int], None] | None = None) -> int:
         """Let time do its part, for `crm.run_due`; how many answers it asked; crmkit's own."""
         done = 0
+        anew = self._rt.write(self._asked_by_other_settings)
         with self._rt.read() as uow:
             unbuilt = uow.find(Segment, archived_at=None, watched=False)
         if unbuilt:
-            self._build(frozenset(s.id for s in unbuilt), EARLIEST)
+            self._build(frozenset(s.id for s in unbuilt), now if anew else EARLIEST)
         while some := self._rt.write(lambda uow: self.keeper.due(uow, now)):
             done += some
             if progress:
@@ -452,9 +461,7 @@ class Segments:
         return asking.by_name(uow)
 
     def _rule(self, uow: UnitOfWork, segment: Segment, when: When) -> Rule:
-        if segment.archived_at is not None and segment.archived_at <= when.at:
-            return asking.NOBODY
-        return asking.whole(segment, self._named(uow), self._rt)
+        return asking.at(segment, self._named(uow), self._rt, when)
 
     def _members(self, rule: Rule, when: When) -> Iterator[Customer]:
         after: str | None = None
@@ -471,14 +478,21 @@ class Segments:
         """The rule, if it can be asked of this storage and of no segment in a circle."""
         named = self._named(uow)
         rule = asking.asked(parse(rules, self._rt.settings), named, self._rt, (name,))
+        self._try(uow, rule)
+        return rule
+
+    def _try(self, uow: UnitOfWork, rule: Rule) -> None:
+        """Ask once, so that what the storage cannot run is not saved."""
         for _ in asking.ids(uow, self._rt, rule, When.of(self._rt, None), limit=1):
             break
-        return rule
 
     def _claim(self, uow: UnitOfWork, name: str) -> None:
         uow.lock([self._rt.fingerprint("segment", name)])
-        if uow.find(Segment, name=name):
-            raise AlreadyTaken("a segment of this name is there already", field="name")
+        had = uow.find(Segment, name=name)
+        if had:
+            archived = "an archived segment has this name; bring it back, or rename it"
+            there = "a segment of this name is there already"
+            raise AlreadyTaken(archived if had[0].archived_at else there, field="name")
 
     def _add(self, uow: UnitOfWork, segment: Segment) -> None:
         uow.add(segment)
@@ -487,13 +501,34 @@ class Segments:
 
     def _mark(self, uow: UnitOfWork) -> None:
         tenant = self._rt.tenant
-        uow.put(SegmentCatalogue(tenant=tenant, id=tenant, mark=self._rt.new_id()))
+        had = uow.get(SegmentCatalogue, tenant)
+        basis = had.basis if had else self._basis()
+        uow.put(SegmentCatalogue(tenant=tenant, id=tenant, mark=self._rt.new_id(), basis=basis))
+
+    def _basis(self) -> str:
+        """What of the settings decides about answers, as a hash."""
+        of = self._rt.settings
+        said = repr((of.timezone, of.currency, of.tiers, of.kinds))
+        return self._rt.fingerprint("segments", said)
+
+    def _asked_by_other_settings(self, uow: UnitOfWork) -> bool:
+        """Whether comings and goings were kept by other settings; from now on by these."""
+        had = uow.get(SegmentCatalogue, self._rt.tenant)
+        if had is None or had.basis == self._basis():
+            return False
+        uow.put(evolved(had, mark=self._rt.new_id(), basis=self._basis()))
+        uow.change(Segment, {"watched": False}, archived_at=None)
+        return True
 
     def _rules(self, uow: UnitOfWork, segment: Segment, rules: Mapping[str, Any]) -> dict[str, Any]:
         if segment.rules is None or not segment.auto_update:
-            raise InvalidInput("a segment that is filled by hand has none", field="rules")
+            raise InvalidInput("its members are fixed; make another segment", field="rules")
         self._checked(uow, rules, segment.name)
-        return _document(rules)
+        kept = _document(rules)
+        named = self._named(uow) | {segment.name: evolved(segment, rules=kept)}
+        for user in self._users(uow, segment.name):
+            self._try(uow, asking.whole(user, named, self._rt))
+        return kept
 
     def _changed(
         self, uow: UnitOfWork, segment: Segment, changes: dict[str, Any], now: datetime
@@ -514,9 +549,10 @@ class Segments:
     def _rename(self, uow: UnitOfWork, name: str, to: str) -> None:
         """Claim a new name, and let the rules know it that ask for the segment."""
         self._claim(uow, to)
-        for segment in self._users(uow, name):
-            if segment.rules is not None:
-                uow.put(evolved(segment, rules=asking.renamed(segment.rules, name, to)))
+        for segment in uow.find(Segment):  # archived ones too: they may come back
+            renamed = asking.renamed(segment.rules, name, to)
+            if renamed != segment.rules:
+                uow.put(evolved(segment, rules=renamed))
 
     def _users(self, uow: UnitOfWork, name: str) -> tuple[Segment, ...]:
         """The segments whose rules ask for this one, by themselves or through others."""

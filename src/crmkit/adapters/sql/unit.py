@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from crmkit.adapters.sql import rules, statements
 from crmkit.adapters.sql.codec import Codec, codec
 from crmkit.config import Settings
-from crmkit.errors import StorageError
+from crmkit.errors import RuleError, StorageError
 from crmkit.model import Customer, Identity
 from crmkit.model.catalogue import evolved, gathered
 from crmkit.model.rule import Rule, Top
@@ -371,9 +371,20 @@ class SqlUnitOfWork(UnitOfWork):
         """See `RulePushdown.matching`."""
         query = rules.matching(rule, settings, at, self.tenant, self._dialect, settled=settled)
         picked = statements.page_of_ids(query, after, limit, self._dialect)
-        sql, values = statements.rendered(picked, self._dialect)
-        self._cursor.execute(sql, values)
+        self._ask(picked)
         return [(row[0], bool(row[1])) for row in self._cursor.fetchall()]
+
+    def _ask(self, query: Any) -> None:
+        """Run a rule; raises `RuleError` for one that is beyond the database's limits."""
+        sql, values = statements.rendered(query, self._dialect)
+        try:
+            self._cursor.execute(sql, values)
+        except Exception as error:
+            told = getattr(error, "sqlstate", None) or str(error)
+            # PostgreSQL's class 54, and SQLite's words for the same.
+            if told.startswith("54") or "too large" in told or "too many" in told:
+                raise RuleError("larger than the database can ask; make it smaller") from error
+            raise
 
     def cutoff(self, top: Top) -> int | None:
         """See `RulePushdown.cutoff`."""
@@ -390,8 +401,7 @@ class SqlUnitOfWork(UnitOfWork):
         """See `RulePushdown.count_matching`."""
         query = rules.matching(rule, settings, at, self.tenant, self._dialect, settled=settled)
         counted = statements.counted(query, self._dialect)
-        sql, values = statements.rendered(counted, self._dialect)
-        self._cursor.execute(sql, values)
+        self._ask(counted)
         count, unsure = self._cursor.fetchone()
         doubtful = sorted(json.loads(unsure) if isinstance(unsure, str) else unsure or [])
         return count - len(doubtful), doubtful

@@ -492,7 +492,7 @@ def _secrets() -> None:
 def _segment_catalogues() -> None:
     op.create_table(
         "crm_segment_catalogues",
-        *_texts("tenant", "id", "mark"),
+        *_texts("tenant", "id", "mark", "basis"),
         sa.PrimaryKeyConstraint("tenant", "id"),
         sqlite_with_rowid=False,
     )
