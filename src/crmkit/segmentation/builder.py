@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
@@ -59,11 +60,11 @@ class Condition(Mapping[str, Any]):
         return f"<{type(self).__name__}>"  # its values may be somebody's
 
 
-class _Compared:
+class _Compared(abc.ABC):
     """What is compared by Python's own operators."""
 
-    def _compare(self, operator: str, value: object) -> Condition:
-        raise NotImplementedError
+    @abc.abstractmethod
+    def _compare(self, operator: str, value: object) -> Condition: ...
 
     def __eq__(self, value: object) -> Condition:  # type: ignore[override] # it is not asked now
         return self._compare("=", value)
