@@ -243,6 +243,7 @@ class Segments:
         when = When.of(self._rt, at)
         with self._rt.read() as uow:
             rule = self._rule(uow, self._segment(uow, name), when)
+            rule = asking.ranked(uow, self._rt, rule, when)  # once, not for each page
         return self._members(rule, when)
 
     def count(self, name: str, *, at: datetime | str | None = None) -> int:
