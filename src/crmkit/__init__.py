@@ -4,14 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 from crmkit.adapters.memory import MemoryStorage
 from crmkit.config import (
-    EarnRule,
     Kind,
     Lifecycle,
     Matching,
     Settings,
     SpendingBands,
     Survivorship,
-    Tier,
 )
 from crmkit.errors import (
     AlreadyTaken,
@@ -29,6 +27,7 @@ from crmkit.errors import (
 )
 from crmkit.model import Activity, Customer, Merge, Metrics, Money, Page
 from crmkit.payload_fields import PayloadField
+from crmkit.programmes import EarnRule, Programme, Tier
 from crmkit.service import CRMService
 
 if TYPE_CHECKING:
@@ -56,6 +55,7 @@ __all__ = [
     "NotFound",
     "Page",
     "PayloadField",
+    "Programme",
     "RuleError",
     "SchemaOutdated",
     "Settings",

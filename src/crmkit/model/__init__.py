@@ -27,7 +27,18 @@ from crmkit.model.customer import (
     SearchToken,
     Tag,
 )
-from crmkit.model.loyalty import PointsAccount, PointsEntry
+from crmkit.model.loyalty import (
+    Achievement,
+    Enrolment,
+    PointsAccount,
+    PointsEntry,
+    PointsLot,
+    ProgrammeVersion,
+    Redemption,
+    RewardStock,
+    TierGrant,
+    TierPeriod,
+)
 from crmkit.model.matching import MatchModel, MatchPair, MatchToken
 from crmkit.model.merge import Merge, Redirect, Snapshot
 from crmkit.model.money import Money
@@ -45,6 +56,7 @@ from crmkit.model.segment import (
 )
 
 __all__ = [
+    "Achievement",
     "Activity",
     "Column",
     "Consent",
@@ -52,6 +64,7 @@ __all__ = [
     "Customer",
     "Cutoff",
     "Data",
+    "Enrolment",
     "Entry",
     "Erasure",
     "Horizon",
@@ -73,10 +86,14 @@ __all__ = [
     "Participation",
     "PointsAccount",
     "PointsEntry",
+    "PointsLot",
     "Preferences",
     "ProfileChange",
+    "ProgrammeVersion",
     "Rank",
+    "Redemption",
     "Redirect",
+    "RewardStock",
     "SearchToken",
     "Segment",
     "SegmentCatalogue",
@@ -85,6 +102,8 @@ __all__ = [
     "SegmentVersion",
     "Snapshot",
     "Tag",
+    "TierGrant",
+    "TierPeriod",
     "catalogue",
     "entry_of",
 ]
