@@ -76,9 +76,8 @@ class PointsEntry:
     key=("id",),
     owner="customer_id",
     indexes=(
-        Index(("tenant", "customer_id", "is_open", "expires_at", "id")),
+        Index(("tenant", "customer_id", "status", "expires_at", "id")),
         Index(("tenant", "story")),
-        Index(("tenant", "is_open", "expires_at", "id")),
     ),
 )
 class PointsLot:
@@ -88,6 +87,7 @@ class PointsLot:
     what never does; `available_at` is there too where they wait for an event. `full` is what
     the rule gave for the whole story, before a cap, and `times` what it was multiplied by.
     Nothing is taken off `left` when time passes: what is past is past by its instants.
+    `status` is ``open``, ``spent`` when nothing is left, or ``expired`` once that was seen.
     """
 
     tenant: str = assigned()
@@ -101,7 +101,7 @@ class PointsLot:
     full: int = stored(Data.BEHAVIOUR, Origin.OBSERVED, default=0)
     left: int = stored(Data.BEHAVIOUR, Origin.OBSERVED, default=0)
     used: int = stored(Data.BEHAVIOUR, Origin.OBSERVED, default=0)
-    is_open: bool = assigned(default=True)
+    status: str = assigned(default="open")
     earned_at: datetime = assigned()
     available_at: datetime = assigned()
     expires_at: datetime = assigned()
@@ -117,15 +117,16 @@ class PointsLot:
 class PointsAccount:
     """What a customer's entries come to; no row means no points yet.
 
-    `balance` holds from `since` until `next_at`, when points become available or expire.
+    `balance` and `pending` hold from `since` until `next_at`, when points become available or expire.
     `indebted` is the account of which points were taken back that had been used: what they
-    leave to be used, only all its entries tell.
+    leave to be used, only all its entries tell. `enrols` tells of facts of enrolment.
     """
 
     tenant: str = assigned()
     customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.FOLD)
     programme: str = assigned(default=PROGRAMME)
     balance: int = fold(default=0)
+    pending: int = fold(default=0)
     qualifying: int = fold(default=0)
     since: datetime | None = fold(default=None, gather=Gather.LAST)
     next_at: datetime | None = fold(default=None, gather=Gather.FIRST)

@@ -170,6 +170,32 @@ class UnitOfWork(abc.ABC):
         customers = {c: self.get(Customer, c) for c in {r.customer_id for r in rows}}
         return [(r, c) for r in rows if (c := customers[r.customer_id]) is not None]
 
+    def totals(
+        self,
+        kind: type,
+        field: str,
+        /,
+        *,
+        by: Sequence[str] = (),
+        upto: Mapping[str, datetime] | None = None,
+        beyond: Mapping[str, datetime] | None = None,
+        **equal: Any,
+    ) -> dict[tuple[Any, ...], int]:
+        """The sums of a field of whole numbers, for each combination of what is in other fields.
+
+        Of the records whose fields equal these, whose `upto` fields are not later than those
+        instants, and whose `beyond` fields are. A combination without records is not there.
+        """
+        sums: dict[tuple[Any, ...], int] = {}
+        for record in self.stream(kind, **equal):
+            if any(getattr(record, f) > t for f, t in (upto or {}).items()):
+                continue
+            if any(getattr(record, f) <= t for f, t in (beyond or {}).items()):
+                continue
+            group = tuple(getattr(record, f) for f in by)
+            sums[group] = sums.get(group, 0) + getattr(record, field)
+        return sums
+
     def change(self, kind: type, values: Mapping[str, Any], /, **equal: Any) -> int:
         """Set fields of all records whose fields equal these, never the key; returns how many."""
         found: list[object] = self.find(kind, **equal)

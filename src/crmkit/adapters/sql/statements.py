@@ -268,6 +268,25 @@ def due(name: str, kind: type, field: str) -> Statement:
 
 
 @remembered
+def totals(
+    name: str,
+    kind: type,
+    field: str,
+    by: tuple[str, ...],
+    upto: tuple[str, ...],
+    beyond: tuple[str, ...],
+    shape: Shape,
+) -> Statement:
+    """Sum a column, for each combination of values in others."""
+    t = table(kind)
+    groups = [t.c[f] for f in by]
+    query = sa.select(*groups, sa.func.sum(t.c[field])).where(*_where(t, shape))
+    query = query.where(*(t.c[f] <= sa.bindparam(f"upto_{f}") for f in upto))
+    query = query.where(*(t.c[f] > sa.bindparam(f"beyond_{f}") for f in beyond))
+    return _compiled(query.group_by(*groups) if groups else query, name)
+
+
+@remembered
 def rows(
     name: str, kind: type, fields: tuple[str, ...], shape: Shape, after: bool, limit: bool
 ) -> Statement:

@@ -266,6 +266,30 @@ class SqlUnitOfWork(UnitOfWork):
         self._cursor.execute(statement.sql, statement.values(values))
         return [codec(kind).decode(row) for row in self._cursor.fetchall()]
 
+    def totals(
+        self,
+        kind: type,
+        field: str,
+        /,
+        *,
+        by: Sequence[str] = (),
+        upto: Mapping[str, datetime] | None = None,
+        beyond: Mapping[str, datetime] | None = None,
+        **equal: Any,
+    ) -> dict[tuple[Any, ...], int]:
+        """See `UnitOfWork.totals`."""
+        coder, low, high = codec(kind), beyond or {}, upto or {}
+        shape, values = self._filter(kind, equal)
+        values |= {f"upto_{f}": to_micros(t) for f, t in high.items()}
+        values |= {f"beyond_{f}": to_micros(t) for f, t in low.items()}
+        statement = statements.totals(
+            self._dialect, kind, field, tuple(by), tuple(high), tuple(low), shape
+        )
+        self._cursor.execute(statement.sql, statement.values(values))
+        found = [row for row in self._cursor.fetchall() if row[-1] is not None]
+        groups = coder.decode_fields(by, [row[:-1] for row in found])
+        return {group: int(row[-1]) for group, row in zip(groups, found, strict=True)}
+
     def rows(
         self,
         kind: type,

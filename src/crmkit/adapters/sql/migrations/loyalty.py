@@ -34,7 +34,7 @@ def _accounts() -> None:
     op.create_table(
         "crm_loyalty_accounts",
         *texts("tenant", "customer_id", "programme"),
-        *numbers("balance", "qualifying"),
+        *numbers("balance", "pending", "qualifying"),
         *empties("since", "next_at"),
         sa.Column("indebted", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "customer_id", "programme"),
@@ -97,14 +97,13 @@ def _lots() -> None:
         *maybes("rule", "story"),
         *texts("times"),
         *numbers("full", "left", "used"),
-        sa.Column("is_open", sa.Boolean(), nullable=False),
+        *texts("status"),
         *numbers("earned_at", "available_at", "expires_at"),
         *maybes("origin"),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
-    index("crm_loyalty_lots", "customer_id", "is_open", "expires_at", "id")
+    index("crm_loyalty_lots", "customer_id", "status", "expires_at", "id")
     index("crm_loyalty_lots", "story")
-    index("crm_loyalty_lots", "is_open", "expires_at", "id")
 
 
 def _milestones() -> None:

@@ -1,0 +1,305 @@
+"""Accounts as they are stored: told at an instant, and posted to.
+
+The customer whose account is posted to is held by the caller.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from itertools import chain
+from typing import Any
+
+import attrs
+
+from crmkit.errors import InsufficientPoints
+from crmkit.loyalty import ledger
+from crmkit.model import PointsAccount, PointsEntry, PointsLot, Redemption, RewardStock
+from crmkit.model.catalogue import evolved
+from crmkit.model.time import FOREVER
+from crmkit.ports.runtime import Runtime
+from crmkit.ports.storage import UnitOfWork
+
+_BEHIND = "~"
+"""Behind every id."""
+_PAGE = 50
+
+
+@attrs.frozen
+class Balance:
+    """What an account holds at an instant."""
+
+    balance: int = 0
+    pending: int = 0
+
+
+def balance(uow: UnitOfWork, account: PointsAccount | None, at: datetime) -> Balance:
+    """What an account holds at any instant, whether or not anybody settled it."""
+    if account is None:
+        return Balance()
+    if account.since is not None and account.since <= at < (account.next_at or FOREVER):
+        return Balance(account.balance, account.pending)
+    lapses = list(lapsed(uow, account, at))
+    if account.indebted:
+        state = ledger.replay([*entries(uow, account), *lapses], at)
+        return Balance(state.balance, state.pending)
+    of: dict[str, Any] = {"customer_id": account.customer_id, "programme": account.programme}
+    usable = uow.totals(
+        PointsEntry,
+        "points",
+        upto={"occurred_at": at, "available_at": at},
+        beyond={"expires_at": at},
+        **of,
+    )
+    coming = uow.totals(
+        PointsEntry, "points", upto={"occurred_at": at}, beyond={"available_at": at}, **of
+    )
+    more, waiting = ledger.summed(lapses, at)
+    return Balance(usable.get((), 0) + more, coming.get((), 0) + waiting)
+
+
+def entries(uow: UnitOfWork, account: PointsAccount) -> list[PointsEntry]:
+    """All entries of an account."""
+    return uow.find(PointsEntry, customer_id=account.customer_id, programme=account.programme)
+
+
+def lapsed(uow: UnitOfWork, account: PointsAccount, at: datetime) -> Iterable[PointsEntry]:
+    """What comes back by `at` of rewards that nobody fetched, as entries that are not stored."""
+    for reserved in _waiting(uow, account):
+        if reserved.until <= at:
+            yield from returned(uow, reserved, reserved.until)
+
+
+def returned(uow: UnitOfWork, redemption: Redemption, at: datetime) -> list[PointsEntry]:
+    """The entries that give a redemption's points back to their lots."""
+    taken = uow.find(PointsEntry, redemption_id=redemption.id, kind="burn")
+    return [
+        evolved(entry, id=f"{entry.id}-", kind="return", points=-entry.points, occurred_at=at)
+        for entry in taken
+    ]
+
+
+def _waiting(uow: UnitOfWork, account: PointsAccount) -> list[Redemption]:
+    return uow.find(
+        Redemption,
+        customer_id=account.customer_id,
+        programme=account.programme,
+        fulfilled_at=None,
+        cancelled_at=None,
+    )
+
+
+def post(
+    uow: UnitOfWork,
+    rt: Runtime,
+    programme: str,
+    news: Sequence[PointsEntry],
+    lots: Iterable[PointsLot] = (),
+    overdrawn: Collection[str] = (),
+) -> Mapping[str, PointsAccount]:
+    """Store entries, and what follows for lots and accounts; returns the accounts.
+
+    `overdrawn` are customers of whom more was taken off a lot than it had.
+    """
+    by_customer: dict[str, list[PointsEntry]] = defaultdict(list)
+    for entry in news:
+        by_customer[entry.customer_id or ""].append(entry)
+    found = uow.find(PointsAccount, customer_id=tuple(by_customer), programme=programme)
+    known = {account.customer_id: account for account in found}
+    uow.add_many(news)
+    uow.put_many(lots)
+    now = rt.now()
+    accounts: dict[str, PointsAccount] = {}
+    for customer_id, mine in sorted(by_customer.items()):
+        account = known.get(customer_id) or PointsAccount(
+            tenant=rt.tenant, customer_id=customer_id, programme=programme
+        )
+        account = evolved(
+            account,
+            qualifying=account.qualifying + sum(e.qualifying for e in mine),
+            indebted=account.indebted or customer_id in overdrawn,
+        )
+        if account.indebted or (account.next_at is not None and account.next_at <= now):
+            account = settled(uow, rt, account)
+        else:
+            account = moved(account, mine, now)
+        accounts[customer_id] = account
+    uow.put_many(accounts.values())
+    return accounts
+
+
+def moved(account: PointsAccount, news: Iterable[PointsEntry], now: datetime) -> PointsAccount:
+    """An account that is neither indebted nor behind its time, with these entries too."""
+    given = [entry for entry in news if entry.lot_id is not None]
+    balance, pending = ledger.summed(given, now)
+    times = chain.from_iterable(ledger.instants(e) for e in given)
+    last, ahead = ledger.last_and_next((t for t in times if t != FOREVER), now)
+    seen = [t for t in (account.since, last) if t is not None]
+    coming = [t for t in (account.next_at, ahead) if t is not None]
+    return evolved(
+        account,
+        balance=account.balance + balance,
+        pending=account.pending + pending,
+        since=max(seen, default=None),
+        next_at=min(coming, default=None),
+    )
+
+
+def settle(uow: UnitOfWork, rt: Runtime, account: PointsAccount) -> PointsAccount:
+    """Bring an account up to the clock's instant, and store it."""
+    account = settled(uow, rt, account)
+    uow.put(account)
+    return account
+
+
+def settled(uow: UnitOfWork, rt: Runtime, account: PointsAccount) -> PointsAccount:
+    """The account at the clock's instant; what lapsed until then is stored."""
+    now = rt.now()
+    times = [r.until for r in _lapse(uow, rt, account, now)]
+    lots = uow.find(
+        PointsLot, customer_id=account.customer_id, programme=account.programme, status="open"
+    )
+    over = tuple(lot.id for lot in lots if lot.expires_at <= now)
+    if over:
+        uow.change(PointsLot, {"status": "expired"}, id=over)
+    for lot in lots:
+        times += (lot.available_at, lot.expires_at)
+    told = entries(uow, account) if account.indebted else _ahead(uow, account, now)
+    times += chain.from_iterable(ledger.instants(e) for e in told)
+    last, ahead = ledger.last_and_next((t for t in times if t != FOREVER), now)
+    seen = [t for t in (account.since, account.next_at, last) if t is not None and t <= now]
+    held = balance(uow, evolved(account, since=None), now)
+    return evolved(
+        account,
+        balance=held.balance,
+        pending=held.pending,
+        since=max(seen, default=now),
+        next_at=ahead,
+    )
+
+
+def _ahead(uow: UnitOfWork, account: PointsAccount, now: datetime) -> list[PointsEntry]:
+    """The entries that happen later than now."""
+    return uow.find(
+        PointsEntry,
+        customer_id=account.customer_id,
+        programme=account.programme,
+        order=("occurred_at", "id"),
+        after=(now, _BEHIND),
+    )
+
+
+def _lapse(uow: UnitOfWork, rt: Runtime, account: PointsAccount, now: datetime) -> list[Redemption]:
+    """Cancel what nobody fetched by now; returns what is still waited for."""
+    waiting = _waiting(uow, account)
+    for reserved in waiting:
+        if reserved.until <= now:
+            give_back(uow, rt, reserved, reserved.until)
+    return [r for r in waiting if r.until > now]
+
+
+def give_back(uow: UnitOfWork, rt: Runtime, redemption: Redemption, at: datetime) -> None:
+    """Cancel a redemption as of an instant: its points go to their lots, it to the stock."""
+    back = [
+        evolved(entry, id=rt.new_id(), recorded_at=rt.now())
+        for entry in returned(uow, redemption, at)
+    ]
+    uow.add_many(back)
+    uow.put_many(_after(uow, back))
+    uow.put(evolved(redemption, cancelled_at=at))
+    stock = RewardStock(tenant=rt.tenant, programme=redemption.programme, reward=redemption.reward)
+    uow.increase(stock, {"level": 1})
+
+
+def _after(uow: UnitOfWork, news: Iterable[PointsEntry]) -> list[PointsLot]:
+    """The lots of entries that were not earned, with these."""
+    by_lot = {e.lot_id: e for e in news}
+    lots = uow.find(PointsLot, id=tuple(lot for lot in by_lot if lot)) if by_lot else []
+    return [drawn(lot, -by_lot[lot.id].points) for lot in lots]
+
+
+def drawn(lot: PointsLot, points: int) -> PointsLot:
+    """A lot of which so many points were used, or below zero given back."""
+    left = lot.left - points
+    status = lot.status if lot.status == "expired" else "open" if left else "spent"
+    return evolved(lot, left=left, used=lot.used + points, status=status)
+
+
+def allocate(
+    uow: UnitOfWork, account: PointsAccount, points: int, at: datetime
+) -> list[tuple[PointsLot, int]]:
+    """The lots that so many points are taken from, the ones first that expire first.
+
+    Raises `InsufficientPoints` if what can be used does not cover them.
+    """
+    if account.indebted:
+        found = _usable(uow, account, at)
+    else:
+        found = _open(uow, account, at)
+    taken: list[tuple[PointsLot, int]] = []
+    for lot, left in found:
+        part = min(points, left)
+        if part > 0:
+            taken.append((lot, part))
+            points -= part
+        if not points:
+            return taken
+    raise InsufficientPoints("the balance does not cover these points")
+
+
+def _open(uow: UnitOfWork, account: PointsAccount, at: datetime) -> Iterable[tuple[PointsLot, int]]:
+    edge: tuple[datetime, str] = (at, _BEHIND)
+    while True:
+        page = uow.find(
+            PointsLot,
+            customer_id=account.customer_id,
+            programme=account.programme,
+            status="open",
+            order=("expires_at", "id"),
+            after=edge,
+            limit=_PAGE,
+        )
+        yield from ((lot, lot.left) for lot in page if lot.available_at <= at)
+        if len(page) < _PAGE:
+            return
+        edge = (page[-1].expires_at, page[-1].id)
+
+
+def _usable(
+    uow: UnitOfWork, account: PointsAccount, at: datetime
+) -> Iterable[tuple[PointsLot, int]]:
+    state = ledger.replay(entries(uow, account), at)
+    usable = [lot for lot in state.lots.values() if lot.left and lot.is_usable(at)]
+    if state.debt or not usable:
+        return []
+    stored = {lot.id: lot for lot in uow.find(PointsLot, id=tuple(lot.id for lot in usable))}
+    return [(stored[lot.id], lot.left) for lot in sorted(usable, key=lambda lot: lot.order)]
+
+
+def pay(
+    uow: UnitOfWork,
+    rt: Runtime,
+    account: PointsAccount,
+    points: int,
+    entry: PointsEntry,
+) -> tuple[list[PointsEntry], list[PointsLot]]:
+    """What taking so many points means for entries and lots; `entry` is the like of each."""
+    found: list[PointsEntry] = []
+    lots: list[PointsLot] = []
+    for lot, part in allocate(uow, account, points, entry.occurred_at):
+        lots.append(drawn(lot, part))
+        found.append(
+            evolved(
+                entry,
+                id=rt.new_id(),
+                lot_id=lot.id,
+                points=-part,
+                available_at=lot.available_at,
+                expires_at=lot.expires_at,
+                story=lot.story,
+                rule=lot.rule,
+                origin=lot.origin,
+            )
+        )
+    return found, lots
