@@ -15,8 +15,7 @@ from crmkit.activities.service import Activities
 from crmkit.config import Settings
 from crmkit.errors import InvalidInput
 from crmkit.gdpr.service import Privacy
-from crmkit.loyalty.service import Loyalty, standing
-from crmkit.model import Activity, Customer, PointsAccount
+from crmkit.model import Activity, Customer
 from crmkit.model.document import text
 from crmkit.model.ids import TimeOrderedIds
 from crmkit.ports.events import (
@@ -32,7 +31,7 @@ from crmkit.ports.events import (
 )
 from crmkit.ports.keys import Keys, StoredKey
 from crmkit.ports.runtime import Runtime
-from crmkit.ports.storage import Storage
+from crmkit.ports.storage import Storage, UnitOfWork
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -41,6 +40,7 @@ if TYPE_CHECKING:
     from crmkit.customers.service import Customers
     from crmkit.identity.service import Identities
     from crmkit.insights.service import Insights, LifetimeValue
+    from crmkit.loyalty.service import Loyalty
     from crmkit.segmentation.service import Segments
 
 
@@ -154,7 +154,7 @@ class CRMService:
             ViewSources(
                 segments=lambda uow, cid, at: self.segments.names(uow, cid, at),
                 consent=lambda uow, cid: self.gdpr.consents.standing(uow, cid),
-                loyalty=lambda uow, cid: standing(cid, uow.get(PointsAccount, cid), self.settings),
+                loyalty=lambda uow, cid: self.loyalty.standing(uow, cid),
             ),
         )
 
@@ -167,8 +167,17 @@ class CRMService:
 
     @cached_property
     def loyalty(self) -> Loyalty:
-        """Points and tiers."""
-        return Loyalty(self._runtime)
+        """Points, tiers and rewards."""
+        from crmkit.loyalty.service import Loyalty
+
+        return Loyalty(self._runtime, self._fits)
+
+    def _fits(
+        self, uow: UnitOfWork, rules: Mapping[str, Any], customer_id: str, at: datetime
+    ) -> bool:
+        from crmkit.segmentation.conditions import fits
+
+        return fits(uow, self._runtime, rules, customer_id, at)
 
     @cached_property
     def gdpr(self) -> Privacy:
@@ -246,7 +255,8 @@ class CRMService:
         however late the run is. Answers never wait for it; history and events do.
         """
         moment = min(self._runtime.at(now), self._runtime.now())
-        return DueRun(moment, self.segments.run_due(moment, progress))
+        done = self.loyalty.run_due(moment, progress)
+        return DueRun(moment, done + self.segments.run_due(moment, progress))
 
     def close(self) -> None:
         """Close what this service opened; a host's engine is left alone.

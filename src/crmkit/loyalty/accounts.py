@@ -15,7 +15,14 @@ import attrs
 
 from crmkit.errors import InsufficientPoints
 from crmkit.loyalty import ledger
-from crmkit.model import PointsAccount, PointsEntry, PointsLot, Redemption, RewardStock
+from crmkit.model import (
+    Enrolment,
+    PointsAccount,
+    PointsEntry,
+    PointsLot,
+    Redemption,
+    RewardStock,
+)
 from crmkit.model.catalogue import evolved
 from crmkit.model.time import FOREVER
 from crmkit.ports.runtime import Runtime
@@ -146,6 +153,26 @@ def moved(account: PointsAccount, news: Iterable[PointsEntry], now: datetime) ->
     )
 
 
+def rebuilt(uow: UnitOfWork, rt: Runtime, customer_id: str, programme: str) -> PointsAccount | None:
+    """The account as all its entries tell; None without any."""
+    account = PointsAccount(tenant=rt.tenant, customer_id=customer_id, programme=programme)
+    told = entries(uow, account)
+    enrols = uow.count(Enrolment, customer_id=customer_id, programme=programme) > 0
+    if not told and not enrols:
+        return None
+    by_lot: dict[str | None, list[PointsEntry]] = defaultdict(list)
+    for entry in told:
+        by_lot[entry.lot_id].append(entry)
+    by_lot.pop(None, None)
+    account = evolved(
+        account,
+        qualifying=sum(e.qualifying for e in told),
+        indebted=any(ledger.is_overdrawn(mine) for mine in by_lot.values()),
+        enrols=enrols,
+    )
+    return settled(uow, rt, account)
+
+
 def settle(uow: UnitOfWork, rt: Runtime, account: PointsAccount) -> PointsAccount:
     """Bring an account up to the clock's instant, and store it."""
     account = settled(uow, rt, account)
@@ -233,10 +260,7 @@ def allocate(
 
     Raises `InsufficientPoints` if what can be used does not cover them.
     """
-    if account.indebted:
-        found = _usable(uow, account, at)
-    else:
-        found = _open(uow, account, at)
+    found = _usable(uow, account, at) if account.indebted else _open(uow, account, at)
     taken: list[tuple[PointsLot, int]] = []
     for lot, left in found:
         part = min(points, left)

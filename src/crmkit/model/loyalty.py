@@ -117,8 +117,8 @@ class PointsLot:
 class PointsAccount:
     """What a customer's entries come to; no row means no points yet.
 
-    `balance` and `pending` hold from `since` until `next_at`, when points become available or expire.
-    `indebted` is the account of which points were taken back that had been used: what they
+    `balance` and `pending` hold from `since` until `next_at`, when points become available
+    or expire. `indebted` is the account of which points were taken back that had been used: what they
     leave to be used, only all its entries tell. `enrols` tells of facts of enrolment.
     """
 
