@@ -419,7 +419,7 @@ def _required(value: object, field: str) -> str:
 
 
 def _actor(value: object) -> str | None:
-    return text(value, field="actor", limit=100)
+    return None if value is None else text(value, field="actor", limit=100)
 
 
 def _check_delta(delta: object) -> None:

@@ -118,8 +118,8 @@ class PointsAccount:
     """What a customer's entries come to; no row means no points yet.
 
     `balance` and `pending` hold from `since` until `next_at`, when points become available
-    or expire. `indebted` is the account of which points were taken back that had been used: what they
-    leave to be used, only all its entries tell. `enrols` tells of facts of enrolment.
+    or expire. `indebted` is the account of which points were taken back that had been used:
+    what is left to be used only all its entries tell. `enrols` tells of facts of enrolment.
     """
 
     tenant: str = assigned()
@@ -131,6 +131,7 @@ class PointsAccount:
     since: datetime | None = fold(default=None, gather=Gather.LAST)
     next_at: datetime | None = fold(default=None, gather=Gather.FIRST)
     indebted: bool = stored(Data.BEHAVIOUR, Origin.OBSERVED, merge=OnMerge.FOLD, default=False)
+    enrols: bool = stored(Data.BEHAVIOUR, Origin.OBSERVED, merge=OnMerge.FOLD, default=False)
 
 
 @record(

@@ -37,6 +37,7 @@ def _accounts() -> None:
         *numbers("balance", "pending", "qualifying"),
         *empties("since", "next_at"),
         sa.Column("indebted", sa.Boolean(), nullable=False),
+        sa.Column("enrols", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "customer_id", "programme"),
     )
     index("crm_loyalty_accounts", "next_at", "customer_id", **where("next_at"))
