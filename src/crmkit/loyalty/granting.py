@@ -301,7 +301,7 @@ class Granting:
         rule = self.programme.rule(name)
         cap = rule.cap.points if rule is not None and rule.cap is not None else 0
         of: dict[str, Any] = {"customer_id": customer_id, "programme": self.programme.name}
-        stored = {lot.id: lot for lot in self.uow.find(PointsLot, rule=name, **of)}
+        stored = {lot.id: lot for lot in self.uow.find(PointsLot, rule=name, source="earn", **of)}
         self.stored |= {n: lot for n, lot in stored.items() if n not in self.stored}
         stored |= {
             lot.id: lot

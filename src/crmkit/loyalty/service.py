@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 import attrs
@@ -16,6 +17,7 @@ from crmkit.errors import InsufficientPoints, InvalidInput
 from crmkit.loyalty import accounts
 from crmkit.loyalty.granting import Fits, Granting
 from crmkit.loyalty.periods import dates
+from crmkit.loyalty.referrals import Referrals
 from crmkit.loyalty.standing import Account, Expiring, expiring, history, standing
 from crmkit.model import (
     Enrolment,
@@ -62,6 +64,11 @@ class Loyalty:
     def __init__(self, runtime: Runtime, fits: Fits) -> None:
         self._rt = runtime
         self._fits = fits
+
+    @cached_property
+    def referrals(self) -> Referrals:
+        """Customers who bring customers."""
+        return Referrals(self._rt, self._note_version)
 
     # --- points ---
 
@@ -295,17 +302,20 @@ class Loyalty:
         for programme in self._rt.settings.programmes:
             if Granting(uow, self._rt, programme, self._fits).post(event.changes):
                 self._note_version(uow, programme)
+        self.referrals.on_stories(uow, event)
 
     def on_merged(self, uow: UnitOfWork, event: CustomersMerged) -> None:
         """Make one account of two: their lots stay as they are; crmkit's own."""
         self._rebuild(uow, event.merge.kept_id)
         for kind in (PointsAccount, TierPeriod):
             uow.remove(kind, customer_id=event.merge.dropped_id)
+        self.referrals.on_merged(uow, event)
 
     def on_undone(self, uow: UnitOfWork, event: MergeUndone) -> None:
         """Give the customer who is back an account, and the other what is left; crmkit's own."""
         for customer_id in (event.merge.customer_id, event.merge.dropped_id):
             self._rebuild(uow, customer_id)
+        self.referrals.on_undone(uow, event)
 
     def _rebuild(self, uow: UnitOfWork, customer_id: str) -> None:
         uow.remove(PointsAccount, customer_id=customer_id)
