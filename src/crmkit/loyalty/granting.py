@@ -226,9 +226,7 @@ class Granting:
         story = change.before or change.after
         due = {run.place: run.final for run in runs(story, kinds, rules, self._minor, asked)}
         given = {lot.id: sum(e.points for e in told if e.lot_id == lot.id) for lot in lots}
-        return all(
-            given[lot.id] == due.get(_place(lot), 0) or self._is_capped(lot) for lot in lots
-        )
+        return all(given[lot.id] == due.get(_place(lot), 0) or self._is_capped(lot) for lot in lots)
 
     def _is_capped(self, lot: PointsLot) -> bool:
         rule = self.programme.rule(lot.rule or "")
