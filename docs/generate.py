@@ -202,7 +202,7 @@ def operators() -> str:
 
 def settings() -> str:
     """The settings and their defaults."""
-    shown = {"tiers": "see below", "earn_rules": "see below", "kinds": "see below"}
+    shown = {"programmes": "see below", "kinds": "see below"}
     shown |= {"lifecycle": code("Lifecycle()"), "spending_bands": code("SpendingBands()")}
     default = Settings()
     rows = (

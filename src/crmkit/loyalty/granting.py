@@ -207,13 +207,32 @@ class Granting:
     def _is_former(self, change: StoryChange, told: Sequence[PointsEntry]) -> bool:
         """Whether a story was granted what it has, or nothing, by a former configuration."""
         if told:
-            return any(e.version != self.programme.version for e in told)
+            same = all(e.version == self.programme.version for e in told)
+            return not same and not self._would_give(change, told)
         plain = [r for r in self.programme.earn_rules if r.when is None and r.cap is None]
         return (
             change.before is not None
             and change.fact.customer_id not in self.joined
             and worth(change.before, plain, self._minor).kept > 0
         )
+
+    def _would_give(self, change: StoryChange, told: Sequence[PointsEntry]) -> bool:
+        """Whether today's rules give a story what it has, as it was told before."""
+        lots = self.lots[change.fact.story].values()
+        asked = partial(
+            self._asked, change.fact.customer_id or "", {_place(lot): lot for lot in lots}
+        )
+        kinds, rules = self.rt.settings.kinds_by_name, self.programme.earn_rules
+        story = change.before or change.after
+        due = {run.place: run.final for run in runs(story, kinds, rules, self._minor, asked)}
+        given = {lot.id: sum(e.points for e in told if e.lot_id == lot.id) for lot in lots}
+        return all(
+            given[lot.id] == due.get(_place(lot), 0) or self._is_capped(lot) for lot in lots
+        )
+
+    def _is_capped(self, lot: PointsLot) -> bool:
+        rule = self.programme.rule(lot.rule or "")
+        return rule is not None and rule.cap is not None
 
     def _regrant(self, change: StoryChange, told: Sequence[PointsEntry]) -> None:
         """Points of former rules stay granted; the story's own change is added or taken."""
