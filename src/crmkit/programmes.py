@@ -108,7 +108,7 @@ class TierPolicy:
     that ever came, or of the last `window_days`, or of the current calendar unit `calendar`.
     A tier is reached at once. It is looked at for lowering when a `review` period ends, or,
     with None, at the very instant at which what qualifies no longer reaches; `grace_days`
-    later it falls to what is reached then.
+    later it falls to what is reached then. `notice_days` before, `TierExpiring` tells of it.
     """
 
     by: Literal["points", "spend", "visits"] = attrs.field(
@@ -120,6 +120,7 @@ class TierPolicy:
     calendar: Literal["month", "quarter", "year"] | None = attrs.field(default=None)
     review: Literal["month", "quarter", "year"] | None = attrs.field(default=None)
     grace_days: int = attrs.field(default=0, validator=_whole("policy.grace_days", 0, 3_650))
+    notice_days: int = attrs.field(default=14, validator=_whole("policy.notice_days", 0, 3_650))
 
     def __attrs_post_init__(self) -> None:
         for field, value in (("calendar", self.calendar), ("review", self.review)):

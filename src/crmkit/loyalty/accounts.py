@@ -41,6 +41,15 @@ class Balance:
     pending: int = 0
 
 
+@attrs.frozen
+class Posted:
+    """An account before and after entries were posted to it."""
+
+    before: PointsAccount
+    after: PointsAccount
+    news: Sequence[PointsEntry]
+
+
 def balance(uow: UnitOfWork, account: PointsAccount | None, at: datetime) -> Balance:
     """What an account holds at any instant, whether or not anybody settled it."""
     if account is None:
@@ -104,8 +113,8 @@ def post(
     news: Sequence[PointsEntry],
     lots: Iterable[PointsLot] = (),
     overdrawn: Collection[str] = (),
-) -> Mapping[str, PointsAccount]:
-    """Store entries, and what follows for lots and accounts; returns the accounts.
+) -> Mapping[str, Posted]:
+    """Store entries, and what follows for lots and accounts; returns these, by customer.
 
     `overdrawn` are customers of whom more was taken off a lot than it had.
     """
@@ -117,13 +126,13 @@ def post(
     uow.add_many(news)
     uow.put_many(lots)
     now = rt.now()
-    accounts: dict[str, PointsAccount] = {}
+    done: dict[str, Posted] = {}
     for customer_id, mine in sorted(by_customer.items()):
-        account = known.get(customer_id) or PointsAccount(
+        before = known.get(customer_id) or PointsAccount(
             tenant=rt.tenant, customer_id=customer_id, programme=programme
         )
         account = evolved(
-            account,
+            before,
             qualifying=account.qualifying + sum(e.qualifying for e in mine),
             indebted=account.indebted or customer_id in overdrawn,
         )
@@ -131,9 +140,9 @@ def post(
             account = settled(uow, rt, account)
         else:
             account = moved(account, mine, now)
-        accounts[customer_id] = account
-    uow.put_many(accounts.values())
-    return accounts
+        done[customer_id] = Posted(before, account, mine)
+    uow.put_many(posted.after for posted in done.values())
+    return done
 
 
 def moved(account: PointsAccount, news: Iterable[PointsEntry], now: datetime) -> PointsAccount:

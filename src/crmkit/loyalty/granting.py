@@ -57,8 +57,8 @@ class Granting:
     joined: dict[str, Callable[[datetime], bool]] = attrs.field(factory=dict)
     capped: set[tuple[str, str, datetime]] = attrs.field(factory=set)
 
-    def post(self, changes: Sequence[StoryChange]) -> Mapping[str, PointsAccount]:
-        """Store what changes of stories mean; returns the accounts that changed.
+    def post(self, changes: Sequence[StoryChange]) -> Mapping[str, accounts.Posted]:
+        """Store what changes of stories mean; returns what was posted, by customer.
 
         Raises `InsufficientPoints` where points were used that would have to be taken back,
         and the programme blocks that.
@@ -226,9 +226,7 @@ class Granting:
         story = change.before or change.after
         due = {run.place: run.final for run in runs(story, kinds, rules, self._minor, asked)}
         given = {lot.id: sum(e.points for e in told if e.lot_id == lot.id) for lot in lots}
-        return all(
-            given[lot.id] == due.get(_place(lot), 0) or self._is_capped(lot) for lot in lots
-        )
+        return all(given[lot.id] == due.get(_place(lot), 0) or self._is_capped(lot) for lot in lots)
 
     def _is_capped(self, lot: PointsLot) -> bool:
         rule = self.programme.rule(lot.rule or "")
