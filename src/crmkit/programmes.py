@@ -13,13 +13,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
 from crmkit.errors import InvalidInput, shown, unknown
-
-T = TypeVar("T")
 
 Period: TypeAlias = Literal["day", "week", "month", "quarter", "year"]
 PERIODS: tuple[Period, ...] = ("day", "week", "month", "quarter", "year")
@@ -83,7 +81,34 @@ def _moment(_: Any, attribute: attrs.Attribute[Any], value: datetime | None) -> 
         raise _wrong("expected a datetime with a time zone", attribute.name)
 
 
-def _all(value: Iterable[T]) -> tuple[T, ...]:
+# Each with its type: a checker sees what `Programme(...)` takes through its converters.
+
+
+def _names(value: Iterable[str]) -> tuple[str, ...]:
+    return tuple(value)
+
+
+def _tiers(value: Iterable[Tier]) -> tuple[Tier, ...]:
+    return tuple(value)
+
+
+def _earn_rules(value: Iterable[EarnRule]) -> tuple[EarnRule, ...]:
+    return tuple(value)
+
+
+def _multipliers(value: Iterable[Multiplier]) -> tuple[Multiplier, ...]:
+    return tuple(value)
+
+
+def _rewards(value: Iterable[Reward]) -> tuple[Reward, ...]:
+    return tuple(value)
+
+
+def _cards(value: Iterable[StampCard]) -> tuple[StampCard, ...]:
+    return tuple(value)
+
+
+def _milestones(value: Iterable[Milestone]) -> tuple[Milestone, ...]:
     return tuple(value)
 
 
@@ -106,9 +131,10 @@ class TierPolicy:
 
     `by` is what qualifies: points earned (never the balance), money spent, or visits; all
     that ever came, or of the last `window_days`, or of the current calendar unit `calendar`.
-    A tier is reached at once. It is looked at for lowering when a `review` period ends, or,
-    with None, at the very instant at which what qualifies no longer reaches; `grace_days`
-    later it falls to what is reached then.
+    A tier is reached at once, and held until `grace_days` after the first instant at which
+    what qualifies no longer reaches; with a `review`, until `grace_days` after the end of
+    the period which that instant lies in. Reached again by then, it is not lost. Each tier is
+    held by itself, so that whoever qualifies for more never has a lower one.
     """
 
     by: Literal["points", "spend", "visits"] = attrs.field(
@@ -197,7 +223,7 @@ class Multiplier:
     during: Literal["birthday", "birthday_month"] | None = None
     when: Mapping[str, Any] | None = None
     kinds: tuple[str, ...] | None = attrs.field(
-        default=None, converter=attrs.converters.optional(_all)
+        default=None, converter=attrs.converters.optional(_names)
     )
     starts: datetime | None = attrs.field(default=None, validator=_moment)
     ends: datetime | None = attrs.field(default=None, validator=_moment)
@@ -346,11 +372,15 @@ class Programme:
         default="automatic", validator=_one_of("enrolment", ("automatic", "on_request"))
     )
     tiers: tuple[Tier, ...] = attrs.field(
-        default=DEFAULT_TIERS, converter=_all, validator=_check_tiers
+        default=DEFAULT_TIERS, converter=_tiers, validator=_check_tiers
     )
     policy: TierPolicy = TierPolicy()
-    earn_rules: tuple[EarnRule, ...] = attrs.field(default=DEFAULT_EARN_RULES, converter=_all)
-    multipliers: tuple[Multiplier, ...] = attrs.field(default=DEFAULT_MULTIPLIERS, converter=_all)
+    earn_rules: tuple[EarnRule, ...] = attrs.field(
+        default=DEFAULT_EARN_RULES, converter=_earn_rules
+    )
+    multipliers: tuple[Multiplier, ...] = attrs.field(
+        default=DEFAULT_MULTIPLIERS, converter=_multipliers
+    )
     hold_days: int = attrs.field(default=0, validator=_whole("hold_days", 0, 3_650))
     expires_days: int | None = attrs.field(
         default=None, validator=_whole("expires_days", 1, 36_500, optional=True)
@@ -358,9 +388,11 @@ class Programme:
     on_spent: Literal["debt", "floor", "block"] = attrs.field(
         default="debt", validator=_one_of("on_spent", ("debt", "floor", "block"))
     )
-    rewards: tuple[Reward, ...] = attrs.field(default=DEFAULT_REWARDS, converter=_all)
-    cards: tuple[StampCard, ...] = attrs.field(default=(), converter=_all)
-    milestones: tuple[Milestone, ...] = attrs.field(default=DEFAULT_MILESTONES, converter=_all)
+    rewards: tuple[Reward, ...] = attrs.field(default=DEFAULT_REWARDS, converter=_rewards)
+    cards: tuple[StampCard, ...] = attrs.field(default=(), converter=_cards)
+    milestones: tuple[Milestone, ...] = attrs.field(
+        default=DEFAULT_MILESTONES, converter=_milestones
+    )
     referral: ReferralPolicy | None = ReferralPolicy()
 
     def __attrs_post_init__(self) -> None:
