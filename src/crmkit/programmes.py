@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
+from itertools import chain
 from typing import Any, Literal, TypeAlias
 
 import attrs
@@ -33,7 +34,7 @@ def _wrong(what: str, field: str) -> InvalidInput:
     return InvalidInput(what, field=f"programmes.{field}")
 
 
-def _check_name(field: str) -> Callable[[Any, Any, object], None]:
+def _check_name(field: str) -> Callable[[Any, Any, Any], None]:
     def check(_: Any, __: Any, value: object) -> None:
         if not isinstance(value, str) or not _NAME.fullmatch(value):
             raise _wrong("expected a name of 1 to 100 letters, digits, spaces, _ or -", field)
@@ -43,7 +44,7 @@ def _check_name(field: str) -> Callable[[Any, Any, object], None]:
 
 def _whole(
     field: str, least: int = 0, most: int = _MOST, *, optional: bool = False
-) -> Callable[[Any, Any, object], None]:
+) -> Callable[[Any, Any, Any], None]:
     def check(_: Any, __: Any, value: object) -> None:
         if optional and value is None:
             return
@@ -53,7 +54,7 @@ def _whole(
     return check
 
 
-def _one_of(field: str, choices: Sequence[str]) -> Callable[[Any, Any, object], None]:
+def _one_of(field: str, choices: Sequence[str]) -> Callable[[Any, Any, Any], None]:
     def check(_: Any, __: Any, value: object) -> None:
         if value not in choices:
             raise _wrong(unknown(field.rpartition(".")[2], str(value), choices), field)
@@ -61,19 +62,22 @@ def _one_of(field: str, choices: Sequence[str]) -> Callable[[Any, Any, object], 
     return check
 
 
-def _decimal(field: str) -> Callable[[object], Decimal | None]:
-    def convert(value: object) -> Decimal | None:
-        if value is None:
-            return None
-        try:
-            number = Decimal(str(value))
-        except ArithmeticError as error:
-            raise _wrong("expected a number", field) from error
-        if isinstance(value, bool) or not number.is_finite() or not 0 < number <= 10**9:
-            raise _wrong("expected a number above 0", field)
-        return number
+def _decimal(value: object, field: str) -> Decimal:
+    try:
+        number = Decimal(str(value))
+    except ArithmeticError as error:
+        raise _wrong("expected a number", field) from error
+    if isinstance(value, bool) or not number.is_finite() or not 0 < number <= 10**9:
+        raise _wrong("expected a number above 0", field)
+    return number
 
-    return convert
+
+def _per(value: Decimal | str | float | None) -> Decimal | None:
+    return None if value is None else _decimal(value, "earn_rules.per")
+
+
+def _times(value: Decimal | str | float) -> Decimal:
+    return _decimal(value, "multipliers.times")
 
 
 def _moment(_: Any, attribute: attrs.Attribute[Any], value: datetime | None) -> None:
@@ -191,7 +195,7 @@ class EarnRule:
     name: str = attrs.field(validator=_check_name("earn_rules.name"))
     kind: str
     points: int = attrs.field(validator=_whole("earn_rules.points"))
-    per: Decimal | None = attrs.field(default=None, converter=_decimal("earn_rules.per"))
+    per: Decimal | None = attrs.field(default=None, converter=_per)
     where: Mapping[str, Any] = attrs.field(factory=dict)
     completed: bool = False
     pending: bool = False
@@ -219,7 +223,7 @@ class Multiplier:
     """
 
     name: str = attrs.field(validator=_check_name("multipliers.name"))
-    times: Decimal = attrs.field(converter=_decimal("multipliers.times"))
+    times: Decimal = attrs.field(converter=_times)
     during: Literal["birthday", "birthday_month"] | None = None
     when: Mapping[str, Any] | None = None
     kinds: tuple[str, ...] | None = attrs.field(
@@ -413,7 +417,9 @@ class Programme:
         self._check_cards()
 
     def _check_dates(self) -> None:
-        for part in (*self.earn_rules, *self.multipliers, *self.rewards):
+        dated: tuple[Sequence[EarnRule | Multiplier | Reward], ...]
+        dated = self.earn_rules, self.multipliers, self.rewards
+        for part in chain.from_iterable(dated):
             if part.starts and part.ends and part.starts >= part.ends:
                 raise _wrong(f"{shown(part.name)} ends before it starts", "ends")
         for rule in self.earn_rules:
@@ -421,14 +427,16 @@ class Programme:
                 raise _wrong(
                     f"{shown(rule.name)}: points are pending until completed", "earn_rules.pending"
                 )
-        for part in (*self.multipliers, *self.rewards):
-            if part.during not in (None, "birthday", "birthday_month"):
+        timed: Sequence[Multiplier | Reward] = (*self.multipliers, *self.rewards)
+        for of in timed:
+            if of.during not in (None, "birthday", "birthday_month"):
                 choices = ("birthday", "birthday_month")
-                raise _wrong(unknown("time", str(part.during), choices), "during")
+                raise _wrong(unknown("time", str(of.during), choices), "during")
 
     def _check_tier_names(self) -> None:
         names = [tier.name for tier in self.tiers]
-        for part in (*self.rewards, *self.milestones):
+        giving: Sequence[Reward | Milestone] = (*self.rewards, *self.milestones)
+        for part in giving:
             if part.tier is not None and part.tier not in names:
                 raise _wrong(unknown("tier", part.tier, names), "tier")
 
