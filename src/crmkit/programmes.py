@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
-from itertools import chain
 from typing import Any, Literal, TypeAlias
 
 import attrs
@@ -417,9 +416,12 @@ class Programme:
         self._check_cards()
 
     def _check_dates(self) -> None:
-        dated: tuple[Sequence[EarnRule | Multiplier | Reward], ...]
-        dated = self.earn_rules, self.multipliers, self.rewards
-        for part in chain.from_iterable(dated):
+        dated: Sequence[EarnRule | Multiplier | Reward] = (
+            *self.earn_rules,
+            *self.multipliers,
+            *self.rewards,
+        )
+        for part in dated:
             if part.starts and part.ends and part.starts >= part.ends:
                 raise _wrong(f"{shown(part.name)} ends before it starts", "ends")
         for rule in self.earn_rules:

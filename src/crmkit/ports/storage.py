@@ -212,8 +212,8 @@ class RulePushdown(Protocol):
     What a storage holds of a customer is as it is now. Where the rule asks about an earlier
     instant and something came after it that the rule looks at (of the metrics, of the
     profile and the tags, of the points), the storage is unsure and leaves the customer to
-    the evaluator in memory; so too where it cannot tell. Consents, and what customers did,
-    it knows as of any instant. Who was put in by hand, and the cut-off of a `Top`, are those
+    the evaluator in memory; so too where it cannot tell. Consents, tiers, and what customers
+    did, it knows as of any instant. Who was put in by hand, and the cut-off of a `Top`, are those
     of now: of a rule with a `Top` it is never unsure. Nobody is in before the first fact
     about them.
     """
@@ -235,7 +235,7 @@ class RulePushdown(Protocol):
         """
         ...
 
-    def cutoff(self, top: Top) -> int | None:
+    def cutoff(self, top: Top, settings: Settings) -> int | None:
         """The value of the last who is among the top, or the bottom, now; None for nobody."""
         ...
 
