@@ -9,6 +9,7 @@ import pytest
 
 from crmkit import CRMService
 from crmkit.model import PointsAccount, SegmentState, SegmentStay, TierPeriod
+from crmkit.model.catalogue import evolved
 from crmkit.ports.events import PointsChanged
 from crmkit.ports.storage import UnitOfWork
 from crmkit.rules import f
@@ -27,13 +28,7 @@ def keep(crm: CRMService, who: str, *tiers: tuple[datetime, str], programme: str
     """What follows from points is stored, and who listens is told."""
     made = held(*tiers, settings=crm.settings, tenant=crm.tenant, id=who)
     if programme:
-        made = tuple(
-            TierPeriod(
-                tenant=p.tenant, customer_id=who, programme=programme, since=p.since,
-                until=p.until, rank=p.rank, tier=p.tier, cause=p.cause,
-            )
-            for p in made
-        )  # fmt: skip
+        made = tuple(evolved(period, programme=programme) for period in made)
 
     def work(uow: UnitOfWork) -> None:
         uow.remove(TierPeriod, customer_id=who)

@@ -19,6 +19,7 @@ from crmkit.adapters.sql.rules import matching
 from crmkit.adapters.sql.statements import add, rendered
 from crmkit.adapters.sql.tables import all_tables
 from crmkit.model import Customer, Metrics, Occasion, PointsAccount, Preferences
+from crmkit.model.catalogue import evolved
 from crmkit.model.rule import AllOf, Member, Not, Rule
 from crmkit.segmentation.evaluate import compiled
 from crmkit.segmentation.fields import OPERATORS, Source, Type, find
@@ -334,7 +335,7 @@ def test_the_tier_is_that_of_the_instant_in_the_first_programme(
                 periods = held(
                     (since, name), *(t for t in then if t[0] > since), id=one.customer.id
                 )
-                other = tuple(attrs.evolve(p, programme=programme) for p in periods)
+                other = tuple(evolved(p, programme=programme) for p in periods)
                 people.append(attrs.evolve(one, tiers=other))
     people.sort(key=lambda one: one.customer.id)
     with stored(connection, people):

@@ -9,6 +9,7 @@ import pytest
 from crmkit.config import Settings
 from crmkit.errors import RuleError
 from crmkit.model import Customer, Metrics, PointsAccount, Preferences
+from crmkit.model.catalogue import evolved
 from crmkit.model.rule import AllOf, AnyOf, Compare, Member, Not, Rule
 from crmkit.model.time import FOREVER
 from crmkit.programmes import Programme, Tier
@@ -170,7 +171,7 @@ def test_a_tier_holds_for_its_period_and_says_until_when() -> None:
     who = subject(tiers=held((AT, "GOLD"), (AT + day, "SILVER"), (AT + 2 * day, "BRONZE")))
     rule = parse({"field": "tier", "operator": "=", "value": "SILVER"}, SETTINGS)
     asked = [AT - TICK, AT, AT + day - TICK, AT + day, AT + 2 * day]
-    who = attrs.evolve(who, customer=attrs.evolve(who.customer, created_at=AT - day))
+    who = attrs.evolve(who, customer=evolved(who.customer, created_at=AT - day))
     assert [lasting(rule, SETTINGS)(who, at) for at in asked] == [
         (False, AT),
         (False, AT + day),

@@ -165,12 +165,13 @@ class Fields:
         if operator == "exists":
             return sa.true() if value else sa.false()
         periods, settings = table(TierPeriod).c, self.instant.settings
-        ranks = tier_ranks(value, settings)
-        now = self.instant.micros
+        ranks, now = tier_ranks(value, settings), self.instant.micros
 
         def covered(test: Condition) -> Condition:
-            return self._among(
-                TierPeriod,
+            # Not IN: SQLite would list the periods of everybody for each page of customers.
+            return sa.exists().where(
+                periods.tenant == self.tenant,
+                periods.customer_id == self.customer,
                 periods.programme == settings.programme.name,
                 periods.since <= now,
                 periods.until > now,
