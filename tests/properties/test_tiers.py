@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crmkit.config import Settings
-from crmkit.loyalty.tiers import Step, periods, progress, standing
+from crmkit.loyalty.tiers import Step, periods, progress, rank_at
 from crmkit.model import TierGrant, TierPeriod
 from crmkit.model.time import FOREVER
 from crmkit.programmes import Programme, Tier, TierPolicy
@@ -170,7 +170,7 @@ def test_tiers_are_those_of_who_walks_through_time(
     found = told(steps, grants, policy)
     ats = sorted({*grid(steps, grants, policy), *(p.since for p in found)})
     ats = [at for at in ats if at < begins("month")[-1]]
-    assert [standing(found, at)[0] for at in ats] == walked(steps, grants, policy, ats)
+    assert [rank_at(found, at)[0] for at in ats] == walked(steps, grants, policy, ats)
 
 
 @pytest.mark.parametrize("worse", ["window", "grace", "review", "unpaired", "gift"])
@@ -193,7 +193,7 @@ def test_the_twin_tells_other_tiers_apart(worse: str) -> None:
     }[worse]
     ats = [at for at in grid(steps, grants, policy) if at < begins("month")[-1]]
     found = told(*other)
-    assert [standing(found, at)[0] for at in ats] != walked(steps, grants, policy, ats)
+    assert [rank_at(found, at)[0] for at in ats] != walked(steps, grants, policy, ats)
 
 
 # --- what holds of them ---
@@ -221,7 +221,7 @@ def test_whoever_qualifies_for_more_never_has_a_lower_tier(
 ) -> None:
     fewer, all_of_them = told(steps, grants, policy), told([*steps, *more], grants, policy)
     for at in grid([*steps, *more], grants, policy):
-        assert standing(all_of_them, at)[0] >= standing(fewer, at)[0]
+        assert rank_at(all_of_them, at)[0] >= rank_at(fewer, at)[0]
 
 
 @given(steps=STEPS, policy=POLICIES, ends=st.tuples(ATS, ATS).map(sorted))
@@ -235,8 +235,8 @@ def test_whatever_is_recalculated_leaves_a_given_tier_alone(
     )  # fmt: skip
     earned, found = told(steps, [], policy), told(steps, [vip], policy)
     for at in grid(steps, [vip], policy):
-        expected = TIERS.index(TIERS[-1]) if since <= at < until else standing(earned, at)[0]
-        assert standing(found, at)[0] == expected
+        expected = TIERS.index(TIERS[-1]) if since <= at < until else rank_at(earned, at)[0]
+        assert rank_at(found, at)[0] == expected
 
 
 @given(steps=STEPS, grants=GRANTS, policy=POLICIES, at=ATS)
@@ -249,7 +249,7 @@ def test_what_comes_later_changes_no_tier_before(
     found = told(steps, grants, policy)
     for then in grid(steps, grants, policy):
         if then <= at:
-            assert standing(earlier, then)[0] == standing(found, then)[0]
+            assert rank_at(earlier, then)[0] == rank_at(found, then)[0]
 
 
 @given(steps=STEPS, grants=GRANTS, policy=POLICIES, at=ATS)
@@ -258,7 +258,7 @@ def test_progress_says_the_tier_and_when_it_is_lost(
 ) -> None:
     known = [s for s in steps if s.at <= at], [g for g in grants if g.occurred_at <= at]
     found, seen = told(*known, policy), progress(steps, grants, programme(policy), SETTINGS, at)
-    rank = standing(found, at)[0]
+    rank = rank_at(found, at)[0]
     assert seen.tier == TIERS[rank].name
     assert seen.qualifying == sum(s.amount for s in steps if counts(s, at, policy))
     lost = next((p.since for p in found if p.since > at and p.rank < rank), None)
@@ -283,9 +283,9 @@ def test_progress_says_the_least_that_keeps_the_tier(
     if policy.reviewed and lost - grace > at:
         looked_at = lost - grace
     known, last = [s for s in steps if s.at <= at], looked_at - MICROSECOND
-    rank = standing(told(known, [], policy), at)[0]
+    rank = rank_at(told(known, [], policy), at)[0]
 
     def then(amount: int) -> int:
-        return standing(told([*known, Step(last, amount)], [], policy), lost)[0]
+        return rank_at(told([*known, Step(last, amount)], [], policy), lost)[0]
 
     assert then(seen.to_keep) >= rank > then(seen.to_keep - 1)

@@ -136,7 +136,7 @@ def progress(
     )
 
 
-def standing(tiers: Sequence[TierPeriod], at: datetime) -> tuple[int, datetime]:
+def rank_at(tiers: Sequence[TierPeriod], at: datetime) -> tuple[int, datetime]:
     """The rank at an instant by a customer's periods, in order, and until when it stays."""
     n = bisect_right(tiers, at, key=lambda period: period.since)
     if n:

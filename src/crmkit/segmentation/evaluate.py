@@ -13,7 +13,7 @@ import attrs
 
 from crmkit.config import Settings
 from crmkit.errors import RuleError, unknown
-from crmkit.loyalty.tiers import standing
+from crmkit.loyalty.tiers import rank_at
 from crmkit.model import Customer, PointsAccount, TierPeriod
 from crmkit.model.rule import (
     AllOf,
@@ -222,7 +222,7 @@ def tier_name(tiers: Sequence[TierPeriod], at: datetime, settings: Settings) -> 
     """The tier of an instant, as the settings name it."""
     known = settings.programme.tiers
     # There may have been more of them when it was kept.
-    return known[min(standing(tiers, at)[0], len(known) - 1)].name
+    return known[min(rank_at(tiers, at)[0], len(known) - 1)].name
 
 
 def getter(field: Field) -> _Getter:
@@ -293,7 +293,7 @@ def _of_tier(rule: Compare, settings: Settings) -> _Question:
     test = value_test(rule.operator, tier_ranks(rule.value, settings))
 
     def lasts(subject: Subject, at: datetime) -> Answer:
-        rank, until = standing(subject.tiers, at)
+        rank, until = rank_at(subject.tiers, at)
         return test(rank), until
 
     return _Question.timed(lasts)

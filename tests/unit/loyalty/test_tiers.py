@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from crmkit.config import Settings
-from crmkit.loyalty.tiers import Progress, Step, periods, progress, standing
+from crmkit.loyalty.tiers import Progress, Step, periods, progress, rank_at
 from crmkit.model import TierGrant, TierPeriod
 from crmkit.model.time import FOREVER
 from crmkit.programmes import Programme, Tier, TierPolicy
@@ -279,10 +279,10 @@ def test_the_tier_of_an_instant_is_that_of_the_period_it_lies_in() -> None:
         customer_id="c",
     )
     first, second = day("2025-01-01"), day("2025-02-01")
-    assert standing(found, first - MICROSECOND) == (0, first)
-    assert standing(found, first) == standing(found, second - MICROSECOND) == (1, second)
-    assert standing(found, second) == (2, FOREVER)
-    assert standing([], first) == (0, FOREVER)
+    assert rank_at(found, first - MICROSECOND) == (0, first)
+    assert rank_at(found, first) == rank_at(found, second - MICROSECOND) == (1, second)
+    assert rank_at(found, second) == (2, FOREVER)
+    assert rank_at([], first) == (0, FOREVER)
 
 
 # --- progress ---
