@@ -22,6 +22,7 @@ from crmkit.model import (
     PointsLot,
     Redemption,
     RewardStock,
+    TierGrant,
 )
 from crmkit.model.catalogue import evolved
 from crmkit.model.time import FOREVER
@@ -133,8 +134,8 @@ def post(
         )
         account = evolved(
             before,
-            qualifying=account.qualifying + sum(e.qualifying for e in mine),
-            indebted=account.indebted or customer_id in overdrawn,
+            qualifying=before.qualifying + sum(e.qualifying for e in mine),
+            indebted=before.indebted or customer_id in overdrawn,
         )
         if account.indebted or (account.next_at is not None and account.next_at <= now):
             account = settled(uow, rt, account)
@@ -166,8 +167,9 @@ def rebuilt(uow: UnitOfWork, rt: Runtime, customer_id: str, programme: str) -> P
     """The account as all its entries tell; None without any."""
     account = PointsAccount(tenant=rt.tenant, customer_id=customer_id, programme=programme)
     told = entries(uow, account)
-    enrols = uow.count(Enrolment, customer_id=customer_id, programme=programme) > 0
-    if not told and not enrols:
+    of: dict[str, Any] = {"customer_id": customer_id, "programme": programme}
+    enrols = uow.count(Enrolment, **of) > 0
+    if not told and not enrols and not uow.count(TierGrant, **of):
         return None
     by_lot: dict[str | None, list[PointsEntry]] = defaultdict(list)
     for entry in told:

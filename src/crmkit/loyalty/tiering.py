@@ -27,6 +27,8 @@ from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
 from crmkit.programmes import Programme
 
+_BEHIND = "~"
+"""Behind every programme's name."""
 _ENTRY = ("customer_id", "lot_id", "story", "qualifying", "occurred_at")
 
 
@@ -150,8 +152,8 @@ def _tell(
     after: Sequence[TierPeriod],
 ) -> None:
     now = rt.now()
-    was, _ = tiers.standing(before, now)
-    rank, _ = tiers.standing(after, now)
+    was, _ = tiers.rank_at(before, now)
+    rank, _ = tiers.rank_at(after, now)
     if rank == was:
         return
     current = next((p for p in after if p.since <= now < p.until), None)
@@ -206,27 +208,19 @@ def note(uow: UnitOfWork, rt: Runtime, programme: Programme) -> ProgrammeVersion
     return version
 
 
-def recount_some(
-    uow: UnitOfWork, rt: Runtime, programme: Programme, limit: int
-) -> tuple[int, bool]:
-    """Let the tiers of some customers follow a new configuration: how many, and whether on."""
+def recount_some(uow: UnitOfWork, rt: Runtime, programme: Programme, limit: int) -> int:
+    """Let the tiers of some customers follow a new configuration: how many; 0 when all do."""
     version = note(uow, rt, programme)
     if version.recounted_at is not None:
-        return 0, False
-    after = (version.recounted_to, "~") if version.recounted_to else None
+        return 0
+    after = (version.recounted_to, _BEHIND) if version.recounted_to else None
     found = uow.rows(
         PointsAccount, ("customer_id",), programme=programme.name, after=after, limit=limit
     )
     ids = [row[0] for row in found]
     if ids:
-        held = uow.hold(Metrics, ids)
-        retier(uow, rt, programme, sorted(held))
-    over = len(ids) < limit
-    uow.put(
-        evolved(
-            version,
-            recounted_to=ids[-1] if ids else version.recounted_to,
-            recounted_at=rt.now() if over else None,
-        )
-    )
-    return len(ids), not over
+        retier(uow, rt, programme, uow.hold(Metrics, ids))
+    recounted_at = rt.now() if len(ids) < limit else None
+    to = ids[-1] if ids else version.recounted_to
+    uow.put(evolved(version, recounted_to=to, recounted_at=recounted_at))
+    return len(ids)
