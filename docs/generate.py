@@ -202,7 +202,7 @@ def operators() -> str:
 
 def settings() -> str:
     """The settings and their defaults."""
-    shown = {"tiers": "see below", "earn_rules": "see below", "kinds": "see below"}
+    shown = {"programmes": "see below", "kinds": "see below"}
     shown |= {"lifecycle": code("Lifecycle()"), "spending_bands": code("SpendingBands()")}
     default = Settings()
     rows = (
@@ -214,7 +214,10 @@ def settings() -> str:
 
 def tiers() -> str:
     """The default tiers."""
-    rows = ((code(t.name), f"{t.from_points:,}") for t in Settings().tiers)
+    rows = (
+        (code(t.name), "only given" if t.from_points is None else f"{t.from_points:,}")
+        for t in Settings().programme.tiers
+    )
     return table(("tier", "from qualifying points"), rows)
 
 
@@ -222,7 +225,7 @@ def earn_rules() -> str:
     """The default earn rules."""
     rows = (
         (code(r.name), code(r.kind), code(dict(r.where) or ""), yes(r.completed), str(r.points))
-        for r in Settings().earn_rules
+        for r in Settings().programme.earn_rules
     )
     return table(("rule", "kind", "where", "completed", "points"), rows)
 

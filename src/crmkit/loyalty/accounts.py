@@ -22,6 +22,7 @@ from crmkit.model import (
     PointsLot,
     Redemption,
     RewardStock,
+    TierGrant,
 )
 from crmkit.model.catalogue import evolved
 from crmkit.model.time import FOREVER
@@ -39,6 +40,15 @@ class Balance:
 
     balance: int = 0
     pending: int = 0
+
+
+@attrs.frozen
+class Posted:
+    """An account before and after entries were posted to it."""
+
+    before: PointsAccount
+    after: PointsAccount
+    news: Sequence[PointsEntry]
 
 
 def balance(uow: UnitOfWork, account: PointsAccount | None, at: datetime) -> Balance:
@@ -104,8 +114,8 @@ def post(
     news: Sequence[PointsEntry],
     lots: Iterable[PointsLot] = (),
     overdrawn: Collection[str] = (),
-) -> Mapping[str, PointsAccount]:
-    """Store entries, and what follows for lots and accounts; returns the accounts.
+) -> Mapping[str, Posted]:
+    """Store entries, and what follows for lots and accounts; returns these, by customer.
 
     `overdrawn` are customers of whom more was taken off a lot than it had.
     """
@@ -117,23 +127,23 @@ def post(
     uow.add_many(news)
     uow.put_many(lots)
     now = rt.now()
-    accounts: dict[str, PointsAccount] = {}
+    done: dict[str, Posted] = {}
     for customer_id, mine in sorted(by_customer.items()):
-        account = known.get(customer_id) or PointsAccount(
+        before = known.get(customer_id) or PointsAccount(
             tenant=rt.tenant, customer_id=customer_id, programme=programme
         )
         account = evolved(
-            account,
-            qualifying=account.qualifying + sum(e.qualifying for e in mine),
-            indebted=account.indebted or customer_id in overdrawn,
+            before,
+            qualifying=before.qualifying + sum(e.qualifying for e in mine),
+            indebted=before.indebted or customer_id in overdrawn,
         )
         if account.indebted or (account.next_at is not None and account.next_at <= now):
             account = settled(uow, rt, account, mine)
         else:
             account = moved(account, mine, now)
-        accounts[customer_id] = account
-    uow.put_many(accounts.values())
-    return accounts
+        done[customer_id] = Posted(before, account, mine)
+    uow.put_many(posted.after for posted in done.values())
+    return done
 
 
 def moved(account: PointsAccount, news: Sequence[PointsEntry], now: datetime) -> PointsAccount:
@@ -156,8 +166,9 @@ def rebuilt(uow: UnitOfWork, rt: Runtime, customer_id: str, programme: str) -> P
     """The account as all its entries tell; None without any."""
     account = PointsAccount(tenant=rt.tenant, customer_id=customer_id, programme=programme)
     told = entries(uow, account)
-    enrols = uow.count(Enrolment, customer_id=customer_id, programme=programme) > 0
-    if not told and not enrols:
+    of: dict[str, Any] = {"customer_id": customer_id, "programme": programme}
+    enrols = uow.count(Enrolment, **of) > 0
+    if not told and not enrols and not uow.count(TierGrant, **of):
         return None
     by_lot: dict[str | None, list[PointsEntry]] = defaultdict(list)
     for entry in told:

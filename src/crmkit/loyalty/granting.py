@@ -57,8 +57,8 @@ class Granting:
     joined: dict[str, Callable[[datetime], bool]] = attrs.field(factory=dict)
     capped: set[tuple[str, str, datetime]] = attrs.field(factory=set)
 
-    def post(self, changes: Sequence[StoryChange]) -> Mapping[str, PointsAccount]:
-        """Store what changes of stories mean; returns the accounts that changed.
+    def post(self, changes: Sequence[StoryChange]) -> Mapping[str, accounts.Posted]:
+        """Store what changes of stories mean; returns what was posted, by customer.
 
         Raises `InsufficientPoints` where points were used that would have to be taken back,
         and the programme blocks that.

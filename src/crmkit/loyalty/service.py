@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import attrs
@@ -12,11 +13,12 @@ import attrs
 from crmkit.activities.drafts import draft
 from crmkit.activities.recording import StoriesChanged
 from crmkit.activities.stories import read
-from crmkit.errors import InsufficientPoints, InvalidInput
-from crmkit.loyalty import accounts
+from crmkit.errors import InsufficientPoints, InvalidInput, unknown
+from crmkit.loyalty import accounts, tiering
 from crmkit.loyalty.granting import Fits, Granting
 from crmkit.loyalty.periods import dates
 from crmkit.loyalty.standing import Account, Expiring, expiring, history, standing
+from crmkit.loyalty.tiers import Progress, progress
 from crmkit.model import (
     Enrolment,
     Metrics,
@@ -24,14 +26,14 @@ from crmkit.model import (
     PointsAccount,
     PointsEntry,
     PointsLot,
-    ProgrammeVersion,
+    TierGrant,
     TierPeriod,
 )
 from crmkit.model.catalogue import evolved
 from crmkit.model.document import canonical, text
 from crmkit.model.money import digits
 from crmkit.model.page import checked_limit, paged, position
-from crmkit.model.time import FOREVER, Duration, from_micros, to_micros
+from crmkit.model.time import FOREVER, Duration, from_micros, instant, to_micros
 from crmkit.ports.events import CustomersMerged, MergeUndone, PointsChanged
 from crmkit.ports.idempotency import Call, stated
 from crmkit.ports.runtime import Runtime, Whose, checked_id
@@ -40,6 +42,7 @@ from crmkit.programmes import Programme
 
 _LARGEST = 10**12
 _DUE_AT_ONCE = 100
+_RECOUNTED_AT_ONCE = 500
 
 
 @attrs.frozen
@@ -188,6 +191,88 @@ class Loyalty:
         available, expires = dates(of, of.rule(rule), since, self._rt.settings.zone)
         return available, None if expires == FOREVER else expires
 
+    # --- tiers ---
+
+    def progress(
+        self, customer_id: str, *, programme: str | None = None, at: datetime | str | None = None
+    ) -> Progress:
+        """How far a customer is from the next tier, and from losing this one."""
+        of, when = self._programme(programme), self._rt.at(at)
+        with self._rt.read() as uow:
+            holder = self._rt.customer(uow, customer_id).id
+            mine: dict[str, Any] = {"customer_id": holder, "programme": of.name}
+            steps = tiering.qualified(uow, mine)[holder]
+            grants = uow.find(TierGrant, **mine)
+        return progress(steps, grants, of, self._rt.settings, when)
+
+    def tier_history(
+        self, customer_id: str, *, programme: str | None = None
+    ) -> tuple[TierPeriod, ...]:
+        """A customer's tiers in their order, also ahead as they will be if nothing more comes.
+
+        Empty for who never left the first tier.
+        """
+        of = self._programme(programme)
+        with self._rt.read() as uow:
+            holder = self._rt.customer(uow, customer_id).id
+            return tuple(
+                uow.find(TierPeriod, customer_id=holder, programme=of.name, order=("since",))
+            )
+
+    def set_tier(
+        self,
+        customer_id: str,
+        tier: str | None,
+        *,
+        reason: str,
+        until: datetime | str | None = None,
+        at: datetime | str | None = None,
+        actor: str | None = None,
+        programme: str | None = None,
+    ) -> Account:
+        """Give a customer a tier by hand until an instant, or for good; None takes it again.
+
+        It is a fact of its own, with who and why: what is earned goes on beside it, and
+        nothing but this call takes it away. Who has earned a higher tier keeps that.
+        """
+        of, when = self._programme(programme), self._rt.at(at)
+        if tier is not None and tier not in of.ranks:
+            raise InvalidInput(unknown("tier", tier, of.ranks), field="tier")
+        over = FOREVER if until is None else instant(until, field="until")
+        if over <= when:
+            raise InvalidInput("expected an instant after the tier begins", field="until")
+        grant = TierGrant(
+            tenant=self._rt.tenant,
+            id=self._rt.new_id(),
+            customer_id=checked_id(customer_id),
+            programme=of.name,
+            tier=tier,
+            until=over,
+            actor=_actor(actor),
+            reason=_required(reason, "reason"),
+            occurred_at=when,
+            recorded_at=self._rt.now(),
+        )
+
+        def work(uow: UnitOfWork) -> Account:
+            whose = self._held(uow, customer_id)
+            self._grant_tier(
+                uow, of, evolved(grant, customer_id=whose.customer_id, origin=whose.origin)
+            )
+            return self._standing(uow, of, whose.customer_id, self._rt.now())
+
+        return self._rt.write(work)
+
+    def _grant_tier(self, uow: UnitOfWork, of: Programme, grant: TierGrant) -> None:
+        uow.add(grant)
+        uow.add_if_absent(self._no_points(grant.customer_id, of))
+        tiering.retier(uow, self._rt, of, [grant.customer_id])
+        self._rt.foresee(uow, grant.occurred_at)
+        self._rt.events.publish(uow, PointsChanged(grant.customer_id, grant.occurred_at))
+
+    def _no_points(self, customer_id: str, of: Programme) -> PointsAccount:
+        return PointsAccount(tenant=self._rt.tenant, customer_id=customer_id, programme=of.name)
+
     # --- taking part ---
 
     def enrol(
@@ -240,10 +325,8 @@ class Loyalty:
         def work(uow: UnitOfWork) -> Account:
             whose = self._held(uow, customer_id)
             uow.add(evolved(fact, customer_id=whose.customer_id, origin=whose.origin))
-            account = uow.get(PointsAccount, whose.customer_id, of.name) or PointsAccount(
-                tenant=self._rt.tenant, customer_id=whose.customer_id, programme=of.name
-            )
-            uow.put(evolved(account, enrols=True))
+            account = uow.get(PointsAccount, whose.customer_id, of.name)
+            uow.put(evolved(account or self._no_points(whose.customer_id, of), enrols=True))
             return self._standing(uow, of, whose.customer_id, self._rt.now())
 
         return self._rt.write(work)
@@ -266,26 +349,39 @@ class Loyalty:
 
     def run_due(self, now: datetime, progress: Callable[[int], None] | None = None) -> int:
         """Settle the accounts in which points became available or expired; crmkit's own."""
-        self._rt.write(self._note_versions)
         done = 0
-        while True:
-            settled = self._rt.write(lambda uow: self._settle_some(uow, now))
-            done += settled
-            if not settled:
-                return done
-            if progress:
-                progress(done)
+        for programme in self._rt.settings.programmes:
+            for some in self._each(partial(self._recount_some, programme)):
+                done += some
+                if progress:
+                    progress(done)
+        for work in (self._settle_some, self._tell_some):
+            for some in self._each(partial(work, now)):
+                done += some
+                if progress:
+                    progress(done)
+        return done
 
-    def _settle_some(self, uow: UnitOfWork, now: datetime) -> int:
+    def _each(self, work: Callable[[UnitOfWork], int]) -> Iterator[int]:
+        """Do some of a work at a time until nothing is left."""
+        while some := self._rt.write(work):
+            yield some
+
+    def _recount_some(self, programme: Programme, uow: UnitOfWork) -> int:
+        return tiering.recount_some(uow, self._rt, programme, _RECOUNTED_AT_ONCE)
+
+    def _tell_some(self, now: datetime, uow: UnitOfWork) -> int:
+        return tiering.tell_due(uow, self._rt, now, _DUE_AT_ONCE)
+
+    def _settle_some(self, now: datetime, uow: UnitOfWork) -> int:
         due = uow.due(PointsAccount, "next_at", now, limit=_DUE_AT_ONCE)
-        held = uow.hold(Metrics, {account.customer_id for account in due})
+        uow.hold(Metrics, {account.customer_id for account in due})
         for seen in due:
             account = uow.get(PointsAccount, seen.customer_id, seen.programme)
             if account is None or account.next_at is None or account.next_at > now:
                 continue
-            if account.customer_id in held:
-                accounts.settle(uow, self._rt, account)
-                self._rt.events.publish(uow, PointsChanged(account.customer_id, account.next_at))
+            accounts.settle(uow, self._rt, account)
+            self._rt.events.publish(uow, PointsChanged(account.customer_id, account.next_at))
         return len(due)
 
     # --- what happens elsewhere ---
@@ -293,7 +389,9 @@ class Loyalty:
     def on_stories(self, uow: UnitOfWork, event: StoriesChanged) -> None:
         """Post what changed stories earn; crmkit's own."""
         for programme in self._rt.settings.programmes:
-            if Granting(uow, self._rt, programme, self._fits).post(event.changes):
+            posted = Granting(uow, self._rt, programme, self._fits).post(event.changes)
+            if posted:
+                tiering.follow(uow, self._rt, programme, posted)
                 self._note_version(uow, programme)
 
     def on_merged(self, uow: UnitOfWork, event: CustomersMerged) -> None:
@@ -313,6 +411,7 @@ class Loyalty:
             account = accounts.rebuilt(uow, self._rt, customer_id, programme.name)
             if account is not None:
                 uow.add(account)
+            tiering.retier(uow, self._rt, programme, [customer_id])
 
     def standing(self, uow: UnitOfWork, customer_id: str) -> Account:
         """`account`, inside a unit of work that is under way; crmkit's own."""
@@ -355,7 +454,8 @@ class Loyalty:
                 origin=entry.origin,
             )
             news, lots = [evolved(entry, lot_id=lot.id)], [lot]
-        accounts.post(uow, self._rt, of.name, news, lots)
+        posted = accounts.post(uow, self._rt, of.name, news, lots)
+        tiering.follow(uow, self._rt, of, posted)
         self._note_version(uow, of)
         self._rt.foresee(uow, entry.occurred_at)
         self._rt.events.publish(uow, PointsChanged(entry.customer_id or "", entry.occurred_at))
@@ -367,27 +467,13 @@ class Loyalty:
             return account
         return accounts.settle(uow, self._rt, account)
 
-    def _note_versions(self, uow: UnitOfWork) -> None:
-        self._rt.memory.pop("programmes", None)
-        for programme in self._rt.settings.programmes:
-            self._note_version(uow, programme)
-
     def _note_version(self, uow: UnitOfWork, of: Programme) -> None:
         """Remember the configuration, the first time that something is posted by it."""
         known = self._rt.memory.setdefault("programmes", set())
         mark = (self._rt.tenant, of.name, of.version)
-        if mark in known:
-            return
-        uow.add_if_absent(
-            ProgrammeVersion(
-                tenant=self._rt.tenant,
-                programme=of.name,
-                version=of.version,
-                document=of.document(),
-                since=self._rt.now(),
-            )
-        )
-        known.add(mark)  # should this unit of work be undone, `run_due` notes it
+        if mark not in known:
+            tiering.note(uow, self._rt, of)
+            known.add(mark)  # should this unit of work be undone, `run_due` notes it
 
     def _entry(
         self, of: Programme, kind: str, points: int, at: datetime, **told: Any

@@ -138,14 +138,19 @@ class PointsAccount:
     "crm_loyalty_tiers",
     key=("customer_id", "programme", "since"),
     owner="customer_id",
-    indexes=(Index(("tenant", "programme", "until", "customer_id")),),
+    indexes=(
+        Index(("tenant", "tell_at", "customer_id"), where_present="tell_at"),
+        Index(("tenant", "warn_at", "customer_id"), where_present="warn_at"),
+    ),
 )
 class TierPeriod:
     """A customer's tier from `since` until `until`, also ahead if nothing more happens.
 
     Periods of a customer neither overlap nor leave gaps from the first one on; before it, and
     without any, it is the first tier. `rank` is the tier's place, the lowest is 0. `cause` is
-    ``reached``, ``lowered``, ``given``, or ``returned`` when a given tier ends.
+    ``reached``, ``lowered``, ``given``, or ``returned`` when a given tier ends. At `tell_at`
+    it is told that the tier changed, and at `warn_at` that it is about to be lost; None where
+    there is nothing to tell, any more.
     """
 
     tenant: str = assigned()
@@ -156,6 +161,8 @@ class TierPeriod:
     rank: int = stored(Data.BEHAVIOUR, Origin.INFERRED, merge=OnMerge.FOLD)
     tier: str = stored(Data.BEHAVIOUR, Origin.INFERRED, merge=OnMerge.FOLD)
     cause: str = assigned()
+    tell_at: datetime | None = assigned(default=None)
+    warn_at: datetime | None = assigned(default=None)
 
 
 @record(
@@ -266,7 +273,11 @@ class Achievement:
 
 @record("crm_loyalty_programmes", key=("programme", "version"))
 class ProgrammeVersion:
-    """A programme as it was configured from an instant on; `recounted_to` while tiers follow."""
+    """A programme as it was configured from an instant on.
+
+    The one that began last applies. Tiers follow it customer by customer: those up to
+    `recounted_to` do, and all since `recounted_at`.
+    """
 
     tenant: str = assigned()
     programme: str = assigned()

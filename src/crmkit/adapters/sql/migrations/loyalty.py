@@ -163,6 +163,8 @@ def _tiers() -> None:
         *texts("tenant", "customer_id", "programme"),
         *numbers("since", "until", "rank"),
         *texts("tier", "cause"),
+        *empties("tell_at", "warn_at"),
         sa.PrimaryKeyConstraint("tenant", "customer_id", "programme", "since"),
     )
-    index("crm_loyalty_tiers", "programme", "until", "customer_id")
+    index("crm_loyalty_tiers", "tell_at", "customer_id", **where("tell_at"))
+    index("crm_loyalty_tiers", "warn_at", "customer_id", **where("warn_at"))
