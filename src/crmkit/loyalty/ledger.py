@@ -145,8 +145,9 @@ def short(
 ) -> list[tuple[str, int, datetime]]:
     """What must be waived so that these lots owe nothing from an instant on: lot, points, when."""
     account, found = _Account(), list[tuple[str, int, datetime]]()
-    for moment, some in _turns(account, entries):
-        account.turn(moment, some)
+    turns = {since: (), **dict(_turns(account, entries))}
+    for moment in sorted(turns):
+        account.turn(moment, turns[moment])
         if moment >= since:
             owing = [lot for lot in account.owing.values() if lot.id in lots]
             for lot in sorted(owing, key=attrgetter("order")):

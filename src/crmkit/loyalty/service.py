@@ -402,7 +402,11 @@ class Loyalty:
 
     def on_undone(self, uow: UnitOfWork, event: MergeUndone) -> None:
         """Give the customer who is back an account, and the other what is left; crmkit's own."""
-        for customer_id in (event.merge.customer_id, event.merge.dropped_id):
+        both = event.merge.customer_id, event.merge.dropped_id
+        for programme in self._rt.settings.programmes:
+            granting = Granting(uow, self._rt, programme, self._fits)
+            granting.share_again(both, event.merge.recorded_at)
+        for customer_id in both:
             self._rebuild(uow, customer_id)
 
     def _rebuild(self, uow: UnitOfWork, customer_id: str) -> None:

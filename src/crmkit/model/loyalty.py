@@ -43,7 +43,7 @@ class PointsEntry:
     """A fact: points of one lot were issued, taken back, used or returned. Never changed.
 
     `kind` is ``earn``, ``reverse`` (of what was earned), ``adjust`` (by hand), ``burn`` (for
-    a reward), ``return`` (a redemption was cancelled), ``waive`` (debt that was forgiven), or
+    a reward), ``return`` (a redemption was cancelled), ``waive`` (debt that is forgiven), or
     ``qualify`` (no points, but something that counts for the tier). `qualifying` is what the
     entry adds to what decides the tier. `story` is that of the activities the points belong
     to, `rule` what gave them, `version` the programme's as it was then. The lot's instants
@@ -85,7 +85,8 @@ class PointsLot:
 
     They can be used from `available_at` on and before `expires_at`, the far end of time for
     what never does; `available_at` is there too where they wait for an event. `full` is what
-    the rule gave for the whole story, before a cap, and `times` what it was multiplied by.
+    the rule gave for the whole story, before a cap, and `times` what it was multiplied by;
+    `totals` is how that changed, by microseconds since 1970, where a cap is shared by it.
     Nothing is taken off `left` when time passes: what is past is past by its instants.
     `status` is ``open``, ``spent`` when nothing is left, or ``expired`` once that was seen.
     """
@@ -99,6 +100,7 @@ class PointsLot:
     story: str | None = stored(Data.FINGERPRINT, Origin.ASSIGNED, default=None)
     times: str = assigned(default="1")
     full: int = stored(Data.BEHAVIOUR, Origin.OBSERVED, default=0)
+    totals: Mapping[str, Any] = stored(Data.BEHAVIOUR, Origin.OBSERVED, factory=dict)
     left: int = stored(Data.BEHAVIOUR, Origin.OBSERVED, default=0)
     used: int = stored(Data.BEHAVIOUR, Origin.OBSERVED, default=0)
     status: str = assigned(default="open")
