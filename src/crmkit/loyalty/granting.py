@@ -20,7 +20,16 @@ from crmkit.activities.recording import StoryChange
 from crmkit.activities.stories import Story
 from crmkit.errors import InsufficientPoints
 from crmkit.loyalty import accounts
-from crmkit.loyalty.earning import Place, Run, Worth, moments, regranted, runs, worth
+from crmkit.loyalty.earning import (
+    Place,
+    Run,
+    Worth,
+    counts_from,
+    moments,
+    regranted,
+    runs,
+    worth,
+)
 from crmkit.loyalty.ledger import is_overdrawn
 from crmkit.loyalty.periods import celebrates, dates, period
 from crmkit.model import Activity, Customer, Enrolment, PointsAccount, PointsEntry, PointsLot
@@ -243,12 +252,12 @@ class Granting:
         lots = sorted(self.lots[fact.story].values(), key=lambda lot: (lot.earned_at, lot.id))
         if owed > 0:
             lot = lots[-1] if lots else self._lot_of(change)
-            self._enter(fact, lot, owed, fact.occurred_at, version)
+            self._enter(fact, lot, owed, counts_from(fact), version)
         for lot in reversed(lots):
             part = min(-owed, sum(e.points for e in told if e.lot_id == lot.id))
             if part > 0:
                 owed += part
-                self._enter(fact, lot, -part, fact.occurred_at, version)
+                self._enter(fact, lot, -part, counts_from(fact), version)
 
     def _lot_of(self, change: StoryChange) -> PointsLot:
         """A lot for points that a story gains since it says more."""

@@ -95,8 +95,9 @@ class Loyalty:
         """Add points, or take them with a negative `delta`.
 
         Added points count for the tier; taking points never lowers it. They are a lot of
-        their own, which expires as the programme says. `actor` is who did it, as the host
-        names them. Raises `InsufficientPoints` if the balance does not cover them.
+        their own, which expires as the programme says; with `at` in the future they are
+        pending until then. `actor` is who did it, as the host names them. Raises
+        `InsufficientPoints` if the balance does not cover them.
         """
         _check_delta(delta)
         of, now = self._programme(programme), self._rt.now()
@@ -127,7 +128,10 @@ class Loyalty:
         after: str | None = None,
         programme: str | None = None,
     ) -> Page[PointsEntry]:
-        """The entries of a customer's account, the latest first, with what expired (`expire`)."""
+        """The entries of a customer's account, the latest first, with what expired (`expire`).
+
+        What was taken at once from several lots is one entry here, of no lot.
+        """
         limit, start = checked_limit(limit), position(after, (int, str))
         of = self._programme(programme)
         with self._rt.read() as uow:
@@ -478,7 +482,8 @@ class Loyalty:
     def _entry(
         self, of: Programme, kind: str, points: int, at: datetime, **told: Any
     ) -> PointsEntry:
-        available, expires = dates(of, None, at, self._rt.settings.zone)
+        now = self._rt.now()
+        _, expires = dates(of, None, at, self._rt.settings.zone)
         qualifies = of.policy.by == "points" and points > 0
         return PointsEntry(
             tenant=self._rt.tenant,
@@ -488,11 +493,11 @@ class Loyalty:
             kind=kind,
             points=points,
             qualifying=points if qualifies else 0,
-            available_at=at if points > 0 else available,
+            available_at=at,
             expires_at=expires,
             version=of.version,
-            occurred_at=at,
-            recorded_at=self._rt.now(),
+            occurred_at=min(at, now),
+            recorded_at=now,
             **told,
         )
 

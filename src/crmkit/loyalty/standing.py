@@ -30,7 +30,6 @@ class Account:
 
     customer_id: str
     programme: str
-    at: datetime
     balance: int
     pending: int
     qualifying: int
@@ -60,7 +59,6 @@ def standing(
     return Account(
         customer_id=customer_id,
         programme=programme.name,
-        at=at,
         balance=held.balance,
         pending=held.pending,
         qualifying=qualifying,
@@ -130,9 +128,47 @@ def history(
     start: tuple[datetime, str] | None,
     limit: int,
 ) -> list[PointsEntry]:
-    """Entries and what expired by now, the latest first, behind a position."""
-    if account.indebted:
-        return _replayed(uow, account, now, start, limit)
+    """Entries and what expired by now, the latest first, behind a position.
+
+    Up to so many, each with its position; those of one operation are one, with the last's.
+    """
+    read = _replayed if account.indebted else _stored
+    found: list[PointsEntry] = []
+    while True:
+        page = read(uow, account, now, start, limit)
+        for entry in page:
+            if found and _together(found[-1], entry):
+                points = found[-1].points + entry.points
+                found[-1] = evolved(entry, points=points, lot_id=None)
+            elif len(found) == limit:
+                return found
+            else:
+                found.append(entry)
+        if len(page) < limit:
+            return found
+        start = position(page[-1])
+
+
+def _together(one: PointsEntry, other: PointsEntry) -> bool:
+    """Whether both are parts of what was taken, or given back, at once."""
+    return (
+        one.kind in ("burn", "return", "adjust")
+        and one.points * other.points > 0
+        and (one.points < 0 or one.kind == "return")
+        and all(getattr(one, name) == getattr(other, name) for name in _OPERATION)
+    )
+
+
+_OPERATION = ("kind", "occurred_at", "recorded_at", "redemption_id", "reason", "actor")
+
+
+def _stored(
+    uow: UnitOfWork,
+    account: PointsAccount,
+    now: datetime,
+    start: tuple[datetime, str] | None,
+    limit: int,
+) -> list[PointsEntry]:
     of: dict[str, Any] = {"customer_id": account.customer_id, "programme": account.programme}
     told = uow.find(
         PointsEntry,
@@ -146,7 +182,7 @@ def history(
     gone: list[PointsEntry] = []
     for status in ("open", "expired"):
         gone += _expired(uow, over, limit, {**of, "status": status})
-    return sorted((*told, *gone), key=_position, reverse=True)[:limit]
+    return sorted((*told, *gone), key=position, reverse=True)[:limit]
 
 
 def _expired(
@@ -202,10 +238,11 @@ def _replayed(
     ids = tuple({expiry.lot_id for expiry in state.expiries})
     lots = {lot.id: lot for lot in uow.find(PointsLot, id=ids)} if ids else {}
     gone = [evolved(_expiry(lots[e.lot_id], -e.points), occurred_at=e.at) for e in state.expiries]
-    every: Sequence[PointsEntry] = sorted((*told, *gone), key=_position, reverse=True)
-    behind = [e for e in every if start is None or _position(e) < start]
+    every: Sequence[PointsEntry] = sorted((*told, *gone), key=position, reverse=True)
+    behind = [e for e in every if start is None or position(e) < start]
     return behind[:limit]
 
 
-def _position(entry: PointsEntry) -> tuple[datetime, str]:
+def position(entry: PointsEntry) -> tuple[datetime, str]:
+    """Where an entry stands in the order of time."""
     return entry.occurred_at, entry.id
