@@ -138,7 +138,7 @@ def post(
             indebted=before.indebted or customer_id in overdrawn,
         )
         if account.indebted or (account.next_at is not None and account.next_at <= now):
-            account = settled(uow, rt, account)
+            account = settled(uow, rt, account, mine)
         else:
             account = moved(account, mine, now)
         done[customer_id] = Posted(before, account, mine)
@@ -146,11 +146,10 @@ def post(
     return done
 
 
-def moved(account: PointsAccount, news: Iterable[PointsEntry], now: datetime) -> PointsAccount:
+def moved(account: PointsAccount, news: Sequence[PointsEntry], now: datetime) -> PointsAccount:
     """An account that is neither indebted nor behind its time, with these entries too."""
-    given = [entry for entry in news if entry.lot_id is not None]
-    balance, pending = ledger.summed(given, now)
-    times = chain.from_iterable(ledger.instants(e) for e in given)
+    balance, pending = ledger.summed(news, now)
+    times = chain.from_iterable(ledger.instants(e) for e in news)
     last, ahead = ledger.last_and_next((t for t in times if t != FOREVER), now)
     seen = [t for t in (account.since, last) if t is not None]
     coming = [t for t in (account.next_at, ahead) if t is not None]
@@ -181,7 +180,7 @@ def rebuilt(uow: UnitOfWork, rt: Runtime, customer_id: str, programme: str) -> P
         indebted=any(ledger.is_overdrawn(mine) for mine in by_lot.values()),
         enrols=enrols,
     )
-    return settled(uow, rt, account)
+    return settled(uow, rt, account, told)
 
 
 def settle(uow: UnitOfWork, rt: Runtime, account: PointsAccount) -> PointsAccount:
@@ -191,8 +190,13 @@ def settle(uow: UnitOfWork, rt: Runtime, account: PointsAccount) -> PointsAccoun
     return account
 
 
-def settled(uow: UnitOfWork, rt: Runtime, account: PointsAccount) -> PointsAccount:
-    """The account at the clock's instant; what lapsed until then is stored."""
+def settled(
+    uow: UnitOfWork, rt: Runtime, account: PointsAccount, news: Iterable[PointsEntry] = ()
+) -> PointsAccount:
+    """The account at the clock's instant; what lapsed until then is stored.
+
+    `news` are the entries that it has not taken in yet.
+    """
     now = rt.now()
     times = [r.until for r in _lapse(uow, rt, account, now)]
     lots = uow.find(
@@ -203,8 +207,8 @@ def settled(uow: UnitOfWork, rt: Runtime, account: PointsAccount) -> PointsAccou
         uow.change(PointsLot, {"status": "expired"}, id=over)
     for lot in lots:
         times += (lot.available_at, lot.expires_at)
-    told = entries(uow, account) if account.indebted else _ahead(uow, account, now)
-    times += chain.from_iterable(ledger.instants(e) for e in told)
+    told = entries(uow, account) if account.indebted else _after(uow, account, now)
+    times += chain.from_iterable(ledger.instants(e) for e in (*told, *news))
     last, ahead = ledger.last_and_next((t for t in times if t != FOREVER), now)
     seen = [t for t in (account.since, account.next_at, last) if t is not None and t <= now]
     held = balance(uow, evolved(account, since=None), now)
@@ -217,24 +221,27 @@ def settled(uow: UnitOfWork, rt: Runtime, account: PointsAccount) -> PointsAccou
     )
 
 
-def _ahead(uow: UnitOfWork, account: PointsAccount, now: datetime) -> list[PointsEntry]:
-    """The entries that happen later than now."""
+def _after(
+    uow: UnitOfWork, account: PointsAccount, at: datetime, limit: int | None = None
+) -> list[PointsEntry]:
+    """The entries that happen later."""
     return uow.find(
         PointsEntry,
         customer_id=account.customer_id,
         programme=account.programme,
         order=("occurred_at", "id"),
-        after=(now, _BEHIND),
+        after=(at, _BEHIND),
+        limit=limit,
     )
 
 
 def _lapse(uow: UnitOfWork, rt: Runtime, account: PointsAccount, now: datetime) -> list[Redemption]:
-    """Cancel what nobody fetched by now; returns what is still waited for."""
+    """Cancel what nobody fetched by now; returns that, and what is still waited for."""
     waiting = _waiting(uow, account)
     for reserved in waiting:
         if reserved.until <= now:
             give_back(uow, rt, reserved, reserved.until)
-    return [r for r in waiting if r.until > now]
+    return waiting
 
 
 def give_back(uow: UnitOfWork, rt: Runtime, redemption: Redemption, at: datetime) -> None:
@@ -244,13 +251,13 @@ def give_back(uow: UnitOfWork, rt: Runtime, redemption: Redemption, at: datetime
         for entry in returned(uow, redemption, at)
     ]
     uow.add_many(back)
-    uow.put_many(_after(uow, back))
+    uow.put_many(_lots_after(uow, back))
     uow.put(evolved(redemption, cancelled_at=at))
     stock = RewardStock(tenant=rt.tenant, programme=redemption.programme, reward=redemption.reward)
     uow.increase(stock, {"level": 1})
 
 
-def _after(uow: UnitOfWork, news: Iterable[PointsEntry]) -> list[PointsLot]:
+def _lots_after(uow: UnitOfWork, news: Iterable[PointsEntry]) -> list[PointsLot]:
     """The lots of entries that were not earned, with these."""
     by_lot = {e.lot_id: e for e in news}
     lots = uow.find(PointsLot, id=tuple(lot for lot in by_lot if lot)) if by_lot else []
@@ -271,7 +278,8 @@ def allocate(
 
     Raises `InsufficientPoints` if what can be used does not cover them.
     """
-    found = _usable(uow, account, at) if account.indebted else _open(uow, account, at)
+    replays = account.indebted or _goes_on(uow, account, at)
+    found = _spare(uow, account, at) if replays else _open(uow, account, at)
     taken: list[tuple[PointsLot, int]] = []
     for lot, left in found:
         part = min(points, left)
@@ -301,15 +309,19 @@ def _open(uow: UnitOfWork, account: PointsAccount, at: datetime) -> Iterable[tup
         edge = (page[-1].expires_at, page[-1].id)
 
 
-def _usable(
+def _goes_on(uow: UnitOfWork, account: PointsAccount, at: datetime) -> bool:
+    """Whether entries happen later, so that what is left of a lot now may not be what it is."""
+    if account.since is not None and account.since <= at and account.next_at is None:
+        return False
+    return bool(_after(uow, account, at, limit=1))
+
+
+def _spare(
     uow: UnitOfWork, account: PointsAccount, at: datetime
 ) -> Iterable[tuple[PointsLot, int]]:
-    state = ledger.replay(entries(uow, account), at)
-    usable = [lot for lot in state.lots.values() if lot.left and lot.is_usable(at)]
-    if state.debt or not usable:
-        return []
-    stored = {lot.id: lot for lot in uow.find(PointsLot, id=tuple(lot.id for lot in usable))}
-    return [(stored[lot.id], lot.left) for lot in sorted(usable, key=lambda lot: lot.order)]
+    found = ledger.spare(entries(uow, account), at)
+    stored = {lot.id: lot for lot in uow.find(PointsLot, id=tuple(lot for lot, _ in found))}
+    return [(stored[lot], points) for lot, points in found]
 
 
 def pay(
