@@ -131,8 +131,9 @@ def history(
     limit: int,
 ) -> list[PointsEntry]:
     """Entries and what expired by now, the latest first, behind a position."""
-    if account.indebted:
-        return _replayed(uow, account, now, start, limit)
+    lapses = list(accounts.lapsed(uow, account, now))
+    if account.indebted or lapses:
+        return _replayed(uow, account, lapses, now, start, limit)
     of: dict[str, Any] = {"customer_id": account.customer_id, "programme": account.programme}
     told = uow.find(
         PointsEntry,
@@ -193,11 +194,12 @@ def _expiry(lot: PointsLot, points: int) -> PointsEntry:
 def _replayed(
     uow: UnitOfWork,
     account: PointsAccount,
+    lapses: Sequence[PointsEntry],
     now: datetime,
     start: tuple[datetime, str] | None,
     limit: int,
 ) -> list[PointsEntry]:
-    told = accounts.entries(uow, account)
+    told = [*accounts.entries(uow, account), *lapses]
     state = ledger.replay(told, now)
     ids = tuple({expiry.lot_id for expiry in state.expiries})
     lots = {lot.id: lot for lot in uow.find(PointsLot, id=ids)} if ids else {}
