@@ -12,7 +12,8 @@ _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _BYTES: Final = 10
 _LENGTH: Final = 16
 _GROUP: Final = 4
-_MEANT: Final = str.maketrans("OILU", "011V", " -–_.\t")
+_DROPPED: Final = str.maketrans("", "", " -–_.\t")
+_MEANT: Final = str.maketrans("OILU", "011V")
 
 
 def code_of(secret: str) -> str:
@@ -30,5 +31,8 @@ def read_code(typed: object) -> str | None:
     """
     if not isinstance(typed, str) or len(typed) > 4 * _LENGTH:
         return None
-    digits = typed.upper().translate(_MEANT)
-    return digits if len(digits) == _LENGTH and set(digits) <= set(_ALPHABET) else None
+    digits = typed.translate(_DROPPED)
+    if len(digits) != _LENGTH or not digits.isascii():
+        return None
+    digits = digits.upper().translate(_MEANT)
+    return digits if set(digits) <= set(_ALPHABET) else None
