@@ -118,7 +118,9 @@ class TestPoints:
             EarnRule(name="booking", kind="booking", points=today, completed=True),
         ]
         before = CRMService(storage, clock=clock)
-        after = CRMService(storage, clock=clock, settings=Settings(programmes=[Programme(earn_rules=rules)]))
+        after = CRMService(
+            storage, clock=clock, settings=Settings(programmes=[Programme(earn_rules=rules)])
+        )
         ana = before.find_or_create({"email": "ana@mail.com"}).id
         booked = {"booking_id": "b1", "amount": 100, "status": "completed"}
         before.track_activity(ana, "booking", booked)
@@ -134,7 +136,9 @@ class TestPoints:
         """Half the money takes half the points, whatever the rules would grant today."""
         more = EarnRule(name="more", kind="booking", points=500, completed=True)
         before = CRMService(storage, clock=clock)
-        after = CRMService(storage, clock=clock, settings=Settings(programmes=[Programme(earn_rules=[more])]))
+        after = CRMService(
+            storage, clock=clock, settings=Settings(programmes=[Programme(earn_rules=[more])])
+        )
         ana = before.find_or_create({"email": "ana@mail.com"}).id
         booked = {"booking_id": "b1", "amount": 100, "status": "completed"}
         before.track_activity(ana, "booking", booked)

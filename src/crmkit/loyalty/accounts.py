@@ -151,7 +151,7 @@ def post(
             indebted=before.indebted or customer_id in overdrawn,
         )
         if account.indebted or (account.next_at is not None and account.next_at <= now):
-            account = settled(uow, rt, account)
+            account = settled(uow, rt, account, mine)
         else:
             account = moved(account, mine, now)
         done[customer_id] = Posted(before, account, mine)
@@ -195,7 +195,7 @@ def rebuilt(uow: UnitOfWork, rt: Runtime, customer_id: str, programme: str) -> P
         indebted=any(ledger.is_overdrawn(mine) for mine in by_lot.values()),
         enrols=enrols,
     )
-    return settled(uow, rt, account)
+    return settled(uow, rt, account, told)
 
 
 def up_to_now(
@@ -214,17 +214,25 @@ def look_again(uow: UnitOfWork, account: PointsAccount, at: datetime) -> None:
         uow.put(evolved(account, next_at=at))
 
 
-def settle(uow: UnitOfWork, rt: Runtime, account: PointsAccount) -> PointsAccount:
-    """Bring an account up to the clock's instant, and store it."""
-    account = settled(uow, rt, account)
+def settle(
+    uow: UnitOfWork, rt: Runtime, account: PointsAccount, news: Iterable[PointsEntry] = ()
+) -> PointsAccount:
+    """Bring an account up to the clock's instant, with these entries too, and store it."""
+    account = settled(uow, rt, account, news)
     uow.put(account)
     return account
 
 
-def settled(uow: UnitOfWork, rt: Runtime, account: PointsAccount) -> PointsAccount:
-    """The account at the clock's instant; what lapsed until then is stored."""
+def settled(
+    uow: UnitOfWork, rt: Runtime, account: PointsAccount, news: Iterable[PointsEntry] = ()
+) -> PointsAccount:
+    """The account at the clock's instant; what lapsed until then is stored.
+
+    `news` are entries that were stored since it was.
+    """
     now = rt.now()
     times = [r.until for r in _lapse(uow, rt, account, now)]
+    times += chain.from_iterable(ledger.instants(e) for e in news)
     lots = uow.find(
         PointsLot, customer_id=account.customer_id, programme=account.programme, status="open"
     )
@@ -259,16 +267,21 @@ def _ahead(uow: UnitOfWork, account: PointsAccount, now: datetime) -> list[Point
 
 
 def _lapse(uow: UnitOfWork, rt: Runtime, account: PointsAccount, now: datetime) -> list[Redemption]:
-    """Cancel what nobody fetched by now; returns what is still waited for."""
+    """Cancel what nobody fetched by now; returns all that was waited for."""
     waiting = _waiting(uow, account)
     for reserved in waiting:
         if reserved.until <= now:
             give_back(uow, rt, reserved, reserved.until)
-    return [r for r in waiting if r.until > now]
+    return waiting
 
 
-def give_back(uow: UnitOfWork, rt: Runtime, redemption: Redemption, at: datetime) -> None:
-    """Cancel a redemption as of an instant: its points go to their lots, it to the stock."""
+def give_back(
+    uow: UnitOfWork, rt: Runtime, redemption: Redemption, at: datetime
+) -> list[PointsEntry]:
+    """Cancel a redemption as of an instant: its points go to their lots, it to the stock.
+
+    Returns what was posted; the account is left to the caller.
+    """
     back = [evolved(entry, recorded_at=rt.now()) for entry in returned(uow, redemption, at)]
     uow.add_many(back)
     uow.put_many(_after(uow, back))
@@ -277,6 +290,7 @@ def give_back(uow: UnitOfWork, rt: Runtime, redemption: Redemption, at: datetime
         of, reward = redemption.programme, redemption.reward
         stock = RewardStock(tenant=rt.tenant, programme=of, reward=reward)
         uow.increase(stock, {"level": redemption.taken})
+    return back
 
 
 def _after(uow: UnitOfWork, news: Iterable[PointsEntry]) -> list[PointsLot]:

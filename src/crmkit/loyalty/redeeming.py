@@ -272,11 +272,11 @@ class Redeeming:
                 raise RewardRefused("this reward was not fetched in time", reason="lapsed")
 
     def _give_back(self, uow: UnitOfWork, redemption: Redemption, at: datetime) -> None:
-        accounts.give_back(uow, self._rt, redemption, at)
+        back = accounts.give_back(uow, self._rt, redemption, at)
         holder = redemption.customer_id or ""
         account = uow.get(PointsAccount, holder, redemption.programme)
         if account is not None:
-            accounts.settle(uow, self._rt, account)
+            accounts.settle(uow, self._rt, account, back)
         if redemption.cost:
             self._rt.events.publish(uow, PointsChanged(holder, at))
 
