@@ -117,23 +117,7 @@ class Granting:
             self.births = dict(
                 self.uow.rows(Customer, ("id", "birth_date"), id=tuple(sorted(customers)))
             )
-        self._read_enrolments(customers)
-
-    def _read_enrolments(self, customers: Iterable[str]) -> None:
-        """Since when and until when these customers take part, where it is not always."""
-        ids = tuple(sorted(customers))
-        of: dict[str, Any] = {"customer_id": ids, "programme": self.programme.name}
-        if self.programme.enrolment == "automatic":
-            ids = tuple(a.customer_id for a in self.uow.find(PointsAccount, enrols=True, **of))
-            if not ids:
-                return
-            of["customer_id"] = ids
-        facts: dict[str, list[Enrolment]] = {customer_id: [] for customer_id in ids}
-        for fact in self.uow.find(Enrolment, order=("occurred_at", "id"), **of):
-            facts[fact.customer_id].append(fact)
-        always = self.programme.enrolment == "automatic"
-        for customer_id, told in facts.items():
-            self.joined[customer_id] = _taking_part(told, always=always)
+        self.joined |= memberships(self.uow, self.programme, customers)
 
     @property
     def _minor(self) -> int:
@@ -327,7 +311,7 @@ class Granting:
         rule = self.programme.rule(name)
         cap = rule.cap.points if rule is not None and rule.cap is not None else 0
         of: dict[str, Any] = {"customer_id": customer_id, "programme": self.programme.name}
-        stored = {lot.id: lot for lot in self.uow.find(PointsLot, rule=name, **of)}
+        stored = {lot.id: lot for lot in self.uow.find(PointsLot, rule=name, source="earn", **of)}
         self.stored |= {n: lot for n, lot in stored.items() if n not in self.stored}
         stored |= {
             lot.id: lot
@@ -492,6 +476,24 @@ class Granting:
 
 def _place(lot: PointsLot) -> Place:
     return Place(lot.rule or "", lot.earned_at, lot.available_at == FOREVER)
+
+
+def memberships(
+    uow: UnitOfWork, programme: Programme, customers: Iterable[str]
+) -> dict[str, Callable[[datetime], bool]]:
+    """Whether these customers take part at an instant; those who always do are left out."""
+    ids = tuple(sorted(customers))
+    of: dict[str, Any] = {"customer_id": ids, "programme": programme.name}
+    always = programme.enrolment == "automatic"
+    if always:
+        ids = tuple(a.customer_id for a in uow.find(PointsAccount, enrols=True, **of))
+        if not ids:
+            return {}
+        of["customer_id"] = ids
+    facts: dict[str, list[Enrolment]] = {customer_id: [] for customer_id in ids}
+    for fact in uow.find(Enrolment, order=("occurred_at", "id"), **of):
+        facts[fact.customer_id].append(fact)
+    return {customer_id: _taking_part(told, always=always) for customer_id, told in facts.items()}
 
 
 def _taking_part(facts: Sequence[Enrolment], *, always: bool) -> Callable[[datetime], bool]:
