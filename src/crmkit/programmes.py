@@ -22,7 +22,10 @@ from crmkit.errors import InvalidInput, shown, unknown
 Period: TypeAlias = Literal["day", "week", "month", "quarter", "year"]
 PERIODS: tuple[Period, ...] = ("day", "week", "month", "quarter", "year")
 
-COUNTED = ("bookings", "orders", "visits", "events_attended", "reviews", "referrals", "spend")
+COUNTED = (
+    "bookings", "completed_bookings", "orders", "visits", "events_attended", "reviews",
+    "referrals", "spend",
+)  # fmt: skip
 """What stamp cards and milestones may count: counters of `Metrics`, or the money spent."""
 
 _MOST = 10**12

@@ -17,6 +17,10 @@ def ana(crm: CRMService) -> str:
     return crm.find_or_create({"email": "ana@mail.com"}).id
 
 
+def earning(rules: list[EarnRule]) -> Settings:
+    return Settings(programmes=[Programme(earn_rules=rules)])
+
+
 class TestTheNameOfAStory:
     def test_two_tickets_of_one_booking(self, crm: CRMService, ana: str) -> None:
         """Each counts and costs for itself, and each is given back alone."""
@@ -118,7 +122,7 @@ class TestPoints:
             EarnRule(name="booking", kind="booking", points=today, completed=True),
         ]
         before = CRMService(storage, clock=clock)
-        after = CRMService(storage, clock=clock, settings=Settings(programmes=[Programme(earn_rules=rules)]))
+        after = CRMService(storage, clock=clock, settings=earning(rules))
         ana = before.find_or_create({"email": "ana@mail.com"}).id
         booked = {"booking_id": "b1", "amount": 100, "status": "completed"}
         before.track_activity(ana, "booking", booked)
@@ -134,7 +138,7 @@ class TestPoints:
         """Half the money takes half the points, whatever the rules would grant today."""
         more = EarnRule(name="more", kind="booking", points=500, completed=True)
         before = CRMService(storage, clock=clock)
-        after = CRMService(storage, clock=clock, settings=Settings(programmes=[Programme(earn_rules=[more])]))
+        after = CRMService(storage, clock=clock, settings=earning([more]))
         ana = before.find_or_create({"email": "ana@mail.com"}).id
         booked = {"booking_id": "b1", "amount": 100, "status": "completed"}
         before.track_activity(ana, "booking", booked)

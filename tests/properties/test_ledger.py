@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import attrs
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -323,7 +321,7 @@ def test_sums_are_enough_where_no_lot_is_overdrawn(entries: list[PointsEntry]) -
 @given(sound())
 @many
 def test_all_that_was_earned_went_somewhere(entries: list[PointsEntry]) -> None:
-    """earned - used + returned - expired - revoked = what is left - debt, at every minute."""
+    """Earned - used + returned - expired - revoked = what is left - debt, at every minute."""
     for number in range(END + 1):
         state = replay(entries, minute(number))
         told = [e for e in entries if e.occurred_at <= minute(number)]

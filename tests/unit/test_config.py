@@ -9,7 +9,6 @@ from crmkit import CRMError, EarnRule, InvalidInput, Kind, Programme, Settings
 from crmkit.config import CORRECTIONS, COUNTERS, DATES, DEFAULT_KINDS
 from crmkit.model import Metrics
 
-
 UNKNOWN = [EarnRule(name="r", kind="boooking", points=1)]
 FREE = [EarnRule(name="r", kind="review", points=1, per=10)]
 

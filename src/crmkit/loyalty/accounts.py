@@ -89,10 +89,24 @@ def lapsed(uow: UnitOfWork, account: PointsAccount, at: datetime) -> Iterable[Po
 
 
 def returned(uow: UnitOfWork, redemption: Redemption, at: datetime) -> list[PointsEntry]:
-    """The entries that give a redemption's points back to their lots."""
+    """The entries that give a redemption's points back to their lots.
+
+    Each is named by what it gives back, so that nothing comes back twice. None for one of
+    somebody who was erased: the lots went with them.
+    """
+    if redemption.customer_id is None:
+        return []
     taken = uow.find(PointsEntry, redemption_id=redemption.id, kind="burn")
     return [
-        evolved(entry, id=f"{entry.id}-", kind="return", points=-entry.points, occurred_at=at)
+        evolved(
+            entry,
+            id=f"{entry.id}-",
+            kind="return",
+            points=-entry.points,
+            occurred_at=at,
+            actor=redemption.ended_by,
+            reason=redemption.reason,
+        )
         for entry in taken
     ]
 
@@ -163,12 +177,13 @@ def moved(account: PointsAccount, news: Sequence[PointsEntry], now: datetime) ->
 
 
 def rebuilt(uow: UnitOfWork, rt: Runtime, customer_id: str, programme: str) -> PointsAccount | None:
-    """The account as all its entries tell; None without any."""
+    """The account as all its entries tell; None without any, or anything to wait for."""
     account = PointsAccount(tenant=rt.tenant, customer_id=customer_id, programme=programme)
     told = entries(uow, account)
     of: dict[str, Any] = {"customer_id": customer_id, "programme": programme}
     enrols = uow.count(Enrolment, **of) > 0
-    if not told and not enrols and not uow.count(TierGrant, **of):
+    known = told or enrols or uow.count(TierGrant, **of) or _waiting(uow, account)
+    if not known:
         return None
     by_lot: dict[str | None, list[PointsEntry]] = defaultdict(list)
     for entry in told:
@@ -183,9 +198,27 @@ def rebuilt(uow: UnitOfWork, rt: Runtime, customer_id: str, programme: str) -> P
     return settled(uow, rt, account, told)
 
 
-def settle(uow: UnitOfWork, rt: Runtime, account: PointsAccount) -> PointsAccount:
-    """Bring an account up to the clock's instant, and store it."""
-    account = settled(uow, rt, account)
+def up_to_now(
+    uow: UnitOfWork, rt: Runtime, customer_id: str, programme: str
+) -> PointsAccount | None:
+    """The account, settled where something was due."""
+    account = uow.get(PointsAccount, customer_id, programme)
+    if account is None or account.next_at is None or account.next_at > rt.now():
+        return account
+    return settle(uow, rt, account)
+
+
+def look_again(uow: UnitOfWork, account: PointsAccount, at: datetime) -> None:
+    """Let the account be settled at an instant too, when something may come back to it."""
+    if account.next_at is None or at < account.next_at:
+        uow.put(evolved(account, next_at=at))
+
+
+def settle(
+    uow: UnitOfWork, rt: Runtime, account: PointsAccount, news: Iterable[PointsEntry] = ()
+) -> PointsAccount:
+    """Bring an account up to the clock's instant, with these entries too, and store it."""
+    account = settled(uow, rt, account, news)
     uow.put(account)
     return account
 
@@ -199,6 +232,7 @@ def settled(
     """
     now = rt.now()
     times = [r.until for r in _lapse(uow, rt, account, now)]
+    times += chain.from_iterable(ledger.instants(e) for e in news)
     lots = uow.find(
         PointsLot, customer_id=account.customer_id, programme=account.programme, status="open"
     )
@@ -236,7 +270,7 @@ def _after(
 
 
 def _lapse(uow: UnitOfWork, rt: Runtime, account: PointsAccount, now: datetime) -> list[Redemption]:
-    """Cancel what nobody fetched by now; returns that, and what is still waited for."""
+    """Cancel what nobody fetched by now; returns all that was waited for."""
     waiting = _waiting(uow, account)
     for reserved in waiting:
         if reserved.until <= now:
@@ -244,17 +278,22 @@ def _lapse(uow: UnitOfWork, rt: Runtime, account: PointsAccount, now: datetime) 
     return waiting
 
 
-def give_back(uow: UnitOfWork, rt: Runtime, redemption: Redemption, at: datetime) -> None:
-    """Cancel a redemption as of an instant: its points go to their lots, it to the stock."""
-    back = [
-        evolved(entry, id=rt.new_id(), recorded_at=rt.now())
-        for entry in returned(uow, redemption, at)
-    ]
+def give_back(
+    uow: UnitOfWork, rt: Runtime, redemption: Redemption, at: datetime
+) -> list[PointsEntry]:
+    """Cancel a redemption as of an instant: its points go to their lots, it to the stock.
+
+    Returns what was posted; the account is left to the caller.
+    """
+    back = [evolved(entry, recorded_at=rt.now()) for entry in returned(uow, redemption, at)]
     uow.add_many(back)
     uow.put_many(_lots_after(uow, back))
     uow.put(evolved(redemption, cancelled_at=at))
-    stock = RewardStock(tenant=rt.tenant, programme=redemption.programme, reward=redemption.reward)
-    uow.increase(stock, {"level": 1})
+    if redemption.taken:
+        of, reward = redemption.programme, redemption.reward
+        stock = RewardStock(tenant=rt.tenant, programme=of, reward=reward)
+        uow.increase(stock, {"level": redemption.taken})
+    return back
 
 
 def _lots_after(uow: UnitOfWork, news: Iterable[PointsEntry]) -> list[PointsLot]:

@@ -2,7 +2,7 @@
 
 A story is read as of each instant at which one of its facts happened, so that what it has
 earned at any instant depends on the facts alone, in whatever order they came. Voids and
-amendments tell what always was.
+amendments tell what always was; what is told ahead of its time counts at once.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
-from operator import attrgetter, itemgetter
+from operator import itemgetter
 from typing import TypeVar
 
 import attrs
@@ -25,7 +25,10 @@ T = TypeVar("T")
 Asked = Callable[[EarnRule, datetime], Decimal | None]
 """What a rule's points are multiplied by from an instant on; None where its `when` fails."""
 
-_happened: Callable[[Activity], datetime] = attrgetter("occurred_at")
+
+def counts_from(fact: Activity) -> datetime:
+    """From when on a fact counts: when it happened, or was told if that was ahead of time."""
+    return min(fact.occurred_at, fact.recorded_at)
 
 
 @attrs.frozen
@@ -138,11 +141,11 @@ def moments(story: Story, kinds: Kinds) -> Iterator[tuple[datetime, Story]]:
     """The story as of each instant at which it came to say something else."""
     facts = story.standing
     if len(facts) == 1:
-        yield facts[0].occurred_at, story
+        yield counts_from(facts[0]), story
         return
     told: list[Activity] = []
-    ordered = sorted(facts, key=_happened)
-    for moment, news in groupby(ordered, _happened):
+    ordered = sorted(facts, key=counts_from)
+    for moment, news in groupby(ordered, counts_from):
         told += news
         yield moment, story if len(told) == len(ordered) else read(told, kinds)
 

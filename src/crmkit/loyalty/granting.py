@@ -25,6 +25,7 @@ from crmkit.loyalty.earning import (
     Place,
     Run,
     Worth,
+    counts_from,
     earns,
     moments,
     regranted,
@@ -140,23 +141,7 @@ class Granting:
             self.births = dict(
                 self.uow.rows(Customer, ("id", "birth_date"), id=tuple(sorted(customers)))
             )
-        self._read_enrolments(customers)
-
-    def _read_enrolments(self, customers: Iterable[str]) -> None:
-        """Since when and until when these customers take part, where it is not always."""
-        ids = tuple(sorted(customers))
-        of: dict[str, Any] = {"customer_id": ids, "programme": self.programme.name}
-        if self.programme.enrolment == "automatic":
-            ids = tuple(a.customer_id for a in self.uow.find(PointsAccount, enrols=True, **of))
-            if not ids:
-                return
-            of["customer_id"] = ids
-        facts: dict[str, list[Enrolment]] = {customer_id: [] for customer_id in ids}
-        for fact in self.uow.find(Enrolment, order=("occurred_at", "id"), **of):
-            facts[fact.customer_id].append(fact)
-        always = self.programme.enrolment == "automatic"
-        for customer_id, told in facts.items():
-            self.joined[customer_id] = _taking_part(told, always=always)
+        self.joined |= memberships(self.uow, self.programme, customers)
 
     @property
     def _minor(self) -> int:
@@ -256,7 +241,7 @@ class Granting:
         lots = [lot for lot in lots if lot not in promised]
         for lot in promised:
             if has[lot.id] and (change.after.completed or change.after.off):
-                self._enter(lot, -has[lot.id], fact.occurred_at)
+                self._enter(lot, -has[lot.id], counts_from(fact))
         version = next((e.version for e in told if e.available_at != FOREVER), None)
         given = sum(has[lot.id] for lot in lots)
         after = worth(change.after, rules, self._minor)
@@ -264,12 +249,12 @@ class Granting:
         owed = (0 if change.after.off else regranted(given, before, after)) - given
         if owed > 0:
             lot = lots[-1] if lots else self._lot_of(change)
-            self._enter(lot, owed, fact.occurred_at, version)
+            self._enter(lot, owed, counts_from(fact), version)
         for lot in reversed(lots):
             part = min(-owed, has[lot.id])
             if part > 0:
                 owed += part
-                self._enter(lot, -part, fact.occurred_at, version)
+                self._enter(lot, -part, counts_from(fact), version)
 
     def _lot_of(self, change: StoryChange) -> PointsLot:
         """A lot for points that a story gains since it says more."""
@@ -335,7 +320,7 @@ class Granting:
         """The lots that may share a cap, by customer and rule."""
         customers, names = ({part[n] for part in self.capped} for n in (0, 1))
         of: dict[str, Any] = {"customer_id": tuple(sorted(customers)), "rule": tuple(sorted(names))}
-        for lot in self.uow.find(PointsLot, programme=self.programme.name, **of):
+        for lot in self.uow.find(PointsLot, source="earn", programme=self.programme.name, **of):
             self.stored.setdefault(lot.id, lot)
         found: dict[tuple[str, str], list[PointsLot]] = defaultdict(list)
         for lot in {**self.stored, **self.changed}.values():
@@ -363,7 +348,7 @@ class Granting:
     def share_again(self, customers: Collection[str], since: datetime) -> None:
         """Share caps anew of customers who were one from an instant on, where they earned then."""
         names = tuple(rule.name for rule in self.programme.earn_rules if rule.cap)
-        of: dict[str, Any] = {"rule": names, "programme": self.programme.name}
+        of = {"rule": names, "source": "earn", "programme": self.programme.name}
         if not names:
             return
         lots = self.uow.find(PointsLot, customer_id=tuple(sorted(customers)), **of)
@@ -527,6 +512,24 @@ class Granting:
 
 def _place(lot: PointsLot) -> Place:
     return Place(lot.rule or "", lot.earned_at, lot.available_at == FOREVER)
+
+
+def memberships(
+    uow: UnitOfWork, programme: Programme, customers: Iterable[str]
+) -> dict[str, Callable[[datetime], bool]]:
+    """Whether these customers take part at an instant; those who always do are left out."""
+    ids = tuple(sorted(customers))
+    of: dict[str, Any] = {"customer_id": ids, "programme": programme.name}
+    always = programme.enrolment == "automatic"
+    if always:
+        ids = tuple(a.customer_id for a in uow.find(PointsAccount, enrols=True, **of))
+        if not ids:
+            return {}
+        of["customer_id"] = ids
+    facts: dict[str, list[Enrolment]] = {customer_id: [] for customer_id in ids}
+    for fact in uow.find(Enrolment, order=("occurred_at", "id"), **of):
+        facts[fact.customer_id].append(fact)
+    return {customer_id: _taking_part(told, always=always) for customer_id, told in facts.items()}
 
 
 def _taking_part(facts: Sequence[Enrolment], *, always: bool) -> Callable[[datetime], bool]:

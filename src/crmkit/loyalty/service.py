@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import attrs
@@ -14,9 +14,12 @@ from crmkit.activities.drafts import draft
 from crmkit.activities.recording import StoriesChanged
 from crmkit.activities.stories import read
 from crmkit.errors import InsufficientPoints, InvalidInput, unknown
-from crmkit.loyalty import accounts, tiering
+from crmkit.loyalty import accounts, milestones, tiering
 from crmkit.loyalty.granting import Fits, Granting
+from crmkit.loyalty.offering import Rewards
 from crmkit.loyalty.periods import dates
+from crmkit.loyalty.redeeming import Redeeming, optional_text, wanted_of
+from crmkit.loyalty.rewards import Redeemed
 from crmkit.loyalty.standing import Account, Expiring, expiring, history, standing
 from crmkit.loyalty.tiers import Progress, progress
 from crmkit.model import (
@@ -65,6 +68,12 @@ class Loyalty:
     def __init__(self, runtime: Runtime, fits: Fits) -> None:
         self._rt = runtime
         self._fits = fits
+        self._redeeming = Redeeming(runtime, fits, self._note_version)
+
+    @cached_property
+    def rewards(self) -> Rewards:
+        """What customers can have for their points, and what they had."""
+        return Rewards(self._rt, self._fits)
 
     # --- points ---
 
@@ -95,8 +104,9 @@ class Loyalty:
         """Add points, or take them with a negative `delta`.
 
         Added points count for the tier; taking points never lowers it. They are a lot of
-        their own, which expires as the programme says. `actor` is who did it, as the host
-        names them. Raises `InsufficientPoints` if the balance does not cover them.
+        their own, which expires as the programme says; with `at` in the future they are
+        pending until then. `actor` is who did it, as the host names them. Raises
+        `InsufficientPoints` if the balance does not cover them.
         """
         _check_delta(delta)
         of, now = self._programme(programme), self._rt.now()
@@ -127,7 +137,10 @@ class Loyalty:
         after: str | None = None,
         programme: str | None = None,
     ) -> Page[PointsEntry]:
-        """The entries of a customer's account, the latest first, with what expired (`expire`)."""
+        """The entries of a customer's account, the latest first, with what expired (`expire`).
+
+        What was taken at once from several lots is one entry here, of no lot.
+        """
         limit, start = checked_limit(limit), position(after, (int, str))
         of = self._programme(programme)
         with self._rt.read() as uow:
@@ -273,6 +286,65 @@ class Loyalty:
     def _no_points(self, customer_id: str, of: Programme) -> PointsAccount:
         return PointsAccount(tenant=self._rt.tenant, customer_id=customer_id, programme=of.name)
 
+    # --- rewards ---
+
+    def redeem(
+        self,
+        customer_id: str,
+        reward: str,
+        *,
+        party_size: int | None = None,
+        key: str | None = None,
+        actor: str | None = None,
+        programme: str | None = None,
+    ) -> Redeemed:
+        """Reserve a reward; its points are taken at once, and `code` is what hands it out.
+
+        What is not fulfilled before `until` comes back. `party_size` is how many come along,
+        for rewards that ask. Raises `InsufficientPoints`, or `RewardRefused` with the reason
+        why the customer cannot have it.
+        """
+        of = self._programme(programme)
+        wanted = wanted_of(of, reward, party_size, _actor(actor))
+        return self._redeeming.redeem(checked_id(customer_id), wanted, key)
+
+    def fulfil(
+        self,
+        code: str | None = None,
+        *,
+        redemption_id: str | None = None,
+        key: str | None = None,
+        at: datetime | str | None = None,
+        actor: str | None = None,
+    ) -> Redeemed:
+        """Hand a reward out, once: by the code that the customer shows, or by its id.
+
+        How the code is written does not matter. Who asks again with the same `key` gets the
+        same answer. Raises `RewardRefused` for what was handed out before (`used`), was
+        cancelled, or was not fetched in time (`lapsed`), and `NotFound` for an unknown code.
+        """
+        if (code is None) == (redemption_id is None):
+            raise InvalidInput("expected a code or a redemption_id", field="code")
+        doing = self._redeeming
+        find = doing.by_code(code) if redemption_id is None else doing.by_id(redemption_id)
+        return doing.fulfil(find, key, at, _actor(actor))
+
+    def cancel(
+        self,
+        redemption_id: str,
+        *,
+        reason: str | None = None,
+        at: datetime | str | None = None,
+        actor: str | None = None,
+    ) -> Redeemed:
+        """Give a reserved reward back; its points go to where they came from.
+
+        They expire when they would have. Cancelling again changes nothing. Raises
+        `RewardRefused` for what was handed out.
+        """
+        doing, why = self._redeeming, optional_text(reason, "reason", 500)
+        return doing.cancel(doing.by_id(redemption_id), at, why, _actor(actor))
+
     # --- taking part ---
 
     def enrol(
@@ -392,6 +464,7 @@ class Loyalty:
             posted = Granting(uow, self._rt, programme, self._fits).post(event.changes)
             if posted:
                 tiering.follow(uow, self._rt, programme, posted)
+            if milestones.reach(uow, self._rt, programme, event) or posted:
                 self._note_version(uow, programme)
 
     def on_merged(self, uow: UnitOfWork, event: CustomersMerged) -> None:
@@ -406,6 +479,7 @@ class Loyalty:
         for programme in self._rt.settings.programmes:
             granting = Granting(uow, self._rt, programme, self._fits)
             granting.share_again(both, event.merge.recorded_at)
+        self._redeeming.on_undone(uow, both)
         for customer_id in both:
             self._rebuild(uow, customer_id)
 
@@ -438,7 +512,7 @@ class Loyalty:
         return self._rt.whose(uow, customer_id, holder)
 
     def _adjust(self, uow: UnitOfWork, of: Programme, entry: PointsEntry) -> None:
-        account = self._up_to_now(uow, of, entry.customer_id or "")
+        account = accounts.up_to_now(uow, self._rt, entry.customer_id or "", of.name)
         if entry.points < 0:
             if account is None:
                 raise InsufficientPoints("the balance does not cover these points")
@@ -464,13 +538,6 @@ class Loyalty:
         self._rt.foresee(uow, entry.occurred_at)
         self._rt.events.publish(uow, PointsChanged(entry.customer_id or "", entry.occurred_at))
 
-    def _up_to_now(self, uow: UnitOfWork, of: Programme, customer_id: str) -> PointsAccount | None:
-        """The account, settled where something was due."""
-        account = uow.get(PointsAccount, customer_id, of.name)
-        if account is None or account.next_at is None or account.next_at > self._rt.now():
-            return account
-        return accounts.settle(uow, self._rt, account)
-
     def _note_version(self, uow: UnitOfWork, of: Programme) -> None:
         """Remember the configuration, the first time that something is posted by it."""
         known = self._rt.memory.setdefault("programmes", set())
@@ -482,7 +549,8 @@ class Loyalty:
     def _entry(
         self, of: Programme, kind: str, points: int, at: datetime, **told: Any
     ) -> PointsEntry:
-        available, expires = dates(of, None, at, self._rt.settings.zone)
+        now = self._rt.now()
+        _, expires = dates(of, None, at, self._rt.settings.zone)
         qualifies = of.policy.by == "points" and points > 0
         return PointsEntry(
             tenant=self._rt.tenant,
@@ -492,11 +560,11 @@ class Loyalty:
             kind=kind,
             points=points,
             qualifying=points if qualifies else 0,
-            available_at=at if points > 0 else available,
+            available_at=at,
             expires_at=expires,
             version=of.version,
-            occurred_at=at,
-            recorded_at=self._rt.now(),
+            occurred_at=min(at, now),
+            recorded_at=now,
             **told,
         )
 
@@ -509,7 +577,7 @@ def _required(value: object, field: str) -> str:
 
 
 def _actor(value: object) -> str | None:
-    return None if value is None else text(value, field="actor", limit=100)
+    return optional_text(value, "actor", 100)
 
 
 def _check_delta(delta: object) -> None:

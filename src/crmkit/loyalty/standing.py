@@ -30,7 +30,6 @@ class Account:
 
     customer_id: str
     programme: str
-    at: datetime
     balance: int
     pending: int
     qualifying: int
@@ -60,7 +59,6 @@ def standing(
     return Account(
         customer_id=customer_id,
         programme=programme.name,
-        at=at,
         balance=held.balance,
         pending=held.pending,
         qualifying=qualifying,
@@ -131,6 +129,46 @@ def history(
     start: tuple[datetime, str] | None,
     limit: int,
 ) -> list[PointsEntry]:
+    """Entries and what expired by now, the latest first, behind a position.
+
+    Up to so many, each with its position; those of one operation are one, with the last's.
+    """
+    found: list[PointsEntry] = []
+    while True:
+        page = _told(uow, account, now, start, limit)
+        for entry in page:
+            if found and _together(found[-1], entry):
+                points = found[-1].points + entry.points
+                found[-1] = evolved(entry, points=points, lot_id=None)
+            elif len(found) == limit:
+                return found
+            else:
+                found.append(entry)
+        if len(page) < limit:
+            return found
+        start = position(page[-1])
+
+
+def _together(one: PointsEntry, other: PointsEntry) -> bool:
+    """Whether both are parts of what was taken, or given back, at once."""
+    return (
+        one.kind in ("burn", "return", "adjust")
+        and one.points * other.points > 0
+        and (one.points < 0 or one.kind == "return")
+        and all(getattr(one, name) == getattr(other, name) for name in _OPERATION)
+    )
+
+
+_OPERATION = ("kind", "occurred_at", "recorded_at", "redemption_id", "reason", "actor")
+
+
+def _told(
+    uow: UnitOfWork,
+    account: PointsAccount,
+    now: datetime,
+    start: tuple[datetime, str] | None,
+    limit: int,
+) -> list[PointsEntry]:
     """What happened by now, the latest first, behind a position.
 
     The entries; what lapsed, though nobody settled it; and what follows of these, so that
@@ -155,8 +193,8 @@ def history(
         told += [_over_at_once(e) for e in told if e.lot_id and e.expires_at <= e.occurred_at]
         for status in ("open", "expired"):
             told += _expired(uow, over, limit, {**of, "status": status})
-    behind = (e for e in told if _position(e) < over)
-    return sorted(behind, key=_position, reverse=True)[:limit]
+    behind = (e for e in told if position(e) < over)
+    return sorted(behind, key=position, reverse=True)[:limit]
 
 
 def _expired(
@@ -240,5 +278,6 @@ def _following(
     )
 
 
-def _position(entry: PointsEntry) -> tuple[datetime, str]:
+def position(entry: PointsEntry) -> tuple[datetime, str]:
+    """Where an entry stands in the order of time."""
     return entry.occurred_at, entry.id

@@ -37,6 +37,7 @@ _BOOKS = "points issued and used belong to the business's books; they name nobod
         Index(("tenant", "occurred_at", "customer_id")),
         Index(("tenant", "story")),
         Index(("tenant", "lot_id")),
+        Index(("tenant", "redemption_id"), where_present="redemption_id"),
     ),
 )
 class PointsEntry:
@@ -229,7 +230,9 @@ class Redemption:
     """A reward that was reserved, and what became of it.
 
     Reserved until `until`; without `fulfilled_at` or `cancelled_at` it is cancelled from then
-    on. `code` is a keyed hash of the code that the customer shows.
+    on. `code` is a keyed hash of the code that the customer shows. `taken` is what it took
+    from the stock, 0 where the reward had none. `ended_by` is who handed it out or cancelled
+    it, and `reason` why it was cancelled.
     """
 
     tenant: str = assigned()
@@ -239,8 +242,11 @@ class Redemption:
     reward: str = stored(Data.BEHAVIOUR, Origin.OBSERVED, erase=OnErase.KEEP)
     cost: int = stored(Data.BEHAVIOUR, Origin.OBSERVED, erase=OnErase.KEEP)
     card: str | None = assigned(default=None)
+    taken: int = assigned(default=0)
     code: str | None = stored(Data.FINGERPRINT, Origin.ASSIGNED, default=None)
     actor: str | None = stored(Data.LINK, Origin.OBSERVED, default=None)
+    ended_by: str | None = stored(Data.LINK, Origin.OBSERVED, default=None)
+    reason: str | None = stored(Data.FREE_TEXT, Origin.OBSERVED, default=None)
     reserved_at: datetime = assigned()
     until: datetime = assigned()
     fulfilled_at: datetime | None = assigned(default=None)

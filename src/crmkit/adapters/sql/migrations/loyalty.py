@@ -74,6 +74,7 @@ def _entries() -> None:
     index("crm_loyalty_entries", "occurred_at", "customer_id")
     index("crm_loyalty_entries", "story")
     index("crm_loyalty_entries", "lot_id")
+    index("crm_loyalty_entries", "redemption_id", **where("redemption_id"))
 
 
 def _grants() -> None:
@@ -138,7 +139,9 @@ def _redemptions() -> None:
         *maybes("customer_id"),
         *texts("programme", "reward"),
         *numbers("cost"),
-        *maybes("card", "code", "actor"),
+        *maybes("card"),
+        *numbers("taken"),
+        *maybes("code", "actor", "ended_by", "reason"),
         *numbers("reserved_at", "until"),
         *empties("fulfilled_at", "cancelled_at"),
         *maybes("origin"),
