@@ -121,6 +121,20 @@ def _waiting(uow: UnitOfWork, account: PointsAccount) -> list[Redemption]:
     )
 
 
+def read(
+    uow: UnitOfWork, rt: Runtime, customers: Collection[str], programme: str
+) -> dict[str, PointsAccount]:
+    """The accounts of these customers; of who has none yet an empty one."""
+    ids = tuple(sorted(customers))
+    found = uow.find(PointsAccount, customer_id=ids, programme=programme)
+    stored = {account.customer_id: account for account in found}
+    return {
+        customer_id: stored.get(customer_id)
+        or PointsAccount(tenant=rt.tenant, customer_id=customer_id, programme=programme)
+        for customer_id in ids
+    }
+
+
 def post(
     uow: UnitOfWork,
     rt: Runtime,
@@ -128,34 +142,35 @@ def post(
     news: Sequence[PointsEntry],
     lots: Iterable[PointsLot] = (),
     overdrawn: Collection[str] = (),
+    known: Mapping[str, PointsAccount] | None = None,
 ) -> Mapping[str, Posted]:
     """Store entries, and what follows for lots and accounts; returns these, by customer.
 
-    `overdrawn` are customers of whom more was taken off a lot than it had.
+    `overdrawn` are customers of whom more was taken off a lot than it had. `known` are
+    accounts that were read before, in this unit of work.
     """
     by_customer: dict[str, list[PointsEntry]] = defaultdict(list)
     for entry in news:
         by_customer[entry.customer_id or ""].append(entry)
-    found = uow.find(PointsAccount, customer_id=tuple(by_customer), programme=programme)
-    known = {account.customer_id: account for account in found}
+    before = dict(known or {})
+    unread = by_customer.keys() - before.keys()
+    if unread:
+        before |= read(uow, rt, unread, programme)
     uow.add_many(news)
     uow.put_many(lots)
     now = rt.now()
     done: dict[str, Posted] = {}
     for customer_id, mine in sorted(by_customer.items()):
-        before = known.get(customer_id) or PointsAccount(
-            tenant=rt.tenant, customer_id=customer_id, programme=programme
-        )
         account = evolved(
-            before,
-            qualifying=before.qualifying + sum(e.qualifying for e in mine),
-            indebted=before.indebted or customer_id in overdrawn,
+            before[customer_id],
+            qualifying=before[customer_id].qualifying + sum(e.qualifying for e in mine),
+            indebted=before[customer_id].indebted or customer_id in overdrawn,
         )
         if account.indebted or (account.next_at is not None and account.next_at <= now):
             account = settled(uow, rt, account, mine)
         else:
             account = moved(account, mine, now)
-        done[customer_id] = Posted(before, account, mine)
+        done[customer_id] = Posted(before[customer_id], account, mine)
     uow.put_many(posted.after for posted in done.values())
     return done
 

@@ -61,7 +61,8 @@ class Claimant:
     @cached_property
     def takes_part(self) -> bool:
         """Whether the customer is in the programme."""
-        joined = memberships(self.uow, self.programme, [self.customer_id])
+        theirs = accounts.read(self.uow, self.rt, [self.customer_id], self.programme.name)
+        joined = memberships(self.uow, self.programme, theirs)
         return self.customer_id not in joined or joined[self.customer_id](self.at)
 
     @cached_property

@@ -58,6 +58,8 @@ class Granting:
     programme: Programme
     fits: Fits
     births: Mapping[str, Any] = attrs.field(factory=dict)
+    known: Mapping[str, PointsAccount] = attrs.field(factory=dict)
+    """By customer, where they were read."""
     lots: dict[str, dict[str, PointsLot]] = attrs.field(factory=lambda: defaultdict(dict))
     """By story, by id."""
     stored: dict[str, PointsLot] = attrs.field(factory=dict)
@@ -90,7 +92,13 @@ class Granting:
         if not self.news and not lots:
             return {}
         return accounts.post(
-            self.uow, self.rt, self.programme.name, self.news, lots, self.overdrawn
+            self.uow,
+            self.rt,
+            self.programme.name,
+            self.news,
+            lots,
+            self.overdrawn,
+            self.known,
         )
 
     # --- what is there ---
@@ -141,7 +149,9 @@ class Granting:
             self.births = dict(
                 self.uow.rows(Customer, ("id", "birth_date"), id=tuple(sorted(customers)))
             )
-        self.joined |= memberships(self.uow, self.programme, customers)
+        name = self.programme.name
+        self.known = accounts.read(self.uow, self.rt, customers, name)
+        self.joined |= memberships(self.uow, self.programme, self.known)
 
     @property
     def _minor(self) -> int:
@@ -348,7 +358,7 @@ class Granting:
     def share_again(self, customers: Collection[str], since: datetime) -> None:
         """Share caps anew of customers who were one from an instant on, where they earned then."""
         names = tuple(rule.name for rule in self.programme.earn_rules if rule.cap)
-        of = {"rule": names, "source": "earn", "programme": self.programme.name}
+        of: dict[str, Any] = {"rule": names, "source": "earn", "programme": self.programme.name}
         if not names:
             return
         lots = self.uow.find(PointsLot, customer_id=tuple(sorted(customers)), **of)
@@ -515,19 +525,17 @@ def _place(lot: PointsLot) -> Place:
 
 
 def memberships(
-    uow: UnitOfWork, programme: Programme, customers: Iterable[str]
+    uow: UnitOfWork, programme: Programme, known: Mapping[str, PointsAccount]
 ) -> dict[str, Callable[[datetime], bool]]:
-    """Whether these customers take part at an instant; those who always do are left out."""
-    ids = tuple(sorted(customers))
-    of: dict[str, Any] = {"customer_id": ids, "programme": programme.name}
+    """Whether customers take part at an instant, by their accounts.
+
+    Those who always do are left out.
+    """
     always = programme.enrolment == "automatic"
-    if always:
-        ids = tuple(a.customer_id for a in uow.find(PointsAccount, enrols=True, **of))
-        if not ids:
-            return {}
-        of["customer_id"] = ids
+    ids = tuple(sorted(c for c, account in known.items() if account.enrols or not always))
     facts: dict[str, list[Enrolment]] = {customer_id: [] for customer_id in ids}
-    for fact in uow.find(Enrolment, order=("occurred_at", "id"), **of):
+    of: dict[str, Any] = {"customer_id": ids, "programme": programme.name}
+    for fact in uow.find(Enrolment, order=("occurred_at", "id"), **of) if ids else ():
         facts[fact.customer_id].append(fact)
     return {customer_id: _taking_part(told, always=always) for customer_id, told in facts.items()}
 
