@@ -109,8 +109,9 @@ class Loyalty:
         `InsufficientPoints` if the balance does not cover them.
         """
         _check_delta(delta)
-        of, now = self._programme(programme), self._rt.now()
-        why, when = _required(reason, "reason"), self._rt.at(at)
+        of, why = self._programme(programme), _required(reason, "reason")
+        now = self._rt.now()
+        when = now if at is None else self._rt.at(at)
         if delta < 0 and when > now:
             raise InvalidInput("points cannot be taken ahead of time", field="at")
         content = canonical([delta, why, stated(at), of.name, actor])
@@ -185,6 +186,7 @@ class Loyalty:
         with self._rt.read() as uow:
             holder = self._rt.customer(uow, customer_id).id
             fact = asked.of(self._rt, Whose(holder, None, customer_id))
+            fact = evolved(fact, recorded_at=fact.occurred_at)
             story = read([fact], self._rt.settings.kinds_by_name)
             granting = Granting(uow, self._rt, of, self._fits)
             found = granting.preview(story, holder)
