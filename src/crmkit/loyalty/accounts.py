@@ -91,7 +91,8 @@ def lapsed(uow: UnitOfWork, account: PointsAccount, at: datetime) -> Iterable[Po
 def returned(uow: UnitOfWork, redemption: Redemption, at: datetime) -> list[PointsEntry]:
     """The entries that give a redemption's points back to their lots.
 
-    Each is named by what it gives back, so that nothing comes back twice. None for one of somebody who was erased: the lots went with them.
+    Each is named by what it gives back, so that nothing comes back twice. None for one of
+    somebody who was erased: the lots went with them.
     """
     if redemption.customer_id is None:
         return []

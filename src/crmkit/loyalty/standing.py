@@ -144,7 +144,8 @@ def history(
         **of,
     )
     over = min(start, (now, _BEHIND)) if start else (now, _BEHIND)
-    gone: list[PointsEntry] = []
+    gone = [_expired_late(entry) for entry in told if _is_late(entry)]
+    gone = [entry for entry in gone if start is None or _position(entry) < start]
     for status in ("open", "expired"):
         gone += _expired(uow, over, limit, {**of, "status": status})
     return sorted((*told, *gone), key=_position, reverse=True)[:limit]
@@ -162,12 +163,35 @@ def _expired(
             limit=limit,
             **of,
         )
-        for lot in lots:
-            if lot.left > 0:
-                yield _expiry(lot, lot.left)
-        if len(lots) < limit or sum(lot.left > 0 for lot in lots) == limit:
+        ids = tuple(lot.id for lot in lots)
+        back = uow.find(PointsEntry, lot_id=ids, kind="return") if lots else []
+        late = Counter[str]()
+        for entry in filter(_is_late, back):
+            late[entry.lot_id or ""] += entry.points
+        found = [(lot, points) for lot in lots if (points := lot.left - late[lot.id]) > 0]
+        yield from (_expiry(lot, points) for lot, points in found)
+        if len(lots) < limit or len(found) == limit:
             return
         start = (lots[-1].expires_at, lots[-1].id)
+
+
+def _is_late(entry: PointsEntry) -> bool:
+    """Whether points came back when their lot was over: they are gone at once."""
+    return entry.kind == "return" and entry.occurred_at >= entry.expires_at
+
+
+def _expired_late(entry: PointsEntry) -> PointsEntry:
+    return evolved(
+        entry,
+        id=f"{_BEHIND}{entry.lot_id}",
+        kind="expire",
+        points=-entry.points,
+        redemption_id=None,
+        actor=None,
+        reason=None,
+        version=None,
+        recorded_at=entry.occurred_at,
+    )
 
 
 def _expiry(lot: PointsLot, points: int) -> PointsEntry:
@@ -191,6 +215,13 @@ def _expiry(lot: PointsLot, points: int) -> PointsEntry:
     )
 
 
+def _expired_at(lot: PointsLot, points: int, at: datetime) -> PointsEntry:
+    entry = _expiry(lot, points)
+    if at == lot.expires_at:
+        return entry
+    return evolved(entry, id=f"{_BEHIND}{lot.id}", occurred_at=at, recorded_at=at)
+
+
 def _replayed(
     uow: UnitOfWork,
     account: PointsAccount,
@@ -203,7 +234,7 @@ def _replayed(
     state = ledger.replay(told, now)
     ids = tuple({expiry.lot_id for expiry in state.expiries})
     lots = {lot.id: lot for lot in uow.find(PointsLot, id=ids)} if ids else {}
-    gone = [evolved(_expiry(lots[e.lot_id], -e.points), occurred_at=e.at) for e in state.expiries]
+    gone = [_expired_at(lots[e.lot_id], -e.points, e.at) for e in state.expiries]
     every: Sequence[PointsEntry] = sorted((*told, *gone), key=_position, reverse=True)
     behind = [e for e in every if start is None or _position(e) < start]
     return behind[:limit]
