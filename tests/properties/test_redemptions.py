@@ -123,6 +123,7 @@ class Club:
                 told += [offers.rewards, offers.cards]
                 told += [(r.reward, r.state, r.until, r.cancelled_at)
                          for r in loyalty.rewards.history(who)]  # fmt: skip
+                told += [(e.kind, e.points, e.occurred_at) for e in loyalty.history(who)]
                 for hours in (0, 1, 11, 24, 30, 50):
                     account = loyalty.account(who, at=now - hours * HOUR)
                     told.append((hours, account.balance, account.pending, account.tier))
@@ -166,6 +167,7 @@ class Club:
           ("points", 1, 50), ("redeem", 1, "shirt"), ("redeem", 1, "shirt")])  # fmt: skip
 @example([("points", 0, 200), ("redeem", 0, "beer"), ("wait", 12), ("redeem", 0, "beer"),
           ("wait", 25), ("points", 0, 50)])  # fmt: skip
+@example([("points", 0, 50), ("wait", 49), ("redeem", 0, "shirt"), ("wait", 49), ("wait", 1)])
 @example([("points", 0, 50), ("wait", 25), ("sale", 0, 0), ("wait", 49), ("refund", 0)])
 @example([("sale", 0, 0), ("redeem", 0, "beer"), ("refund", 0), ("wait", 25)])
 @example([("points", 0, 200), ("redeem", 0, "beer"), ("wait", 12), ("cancel", 0, 5)])
