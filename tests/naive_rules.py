@@ -241,13 +241,13 @@ class Naive:
     """What rules say of one customer.
 
     `people` are all customers, for ranks; `segments` the rules of the segments, by name;
-    `tiers` each tier's name and the points that it begins at, ascending.
+    `tiers` the names of the tiers, ascending.
     """
 
     subject: Subject
     at: datetime
     zone: ZoneInfo
-    tiers: Sequence[tuple[str, int]]
+    tiers: Sequence[str]
     people: Sequence[Subject] = ()
     segments: Mapping[str, Document] = attrs.field(factory=dict)
 
@@ -292,8 +292,8 @@ class Naive:
         if field in MONEY:
             return compare(operator, Fraction(value), each(expected, cents))
         if field == "tier":
-            names = [name for name, _ in self.tiers]
-            return compare(operator, names.index(value), each(expected, names.index))
+            place = self.tiers.index
+            return compare(operator, place(value), each(expected, place))
         if isinstance(value, datetime):
             return self.timed(operator, value, expected)
         if isinstance(value, date):
@@ -341,8 +341,11 @@ class Naive:
             return customer.birth_date and years_old(customer.birth_date, self.at, self.zone)
         if field == "average_order_value":
             return Fraction(metrics.spend_minor, metrics.orders) if metrics.orders > 0 else None
-        if field in ("points", "qualifying_points", "tier"):
+        if field in ("points", "qualifying_points"):
             return self.of_account(field)
+        if field == "tier":
+            held = [p.rank for p in self.subject.tiers if p.since <= self.at < p.until]
+            return self.tiers[sum(held)]
         if field in METRICS:
             return getattr(metrics, METRICS[field])
         liked = name if prefix == "preferences" else field
@@ -352,15 +355,11 @@ class Naive:
         return getattr(customer, field)
 
     def of_account(self, field: str) -> Any:
-        """Who has no account yet has no points, and the first tier."""
+        """Who has no account yet has no points."""
         account = self.subject.account
         if field == "points":
             return account.balance if account else 0
-        reached = account.qualifying if account else 0
-        if field == "qualifying_points":
-            return reached
-        first, *others = self.tiers
-        return [first[0], *(name for name, begins in others if begins <= reached)][-1]
+        return account.qualifying if account else 0
 
     def near(self, place: Document) -> bool:
         customer = self.subject.customer

@@ -13,18 +13,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 
 import attrs
 
 from crmkit.errors import InvalidInput, shown, unknown
 
-T = TypeVar("T")
-
 Period: TypeAlias = Literal["day", "week", "month", "quarter", "year"]
 PERIODS: tuple[Period, ...] = ("day", "week", "month", "quarter", "year")
 
-COUNTED = ("bookings", "orders", "visits", "events_attended", "reviews", "referrals", "spend")
+COUNTED = (
+    "bookings", "completed_bookings", "orders", "visits", "events_attended", "reviews",
+    "referrals", "spend",
+)  # fmt: skip
 """What stamp cards and milestones may count: counters of `Metrics`, or the money spent."""
 
 _MOST = 10**12
@@ -35,7 +36,7 @@ def _wrong(what: str, field: str) -> InvalidInput:
     return InvalidInput(what, field=f"programmes.{field}")
 
 
-def _check_name(field: str) -> Callable[[Any, Any, object], None]:
+def _check_name(field: str) -> Callable[[Any, Any, Any], None]:
     def check(_: Any, __: Any, value: object) -> None:
         if not isinstance(value, str) or not _NAME.fullmatch(value):
             raise _wrong("expected a name of 1 to 100 letters, digits, spaces, _ or -", field)
@@ -45,7 +46,7 @@ def _check_name(field: str) -> Callable[[Any, Any, object], None]:
 
 def _whole(
     field: str, least: int = 0, most: int = _MOST, *, optional: bool = False
-) -> Callable[[Any, Any, object], None]:
+) -> Callable[[Any, Any, Any], None]:
     def check(_: Any, __: Any, value: object) -> None:
         if optional and value is None:
             return
@@ -55,7 +56,7 @@ def _whole(
     return check
 
 
-def _one_of(field: str, choices: Sequence[str]) -> Callable[[Any, Any, object], None]:
+def _one_of(field: str, choices: Sequence[str]) -> Callable[[Any, Any, Any], None]:
     def check(_: Any, __: Any, value: object) -> None:
         if value not in choices:
             raise _wrong(unknown(field.rpartition(".")[2], str(value), choices), field)
@@ -63,19 +64,22 @@ def _one_of(field: str, choices: Sequence[str]) -> Callable[[Any, Any, object], 
     return check
 
 
-def _decimal(field: str) -> Callable[[object], Decimal | None]:
-    def convert(value: object) -> Decimal | None:
-        if value is None:
-            return None
-        try:
-            number = Decimal(str(value))
-        except ArithmeticError as error:
-            raise _wrong("expected a number", field) from error
-        if isinstance(value, bool) or not number.is_finite() or not 0 < number <= 10**9:
-            raise _wrong("expected a number above 0", field)
-        return number
+def _decimal(value: object, field: str) -> Decimal:
+    try:
+        number = Decimal(str(value))
+    except ArithmeticError as error:
+        raise _wrong("expected a number", field) from error
+    if isinstance(value, bool) or not number.is_finite() or not 0 < number <= 10**9:
+        raise _wrong("expected a number above 0", field)
+    return number
 
-    return convert
+
+def _per(value: Decimal | str | float | None) -> Decimal | None:
+    return None if value is None else _decimal(value, "earn_rules.per")
+
+
+def _times(value: Decimal | str | float) -> Decimal:
+    return _decimal(value, "multipliers.times")
 
 
 def _moment(_: Any, attribute: attrs.Attribute[Any], value: datetime | None) -> None:
@@ -83,7 +87,34 @@ def _moment(_: Any, attribute: attrs.Attribute[Any], value: datetime | None) -> 
         raise _wrong("expected a datetime with a time zone", attribute.name)
 
 
-def _all(value: Iterable[T]) -> tuple[T, ...]:
+# Each with its type: a checker sees what `Programme(...)` takes through its converters.
+
+
+def _names(value: Iterable[str]) -> tuple[str, ...]:
+    return tuple(value)
+
+
+def _tiers(value: Iterable[Tier]) -> tuple[Tier, ...]:
+    return tuple(value)
+
+
+def _earn_rules(value: Iterable[EarnRule]) -> tuple[EarnRule, ...]:
+    return tuple(value)
+
+
+def _multipliers(value: Iterable[Multiplier]) -> tuple[Multiplier, ...]:
+    return tuple(value)
+
+
+def _rewards(value: Iterable[Reward]) -> tuple[Reward, ...]:
+    return tuple(value)
+
+
+def _cards(value: Iterable[StampCard]) -> tuple[StampCard, ...]:
+    return tuple(value)
+
+
+def _milestones(value: Iterable[Milestone]) -> tuple[Milestone, ...]:
     return tuple(value)
 
 
@@ -106,9 +137,11 @@ class TierPolicy:
 
     `by` is what qualifies: points earned (never the balance), money spent, or visits; all
     that ever came, or of the last `window_days`, or of the current calendar unit `calendar`.
-    A tier is reached at once. It is looked at for lowering when a `review` period ends, or,
-    with None, at the very instant at which what qualifies no longer reaches; `grace_days`
-    later it falls to what is reached then.
+    A tier is reached at once, and held until `grace_days` after the first instant at which
+    what qualifies no longer reaches; with a `review`, until `grace_days` after the end of
+    the period which that instant lies in. Reached again by then, it is not lost. Each tier is
+    held by itself, so that whoever qualifies for more never has a lower one. `notice_days`
+    before it is lost `TierExpiring` tells of it.
     """
 
     by: Literal["points", "spend", "visits"] = attrs.field(
@@ -120,6 +153,7 @@ class TierPolicy:
     calendar: Literal["month", "quarter", "year"] | None = attrs.field(default=None)
     review: Literal["month", "quarter", "year"] | None = attrs.field(default=None)
     grace_days: int = attrs.field(default=0, validator=_whole("policy.grace_days", 0, 3_650))
+    notice_days: int = attrs.field(default=14, validator=_whole("policy.notice_days", 0, 3_650))
 
     def __attrs_post_init__(self) -> None:
         for field, value in (("calendar", self.calendar), ("review", self.review)):
@@ -165,7 +199,7 @@ class EarnRule:
     name: str = attrs.field(validator=_check_name("earn_rules.name"))
     kind: str
     points: int = attrs.field(validator=_whole("earn_rules.points"))
-    per: Decimal | None = attrs.field(default=None, converter=_decimal("earn_rules.per"))
+    per: Decimal | None = attrs.field(default=None, converter=_per)
     where: Mapping[str, Any] = attrs.field(factory=dict)
     completed: bool = False
     pending: bool = False
@@ -193,11 +227,11 @@ class Multiplier:
     """
 
     name: str = attrs.field(validator=_check_name("multipliers.name"))
-    times: Decimal = attrs.field(converter=_decimal("multipliers.times"))
+    times: Decimal = attrs.field(converter=_times)
     during: Literal["birthday", "birthday_month"] | None = None
     when: Mapping[str, Any] | None = None
     kinds: tuple[str, ...] | None = attrs.field(
-        default=None, converter=attrs.converters.optional(_all)
+        default=None, converter=attrs.converters.optional(_names)
     )
     starts: datetime | None = attrs.field(default=None, validator=_moment)
     ends: datetime | None = attrs.field(default=None, validator=_moment)
@@ -352,11 +386,15 @@ class Programme:
         default="automatic", validator=_one_of("enrolment", ("automatic", "on_request"))
     )
     tiers: tuple[Tier, ...] = attrs.field(
-        default=DEFAULT_TIERS, converter=_all, validator=_check_tiers
+        default=DEFAULT_TIERS, converter=_tiers, validator=_check_tiers
     )
     policy: TierPolicy = TierPolicy()
-    earn_rules: tuple[EarnRule, ...] = attrs.field(default=DEFAULT_EARN_RULES, converter=_all)
-    multipliers: tuple[Multiplier, ...] = attrs.field(default=DEFAULT_MULTIPLIERS, converter=_all)
+    earn_rules: tuple[EarnRule, ...] = attrs.field(
+        default=DEFAULT_EARN_RULES, converter=_earn_rules
+    )
+    multipliers: tuple[Multiplier, ...] = attrs.field(
+        default=DEFAULT_MULTIPLIERS, converter=_multipliers
+    )
     hold_days: int = attrs.field(default=0, validator=_whole("hold_days", 0, 3_650))
     expires_days: int | None = attrs.field(
         default=None, validator=_whole("expires_days", 1, 36_500, optional=True)
@@ -364,9 +402,11 @@ class Programme:
     on_spent: Literal["debt", "floor", "block"] = attrs.field(
         default="debt", validator=_one_of("on_spent", ("debt", "floor", "block"))
     )
-    rewards: tuple[Reward, ...] = attrs.field(default=DEFAULT_REWARDS, converter=_all)
-    cards: tuple[StampCard, ...] = attrs.field(default=(), converter=_all)
-    milestones: tuple[Milestone, ...] = attrs.field(default=DEFAULT_MILESTONES, converter=_all)
+    rewards: tuple[Reward, ...] = attrs.field(default=DEFAULT_REWARDS, converter=_rewards)
+    cards: tuple[StampCard, ...] = attrs.field(default=(), converter=_cards)
+    milestones: tuple[Milestone, ...] = attrs.field(
+        default=DEFAULT_MILESTONES, converter=_milestones
+    )
     referral: ReferralPolicy | None = ReferralPolicy()
 
     def __attrs_post_init__(self) -> None:
@@ -387,7 +427,12 @@ class Programme:
         self._check_cards()
 
     def _check_dates(self) -> None:
-        for part in (*self.earn_rules, *self.multipliers, *self.rewards):
+        dated: Sequence[EarnRule | Multiplier | Reward] = (
+            *self.earn_rules,
+            *self.multipliers,
+            *self.rewards,
+        )
+        for part in dated:
             if part.starts and part.ends and part.starts >= part.ends:
                 raise _wrong(f"{shown(part.name)} ends before it starts", "ends")
         for rule in self.earn_rules:
@@ -395,14 +440,16 @@ class Programme:
                 raise _wrong(
                     f"{shown(rule.name)}: points are pending until completed", "earn_rules.pending"
                 )
-        for part in (*self.multipliers, *self.rewards):
-            if part.during not in (None, "birthday", "birthday_month"):
+        timed: Sequence[Multiplier | Reward] = (*self.multipliers, *self.rewards)
+        for of in timed:
+            if of.during not in (None, "birthday", "birthday_month"):
                 choices = ("birthday", "birthday_month")
-                raise _wrong(unknown("time", str(part.during), choices), "during")
+                raise _wrong(unknown("time", str(of.during), choices), "during")
 
     def _check_tier_names(self) -> None:
         names = [tier.name for tier in self.tiers]
-        for part in (*self.rewards, *self.milestones):
+        giving: Sequence[Reward | Milestone] = (*self.rewards, *self.milestones)
+        for part in giving:
             if part.tier is not None and part.tier not in names:
                 raise _wrong(unknown("tier", part.tier, names), "tier")
 

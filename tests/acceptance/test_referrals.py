@@ -71,7 +71,7 @@ def pair(storage: Storage, clock: FrozenClock) -> Pair:
 def test_a_code_is_always_the_same_and_each_customers_own(pair: Pair) -> None:
     referrals = pair.crm.loyalty.referrals
     code = referrals.code(pair.ana)
-    assert len(code) == 11
+    assert len(code) == 14
     assert code == referrals.code(pair.ana) != referrals.code(pair.ion)
 
 
@@ -82,7 +82,9 @@ def test_a_code_is_read_however_it_is_typed(pair: Pair) -> None:
     assert referrals.accept(pair.ion, f" {code}").state == "pending"
 
 
-@pytest.mark.parametrize("code", ["AAAAA-AAAAA", "AAAAA", "", "x" * 500, "ÄÄÄÄÄ-ÄÄÄÄÄ", None, 7])
+@pytest.mark.parametrize(
+    "code", ["AAAA-AAAA-AAAA", "AAAA", "", "x" * 500, "ÄÄÄÄ-ÄÄÄÄ-ÄÄÄÄ", None, 7]
+)
 def test_an_unknown_code_is_not_found(pair: Pair, code: Any) -> None:
     with pytest.raises(NotFound, match="no such referral code"):
         pair.crm.loyalty.referrals.accept(pair.ion, code)
@@ -131,8 +133,8 @@ def test_both_sides_get_points_that_are_pending_at_first(pair: Pair) -> None:
     pair.clock.advance(days=2)
     came = pair.clock()
     pair.come("completion", booking_id="1")
-    assert pair.now.state == "qualified"
-    assert (pair.now.qualified_at, pair.now.usable_at) == (came, came + WINDOW)
+    made = pair.now
+    assert (made.state, made.qualified_at, made.usable_at) == ("qualified", came, came + WINDOW)
     assert pair.points() == [(0, 50), (0, 30)]
     pair.clock.set(came + WINDOW)
     assert pair.now.state == "rewarded"
@@ -257,7 +259,7 @@ def test_terms_are_those_of_the_acceptance(storage: Storage, clock: FrozenClock)
     clock.advance(days=3)
     assert pair.points() == [(50, 0), (50, 0)]
     with pytest.raises(InvalidInput, match="no referrals"):
-        none.loyalty.referrals.accept(pair.ana, "AAAAA-AAAAA")
+        none.loyalty.referrals.accept(pair.ana, "AAAA-AAAA-AAAA")
 
 
 def test_who_does_not_take_part_gets_nothing(storage: Storage, clock: FrozenClock) -> None:

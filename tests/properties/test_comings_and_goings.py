@@ -16,6 +16,7 @@ from crmkit.config import Kind
 from crmkit.model import Customer, SegmentState, SegmentStay
 from crmkit.model.time import instant
 from crmkit.ports.storage import Storage
+from crmkit.programmes import Programme, Tier, TierPolicy
 from crmkit.rules import did, did_not, f, in_segment
 from crmkit.testing import FrozenClock
 
@@ -37,11 +38,17 @@ RULES: Mapping[str, Mapping[str, Any]] = {
     "tagged": f.tags.contains("vip") & ~(f.city == "Cluj"),
     "reachable": f["consent.marketing_email"] == True,  # noqa: E712 - a rule, not a comparison
     "points": f.points >= 150,
+    "tier": f.tier >= "SILVER",
     "thirty": f.age >= 30,
     "both": in_segment("spent") & (f.city == "Cluj"),
     "lately": did("purchase").last.within("20d"),
     "no booking": ~(f.total_bookings >= 1),
 }
+# A tier that time alone takes away.
+PROGRAMME = Programme(
+    tiers=(Tier("BRONZE", 0), Tier("SILVER", 150)),
+    policy=TierPolicy(window_days=20, grace_days=5),
+)
 KINDS = ("purchase", "visit", "booking", "form", "ticket", "attendance")
 _tenants = (f"comings {n}" for n in itertools.count())
 
@@ -76,7 +83,7 @@ class Base:
         kinds = (*Settings().kinds, Kind(name="form"))
         self.crm = CRMService(
             storage,
-            settings=Settings(timezone=ZONE, kinds=kinds),
+            settings=Settings(timezone=ZONE, kinds=kinds, programmes=(PROGRAMME,)),
             clock=self.clock,
             tenant=next(_tenants),
         )

@@ -120,14 +120,14 @@ def read(
     def by_value(leaf: Leaf) -> Rule:
         if not isinstance(leaf, Top):
             return leaf
-        return at_cutoff(leaf, among(leaf, map(getter(find(leaf.field), settings), people)))
+        return at_cutoff(leaf, among(leaf, map(getter(find(leaf.field)), people)))
 
     return replaced(whole, by_value)
 
 
 def naive(subject: Subject, at: datetime, **more: Any) -> Naive:
     settings: Settings = more.pop("settings", SETTINGS)
-    tiers = [(tier.name, tier.from_points) for tier in settings.tiers]
+    tiers = [tier.name for tier in settings.programme.tiers]
     return Naive(subject, at, settings.zone, tiers, **more)
 
 

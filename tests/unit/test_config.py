@@ -5,9 +5,12 @@ from typing import Any
 import attrs
 import pytest
 
-from crmkit import CRMError, InvalidInput, Kind, Settings, Tier
+from crmkit import CRMError, EarnRule, InvalidInput, Kind, Programme, Settings
 from crmkit.config import CORRECTIONS, COUNTERS, DATES, DEFAULT_KINDS
 from crmkit.model import Metrics
+
+UNKNOWN = [EarnRule(name="r", kind="boooking", points=1)]
+FREE = [EarnRule(name="r", kind="review", points=1, per=10)]
 
 
 @pytest.mark.parametrize(
@@ -21,11 +24,10 @@ from crmkit.model import Metrics
         ({"timezone": ""}, "timezone"),
         ({"region": "ro"}, "region"),
         ({"region": "ROU"}, "region"),
-        ({"tiers": ()}, "tiers"),
-        ({"tiers": [Tier("A", 1)]}, "tiers"),
-        ({"tiers": [Tier("A", 0), Tier("B", 0)]}, "tiers"),
-        ({"tiers": [Tier("A", 0), Tier("B", 20), Tier("C", 10)]}, "tiers"),
-        ({"tiers": [Tier("A", 0), Tier("A", 10)]}, "tiers"),
+        ({"programmes": ()}, "programmes"),
+        ({"programmes": [Programme(), Programme()]}, "programmes"),
+        ({"programmes": [Programme(earn_rules=UNKNOWN)]}, "programmes.earn_rules.kind"),
+        ({"programmes": [Programme(earn_rules=FREE)]}, "programmes.earn_rules.per"),
         ({"kinds": [Kind(name="a"), Kind(name="a")]}, "kinds"),
         ({"kinds": [Kind(name="a", counts=("boookings",))]}, "kinds"),
         ({"kinds": [Kind(name="a", dates=("birthday",))]}, "kinds"),
@@ -40,17 +42,10 @@ def test_settings_that_cannot_be(setting: dict[str, Any], field: str) -> None:
 
 
 def test_settings_are_frozen_and_lists_become_tuples() -> None:
-    made = Settings(tiers=[Tier("A", 0), Tier("B", 10)])
-    assert made.tiers == (Tier("A", 0), Tier("B", 10))
+    made = Settings(programmes=[Programme(name="a"), Programme(name="b")])
+    assert made.programmes == (Programme(name="a"), Programme(name="b"))
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         made.currency = "USD"  # type: ignore[misc]
-
-
-@pytest.mark.parametrize(
-    ("points", "tier"), [(-1, "A"), (0, "A"), (9, "A"), (10, "B"), (10**18, "B")]
-)
-def test_the_tier_of_points(points: int, tier: str) -> None:
-    assert Settings(tiers=(Tier("A", 0), Tier("B", 10))).tier(points) == tier
 
 
 def test_every_counter_and_date_of_a_kind_is_a_metric() -> None:

@@ -22,6 +22,7 @@ from crmkit.model import (
     PointsLot,
     Redemption,
     RewardStock,
+    TierGrant,
 )
 from crmkit.model.catalogue import evolved
 from crmkit.model.time import FOREVER
@@ -39,6 +40,15 @@ class Balance:
 
     balance: int = 0
     pending: int = 0
+
+
+@attrs.frozen
+class Posted:
+    """An account before and after entries were posted to it."""
+
+    before: PointsAccount
+    after: PointsAccount
+    news: Sequence[PointsEntry]
 
 
 def balance(uow: UnitOfWork, account: PointsAccount | None, at: datetime) -> Balance:
@@ -79,10 +89,24 @@ def lapsed(uow: UnitOfWork, account: PointsAccount, at: datetime) -> Iterable[Po
 
 
 def returned(uow: UnitOfWork, redemption: Redemption, at: datetime) -> list[PointsEntry]:
-    """The entries that give a redemption's points back to their lots."""
+    """The entries that give a redemption's points back to their lots.
+
+    Each is named by what it gives back, so that nothing comes back twice. None for one of
+    somebody who was erased: the lots went with them.
+    """
+    if redemption.customer_id is None:
+        return []
     taken = uow.find(PointsEntry, redemption_id=redemption.id, kind="burn")
     return [
-        evolved(entry, id=f"{entry.id}-", kind="return", points=-entry.points, occurred_at=at)
+        evolved(
+            entry,
+            id=f"{entry.id}-",
+            kind="return",
+            points=-entry.points,
+            occurred_at=at,
+            actor=redemption.ended_by,
+            reason=redemption.reason,
+        )
         for entry in taken
     ]
 
@@ -97,6 +121,20 @@ def _waiting(uow: UnitOfWork, account: PointsAccount) -> list[Redemption]:
     )
 
 
+def read(
+    uow: UnitOfWork, rt: Runtime, customers: Collection[str], programme: str
+) -> dict[str, PointsAccount]:
+    """The accounts of these customers; of who has none yet an empty one."""
+    ids = tuple(sorted(customers))
+    found = uow.find(PointsAccount, customer_id=ids, programme=programme)
+    stored = {account.customer_id: account for account in found}
+    return {
+        customer_id: stored.get(customer_id)
+        or PointsAccount(tenant=rt.tenant, customer_id=customer_id, programme=programme)
+        for customer_id in ids
+    }
+
+
 def post(
     uow: UnitOfWork,
     rt: Runtime,
@@ -104,43 +142,43 @@ def post(
     news: Sequence[PointsEntry],
     lots: Iterable[PointsLot] = (),
     overdrawn: Collection[str] = (),
-) -> Mapping[str, PointsAccount]:
-    """Store entries, and what follows for lots and accounts; returns the accounts.
+    known: Mapping[str, PointsAccount] | None = None,
+) -> Mapping[str, Posted]:
+    """Store entries, and what follows for lots and accounts; returns these, by customer.
 
-    `overdrawn` are customers of whom more was taken off a lot than it had.
+    `overdrawn` are customers of whom more was taken off a lot than it had. `known` are
+    accounts that were read before, in this unit of work.
     """
     by_customer: dict[str, list[PointsEntry]] = defaultdict(list)
     for entry in news:
         by_customer[entry.customer_id or ""].append(entry)
-    found = uow.find(PointsAccount, customer_id=tuple(by_customer), programme=programme)
-    known = {account.customer_id: account for account in found}
+    before = dict(known or {})
+    unread = by_customer.keys() - before.keys()
+    if unread:
+        before |= read(uow, rt, unread, programme)
     uow.add_many(news)
     uow.put_many(lots)
     now = rt.now()
-    accounts: dict[str, PointsAccount] = {}
+    done: dict[str, Posted] = {}
     for customer_id, mine in sorted(by_customer.items()):
-        account = known.get(customer_id) or PointsAccount(
-            tenant=rt.tenant, customer_id=customer_id, programme=programme
-        )
         account = evolved(
-            account,
-            qualifying=account.qualifying + sum(e.qualifying for e in mine),
-            indebted=account.indebted or customer_id in overdrawn,
+            before[customer_id],
+            qualifying=before[customer_id].qualifying + sum(e.qualifying for e in mine),
+            indebted=before[customer_id].indebted or customer_id in overdrawn,
         )
         if account.indebted or (account.next_at is not None and account.next_at <= now):
-            account = settled(uow, rt, account)
+            account = settled(uow, rt, account, mine)
         else:
             account = moved(account, mine, now)
-        accounts[customer_id] = account
-    uow.put_many(accounts.values())
-    return accounts
+        done[customer_id] = Posted(before[customer_id], account, mine)
+    uow.put_many(posted.after for posted in done.values())
+    return done
 
 
-def moved(account: PointsAccount, news: Iterable[PointsEntry], now: datetime) -> PointsAccount:
+def moved(account: PointsAccount, news: Sequence[PointsEntry], now: datetime) -> PointsAccount:
     """An account that is neither indebted nor behind its time, with these entries too."""
-    given = [entry for entry in news if entry.lot_id is not None]
-    balance, pending = ledger.summed(given, now)
-    times = chain.from_iterable(ledger.instants(e) for e in given)
+    balance, pending = ledger.summed(news, now)
+    times = chain.from_iterable(ledger.instants(e) for e in news)
     last, ahead = ledger.last_and_next((t for t in times if t != FOREVER), now)
     seen = [t for t in (account.since, last) if t is not None]
     coming = [t for t in (account.next_at, ahead) if t is not None]
@@ -154,11 +192,13 @@ def moved(account: PointsAccount, news: Iterable[PointsEntry], now: datetime) ->
 
 
 def rebuilt(uow: UnitOfWork, rt: Runtime, customer_id: str, programme: str) -> PointsAccount | None:
-    """The account as all its entries tell; None without any."""
+    """The account as all its entries tell; None without any, or anything to wait for."""
     account = PointsAccount(tenant=rt.tenant, customer_id=customer_id, programme=programme)
     told = entries(uow, account)
-    enrols = uow.count(Enrolment, customer_id=customer_id, programme=programme) > 0
-    if not told and not enrols:
+    of: dict[str, Any] = {"customer_id": customer_id, "programme": programme}
+    enrols = uow.count(Enrolment, **of) > 0
+    known = told or enrols or uow.count(TierGrant, **of) or _waiting(uow, account)
+    if not known:
         return None
     by_lot: dict[str | None, list[PointsEntry]] = defaultdict(list)
     for entry in told:
@@ -170,20 +210,44 @@ def rebuilt(uow: UnitOfWork, rt: Runtime, customer_id: str, programme: str) -> P
         indebted=any(ledger.is_overdrawn(mine) for mine in by_lot.values()),
         enrols=enrols,
     )
-    return settled(uow, rt, account)
+    return settled(uow, rt, account, told)
 
 
-def settle(uow: UnitOfWork, rt: Runtime, account: PointsAccount) -> PointsAccount:
-    """Bring an account up to the clock's instant, and store it."""
-    account = settled(uow, rt, account)
+def up_to_now(
+    uow: UnitOfWork, rt: Runtime, customer_id: str, programme: str
+) -> PointsAccount | None:
+    """The account, settled where something was due."""
+    account = uow.get(PointsAccount, customer_id, programme)
+    if account is None or account.next_at is None or account.next_at > rt.now():
+        return account
+    return settle(uow, rt, account)
+
+
+def look_again(uow: UnitOfWork, account: PointsAccount, at: datetime) -> None:
+    """Let the account be settled at an instant too, when something may come back to it."""
+    if account.next_at is None or at < account.next_at:
+        uow.put(evolved(account, next_at=at))
+
+
+def settle(
+    uow: UnitOfWork, rt: Runtime, account: PointsAccount, news: Iterable[PointsEntry] = ()
+) -> PointsAccount:
+    """Bring an account up to the clock's instant, with these entries too, and store it."""
+    account = settled(uow, rt, account, news)
     uow.put(account)
     return account
 
 
-def settled(uow: UnitOfWork, rt: Runtime, account: PointsAccount) -> PointsAccount:
-    """The account at the clock's instant; what lapsed until then is stored."""
+def settled(
+    uow: UnitOfWork, rt: Runtime, account: PointsAccount, news: Iterable[PointsEntry] = ()
+) -> PointsAccount:
+    """The account at the clock's instant; what lapsed until then is stored.
+
+    `news` are the entries that it has not taken in yet.
+    """
     now = rt.now()
     times = [r.until for r in _lapse(uow, rt, account, now)]
+    times += chain.from_iterable(ledger.instants(e) for e in news)
     lots = uow.find(
         PointsLot, customer_id=account.customer_id, programme=account.programme, status="open"
     )
@@ -192,8 +256,8 @@ def settled(uow: UnitOfWork, rt: Runtime, account: PointsAccount) -> PointsAccou
         uow.change(PointsLot, {"status": "expired"}, id=over)
     for lot in lots:
         times += (lot.available_at, lot.expires_at)
-    told = entries(uow, account) if account.indebted else _ahead(uow, account, now)
-    times += chain.from_iterable(ledger.instants(e) for e in told)
+    told = entries(uow, account) if account.indebted else _after(uow, account, now)
+    times += chain.from_iterable(ledger.instants(e) for e in (*told, *news))
     last, ahead = ledger.last_and_next((t for t in times if t != FOREVER), now)
     seen = [t for t in (account.since, account.next_at, last) if t is not None and t <= now]
     held = balance(uow, evolved(account, since=None), now)
@@ -206,40 +270,48 @@ def settled(uow: UnitOfWork, rt: Runtime, account: PointsAccount) -> PointsAccou
     )
 
 
-def _ahead(uow: UnitOfWork, account: PointsAccount, now: datetime) -> list[PointsEntry]:
-    """The entries that happen later than now."""
+def _after(
+    uow: UnitOfWork, account: PointsAccount, at: datetime, limit: int | None = None
+) -> list[PointsEntry]:
+    """The entries that happen later."""
     return uow.find(
         PointsEntry,
         customer_id=account.customer_id,
         programme=account.programme,
         order=("occurred_at", "id"),
-        after=(now, _BEHIND),
+        after=(at, _BEHIND),
+        limit=limit,
     )
 
 
 def _lapse(uow: UnitOfWork, rt: Runtime, account: PointsAccount, now: datetime) -> list[Redemption]:
-    """Cancel what nobody fetched by now; returns what is still waited for."""
+    """Cancel what nobody fetched by now; returns all that was waited for."""
     waiting = _waiting(uow, account)
     for reserved in waiting:
         if reserved.until <= now:
             give_back(uow, rt, reserved, reserved.until)
-    return [r for r in waiting if r.until > now]
+    return waiting
 
 
-def give_back(uow: UnitOfWork, rt: Runtime, redemption: Redemption, at: datetime) -> None:
-    """Cancel a redemption as of an instant: its points go to their lots, it to the stock."""
-    back = [
-        evolved(entry, id=rt.new_id(), recorded_at=rt.now())
-        for entry in returned(uow, redemption, at)
-    ]
+def give_back(
+    uow: UnitOfWork, rt: Runtime, redemption: Redemption, at: datetime
+) -> list[PointsEntry]:
+    """Cancel a redemption as of an instant: its points go to their lots, it to the stock.
+
+    Returns what was posted; the account is left to the caller.
+    """
+    back = [evolved(entry, recorded_at=rt.now()) for entry in returned(uow, redemption, at)]
     uow.add_many(back)
-    uow.put_many(_after(uow, back))
+    uow.put_many(_lots_after(uow, back))
     uow.put(evolved(redemption, cancelled_at=at))
-    stock = RewardStock(tenant=rt.tenant, programme=redemption.programme, reward=redemption.reward)
-    uow.increase(stock, {"level": 1})
+    if redemption.taken:
+        of, reward = redemption.programme, redemption.reward
+        stock = RewardStock(tenant=rt.tenant, programme=of, reward=reward)
+        uow.increase(stock, {"level": redemption.taken})
+    return back
 
 
-def _after(uow: UnitOfWork, news: Iterable[PointsEntry]) -> list[PointsLot]:
+def _lots_after(uow: UnitOfWork, news: Iterable[PointsEntry]) -> list[PointsLot]:
     """The lots of entries that were not earned, with these."""
     by_lot = {e.lot_id: e for e in news}
     lots = uow.find(PointsLot, id=tuple(lot for lot in by_lot if lot)) if by_lot else []
@@ -260,7 +332,8 @@ def allocate(
 
     Raises `InsufficientPoints` if what can be used does not cover them.
     """
-    found = _usable(uow, account, at) if account.indebted else _open(uow, account, at)
+    replays = account.indebted or _goes_on(uow, account, at)
+    found = _spare(uow, account, at) if replays else _open(uow, account, at)
     taken: list[tuple[PointsLot, int]] = []
     for lot, left in found:
         part = min(points, left)
@@ -290,15 +363,19 @@ def _open(uow: UnitOfWork, account: PointsAccount, at: datetime) -> Iterable[tup
         edge = (page[-1].expires_at, page[-1].id)
 
 
-def _usable(
+def _goes_on(uow: UnitOfWork, account: PointsAccount, at: datetime) -> bool:
+    """Whether entries happen later, so that what is left of a lot now may not be what it is."""
+    if account.since is not None and account.since <= at and account.next_at is None:
+        return False
+    return bool(_after(uow, account, at, limit=1))
+
+
+def _spare(
     uow: UnitOfWork, account: PointsAccount, at: datetime
 ) -> Iterable[tuple[PointsLot, int]]:
-    state = ledger.replay(entries(uow, account), at)
-    usable = [lot for lot in state.lots.values() if lot.left and lot.is_usable(at)]
-    if state.debt or not usable:
-        return []
-    stored = {lot.id: lot for lot in uow.find(PointsLot, id=tuple(lot.id for lot in usable))}
-    return [(stored[lot.id], lot.left) for lot in sorted(usable, key=lambda lot: lot.order)]
+    found = ledger.spare(entries(uow, account), at)
+    stored = {lot.id: lot for lot in uow.find(PointsLot, id=tuple(lot for lot, _ in found))}
+    return [(stored[lot], points) for lot, points in found]
 
 
 def pay(

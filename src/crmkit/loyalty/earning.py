@@ -2,7 +2,7 @@
 
 A story is read as of each instant at which one of its facts happened, so that what it has
 earned at any instant depends on the facts alone, in whatever order they came. Voids and
-amendments tell what always was.
+amendments tell what always was; what is told ahead of its time counts at once.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
-from operator import attrgetter
+from operator import itemgetter
 from typing import TypeVar
 
 import attrs
@@ -25,7 +25,10 @@ T = TypeVar("T")
 Asked = Callable[[EarnRule, datetime], Decimal | None]
 """What a rule's points are multiplied by from an instant on; None where its `when` fails."""
 
-_happened: Callable[[Activity], datetime] = attrgetter("occurred_at")
+
+def counts_from(fact: Activity) -> datetime:
+    """From when on a fact counts: when it happened, or was told if that was ahead of time."""
+    return min(fact.occurred_at, fact.recorded_at)
 
 
 @attrs.frozen
@@ -64,11 +67,11 @@ class Run:
         """What it comes to at the end."""
         return self.totals[max(self.totals)]
 
-    def differences(self, most: int | None = None) -> Mapping[datetime, int]:
-        """By how much the total changes at each instant, when it is never more than `most`."""
+    def differences(self) -> Mapping[datetime, int]:
+        """By how much the total changes at each instant."""
         before, found = 0, {}
         for moment in sorted(self.totals):
-            now = self.totals[moment] if most is None else min(self.totals[moment], most)
+            now = self.totals[moment]
             if now != before:
                 found[moment] = now - before
             before = now
@@ -110,17 +113,46 @@ def runs(
     return [Run(place, times[place] or Decimal(1), found) for place, found in totals.items()]
 
 
+def shared(most: int, courses: Sequence[Mapping[datetime, int]]) -> list[dict[datetime, int]]:
+    """How `most` points are shared out, to the first ones first, at every instant anew.
+
+    `courses` are totals from instants on, without the cap; returned is by how much what each
+    may have changes at each instant.
+    """
+    steps = sorted((moment, n) for n, course in enumerate(courses) for moment in course)
+    wanted, given, last = [0] * len(courses), [0] * len(courses), 0
+    found: list[dict[datetime, int]] = [{} for _ in courses]
+    for moment, some in groupby(steps, itemgetter(0)):
+        changed = [n for _, n in some]
+        for n in changed:
+            wanted[n] = courses[n][moment]
+        first, last = changed[0], max(last, changed[-1])
+        left = most - sum(given[:first])
+        for n in range(first, last + 1):
+            due = min(wanted[n], left)
+            left -= due
+            if due != given[n]:
+                found[n][moment] = due - given[n]
+                given[n] = due
+    return found
+
+
 def moments(story: Story, kinds: Kinds) -> Iterator[tuple[datetime, Story]]:
     """The story as of each instant at which it came to say something else."""
     facts = story.standing
     if len(facts) == 1:
-        yield facts[0].occurred_at, story
+        yield counts_from(facts[0]), story
         return
     told: list[Activity] = []
-    ordered = sorted(facts, key=_happened)
-    for moment, news in groupby(ordered, _happened):
+    ordered = sorted(facts, key=counts_from)
+    for moment, news in groupby(ordered, counts_from):
         told += news
         yield moment, story if len(told) == len(ordered) else read(told, kinds)
+
+
+def earns(story: Story, kinds: Kinds, rules: Sequence[EarnRule], minor: int) -> bool:
+    """Whether any rule fits, or ever fitted, a story; `when` is left aside."""
+    return any(any(_fitting(now, rules, minor)) for _, now in moments(story, kinds))
 
 
 def worth(story: Story, rules: Sequence[EarnRule], minor: int = 100) -> Worth:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import attrs
@@ -20,16 +21,27 @@ from crmkit.activities.recording import StoryChange
 from crmkit.activities.stories import Story
 from crmkit.errors import InsufficientPoints
 from crmkit.loyalty import accounts
-from crmkit.loyalty.earning import Place, Run, Worth, moments, regranted, runs, worth
-from crmkit.loyalty.ledger import is_overdrawn
+from crmkit.loyalty.earning import (
+    Place,
+    Run,
+    Worth,
+    counts_from,
+    earns,
+    moments,
+    regranted,
+    runs,
+    shared,
+    worth,
+)
+from crmkit.loyalty.ledger import is_overdrawn, short
 from crmkit.loyalty.periods import celebrates, dates, period
 from crmkit.model import Activity, Customer, Enrolment, PointsAccount, PointsEntry, PointsLot
 from crmkit.model.catalogue import evolved
 from crmkit.model.money import digits
-from crmkit.model.time import FOREVER
+from crmkit.model.time import FOREVER, from_micros, to_micros
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
-from crmkit.programmes import EarnRule, Multiplier, Programme
+from crmkit.programmes import Cap, EarnRule, Multiplier, Programme
 
 Fits = Callable[[UnitOfWork, Mapping[str, Any], str, datetime], bool]
 """Whether a customer fits a segmentation rule at an instant."""
@@ -46,19 +58,24 @@ class Granting:
     programme: Programme
     fits: Fits
     births: Mapping[str, Any] = attrs.field(factory=dict)
+    known: Mapping[str, PointsAccount] = attrs.field(factory=dict)
+    """By customer, where they were read."""
     lots: dict[str, dict[str, PointsLot]] = attrs.field(factory=lambda: defaultdict(dict))
     """By story, by id."""
     stored: dict[str, PointsLot] = attrs.field(factory=dict)
-    entries: dict[str, list[PointsEntry]] = attrs.field(factory=lambda: defaultdict(list))
-    """By story."""
+    entries: dict[str, list[PointsEntry]] = attrs.field(factory=dict)
+    """By story, where they were read."""
     news: list[PointsEntry] = attrs.field(factory=list)
+    fresh: dict[str, list[PointsEntry]] = attrs.field(factory=lambda: defaultdict(list))
+    """The news by lot."""
     changed: dict[str, PointsLot] = attrs.field(factory=dict)
     overdrawn: set[str] = attrs.field(factory=set)
     joined: dict[str, Callable[[datetime], bool]] = attrs.field(factory=dict)
     capped: set[tuple[str, str, datetime]] = attrs.field(factory=set)
+    """Customer, rule, and since when: of lots that share a cap with others."""
 
-    def post(self, changes: Sequence[StoryChange]) -> Mapping[str, PointsAccount]:
-        """Store what changes of stories mean; returns the accounts that changed.
+    def post(self, changes: Sequence[StoryChange]) -> Mapping[str, accounts.Posted]:
+        """Store what changes of stories mean; returns what was posted, by customer.
 
         Raises `InsufficientPoints` where points were used that would have to be taken back,
         and the programme blocks that.
@@ -67,29 +84,53 @@ class Granting:
         for change in changes:
             self._change(change)
         self._cap()
+        return self._post({change.fact.story for change in changes})
+
+    def _post(self, stories: Collection[str]) -> Mapping[str, accounts.Posted]:
+        self._cover(stories)
         lots = [lot for lot in self.changed.values() if self.stored.get(lot.id) != lot]
         if not self.news and not lots:
             return {}
         return accounts.post(
-            self.uow, self.rt, self.programme.name, self.news, lots, self.overdrawn
+            self.uow,
+            self.rt,
+            self.programme.name,
+            self.news,
+            lots,
+            self.overdrawn,
+            self.known,
         )
 
     # --- what is there ---
 
     def _read(self, changes: Sequence[StoryChange]) -> None:
         going_on = tuple(c.fact.story for c in changes if c.before)
+        self.entries |= {c.fact.story: [] for c in changes}
         of: dict[str, Any] = {"story": going_on, "programme": self.programme.name}
         if going_on:
             for lot in self.uow.find(PointsLot, **of):
                 self.lots[lot.story or ""][lot.id] = self.stored[lot.id] = lot
             if self.lots or self.programme.policy.by != "points":
-                for entry in self.uow.find(PointsEntry, **of):
-                    self.entries[entry.story or ""].append(entry)
-        rules = self.programme.earn_rules
+                self._read_entries(going_on)
+        kinds, rules = self.rt.settings.kinds_by_name, self.programme.earn_rules
+        by_points = self.programme.policy.by == "points"
         earning = {
-            c.fact.customer_id or "" for c in changes if worth(c.after, rules, self._minor).points
+            c.fact.customer_id or ""
+            for c in changes
+            if not by_points or earns(c.after, kinds, rules, self._minor)
         }
         self._read_customers(earning)
+
+    def _read_entries(self, stories: tuple[str, ...]) -> None:
+        of: dict[str, Any] = {"story": stories, "programme": self.programme.name}
+        self.entries |= {story: [] for story in stories}
+        for entry in self.uow.find(PointsEntry, **of):
+            self.entries[entry.story or ""].append(entry)
+
+    def _told(self, lot: PointsLot) -> list[PointsEntry]:
+        """The entries of a lot, the news too."""
+        stored = self.entries.get(lot.story or "", ())
+        return [*(e for e in stored if e.lot_id == lot.id), *self.fresh[lot.id]]
 
     def preview(self, story: Story, customer_id: str) -> list[tuple[EarnRule, int]]:
         """What each rule would give for a story once it is completed."""
@@ -108,23 +149,9 @@ class Granting:
             self.births = dict(
                 self.uow.rows(Customer, ("id", "birth_date"), id=tuple(sorted(customers)))
             )
-        self._read_enrolments(customers)
-
-    def _read_enrolments(self, customers: Iterable[str]) -> None:
-        """Since when and until when these customers take part, where it is not always."""
-        ids = tuple(sorted(customers))
-        of: dict[str, Any] = {"customer_id": ids, "programme": self.programme.name}
-        if self.programme.enrolment == "automatic":
-            ids = tuple(a.customer_id for a in self.uow.find(PointsAccount, enrols=True, **of))
-            if not ids:
-                return
-            of["customer_id"] = ids
-        facts: dict[str, list[Enrolment]] = {customer_id: [] for customer_id in ids}
-        for fact in self.uow.find(Enrolment, order=("occurred_at", "id"), **of):
-            facts[fact.customer_id].append(fact)
-        always = self.programme.enrolment == "automatic"
-        for customer_id, told in facts.items():
-            self.joined[customer_id] = _taking_part(told, always=always)
+        name = self.programme.name
+        self.known = accounts.read(self.uow, self.rt, customers, name)
+        self.joined |= memberships(self.uow, self.programme, self.known)
 
     @property
     def _minor(self) -> int:
@@ -133,39 +160,31 @@ class Granting:
     # --- one story ---
 
     def _change(self, change: StoryChange) -> None:
-        story = change.fact.story
-        told = [e for e in self.entries[story] if e.kind in _EARNED]
+        told = [e for e in self.entries[change.fact.story] if e.kind in _EARNED]
         if self._is_former(change, told):
             self._regrant(change, told)
         else:
             self._grant(change, told)
         self._qualify(change)
-        for lot_id in [n for n in self.lots[story] if n in self.changed]:
-            self._cover(change, self.changed[lot_id])
 
     def _grant(self, change: StoryChange, told: Sequence[PointsEntry]) -> None:
-        """Post the differences, instant by instant and lot by lot."""
+        """Post the differences, instant by instant and lot by lot; of a capped rule see `_cap`."""
         known = {_place(lot): lot for lot in self.lots[change.fact.story].values()}
         kinds, rules = self.rt.settings.kinds_by_name, self.programme.earn_rules
-        customer_id = change.fact.customer_id or ""
-        asked = partial(self._asked, customer_id, known)
-        found = runs(change.after, kinds, rules, self._minor, asked)
-        due: dict[Place, Mapping[datetime, int]] = {}
-        for run in found:
-            lot = known.get(run.place)
-            if lot is None and any(run.totals.values()):
-                lot = known[run.place] = self._new_lot(change.fact, run)
-            if lot is not None:
-                due[run.place] = self._due(customer_id, run, lot, told)
+        asked = partial(self._asked, change.fact.customer_id or "", known)
+        due: dict[Place, Run] = {}
+        for run in runs(change.after, kinds, rules, self._minor, asked):
+            if run.place not in known and any(run.totals.values()):
+                known[run.place] = self._new_lot(change.fact, run)
+            due[run.place] = run
+        for place, lot in known.items():
+            run = due.get(place) or Run(place, Decimal(1), {place.since: 0})
+            if self._is_capped(place):
+                self.capped.add((lot.customer_id, place.rule, place.since))
+                self._keep(evolved(self._now(lot), full=run.final, totals=_written(run)))
+            else:
+                self._differ(lot, _sums(told, lot), run.differences())
                 self._keep(evolved(self._now(lot), full=run.final))
-        posted: dict[Place, dict[datetime, int]] = defaultdict(lambda: defaultdict(int))
-        places = {lot.id: place for place, lot in known.items()}
-        for entry in told:
-            posted[places[entry.lot_id or ""]][entry.occurred_at] += entry.points
-        for place in known:
-            self._differ(change.fact, known[place], posted[place], due.get(place, {}))
-            if place not in due:
-                self._keep(evolved(self._now(known[place]), full=0))
 
     def _asked(
         self, customer_id: str, known: Mapping[Place, PointsLot], rule: EarnRule, since: datetime
@@ -182,32 +201,27 @@ class Granting:
             return None
         return self._times(rule, customer_id, since)
 
-    def _due(
-        self, customer_id: str, run: Run, lot: PointsLot, told: Sequence[PointsEntry]
-    ) -> Mapping[datetime, int]:
-        """What a lot's entries must come to; of a capped rule no more than was given so far."""
-        rule = self.programme.rule(run.place.rule)
-        if rule is None or rule.cap is None or run.place.pending:
-            return run.differences()
-        self.capped.add((customer_id, rule.name, run.place.since))
-        return run.differences(most=sum(e.points for e in told if e.lot_id == lot.id))
+    def _is_capped(self, place: Place) -> bool:
+        rule = self.programme.rule(place.rule)
+        return rule is not None and rule.cap is not None and not place.pending
 
     def _differ(
-        self,
-        fact: Activity,
-        lot: PointsLot,
-        posted: Mapping[datetime, int],
-        due: Mapping[datetime, int],
+        self, lot: PointsLot, posted: Mapping[datetime, int], due: Mapping[datetime, int]
     ) -> None:
         for moment in sorted({*posted, *due}):
             points = due.get(moment, 0) - posted.get(moment, 0)
             if points:
-                self._enter(fact, lot, points, moment, self.programme.version)
+                self._enter(lot, points, moment)
 
     def _is_former(self, change: StoryChange, told: Sequence[PointsEntry]) -> bool:
-        """Whether a story was granted what it has, or nothing, by a former configuration."""
-        if told:
-            return any(e.version != self.programme.version for e in told)
+        """Whether a story was granted what it has, or nothing, by a former configuration.
+
+        What was only promised was not granted.
+        """
+        granted = [e for e in told if e.available_at != FOREVER]
+        if granted:
+            same = all(e.version == self.programme.version for e in granted)
+            return not same and not self._would_give(change, granted)
         plain = [r for r in self.programme.earn_rules if r.when is None and r.cap is None]
         return (
             change.before is not None
@@ -215,29 +229,49 @@ class Granting:
             and worth(change.before, plain, self._minor).kept > 0
         )
 
+    def _would_give(self, change: StoryChange, granted: Sequence[PointsEntry]) -> bool:
+        """Whether today's rules give a story what it has, as it was told before."""
+        lots = {_place(lot): lot for lot in self.lots[change.fact.story].values()}
+        asked = partial(self._asked, change.fact.customer_id or "", lots)
+        kinds, rules = self.rt.settings.kinds_by_name, self.programme.earn_rules
+        story = change.before or change.after
+        due = {run.place: run.final for run in runs(story, kinds, rules, self._minor, asked)}
+        return all(
+            sum(_sums(granted, lot).values()) == due.get(place, 0)
+            for place, lot in lots.items()
+            if not (place.pending or self._is_capped(place))
+        )
+
     def _regrant(self, change: StoryChange, told: Sequence[PointsEntry]) -> None:
         """Points of former rules stay granted; the story's own change is added or taken."""
         fact, rules = change.fact, self.programme.earn_rules
-        version = told[-1].version if told else None
-        given = sum(e.points for e in told)
+        lots = sorted(self.lots[fact.story].values(), key=lambda lot: (lot.earned_at, lot.id))
+        has = {lot.id: sum(_sums(told, lot).values()) for lot in lots}
+        promised = [lot for lot in lots if _place(lot).pending]
+        lots = [lot for lot in lots if lot not in promised]
+        for lot in promised:
+            if has[lot.id] and (change.after.completed or change.after.off):
+                self._enter(lot, -has[lot.id], counts_from(fact))
+        version = next((e.version for e in told if e.available_at != FOREVER), None)
+        given = sum(has[lot.id] for lot in lots)
         after = worth(change.after, rules, self._minor)
         before = worth(change.before, rules, self._minor) if change.before else Worth(0)
         owed = (0 if change.after.off else regranted(given, before, after)) - given
-        lots = sorted(self.lots[fact.story].values(), key=lambda lot: (lot.earned_at, lot.id))
         if owed > 0:
             lot = lots[-1] if lots else self._lot_of(change)
-            self._enter(fact, lot, owed, fact.occurred_at, version)
+            self._enter(lot, owed, counts_from(fact), version)
         for lot in reversed(lots):
-            part = min(-owed, sum(e.points for e in told if e.lot_id == lot.id))
+            part = min(-owed, has[lot.id])
             if part > 0:
                 owed += part
-                self._enter(fact, lot, -part, fact.occurred_at, version)
+                self._enter(lot, -part, counts_from(fact), version)
 
     def _lot_of(self, change: StoryChange) -> PointsLot:
         """A lot for points that a story gains since it says more."""
         kinds, rules = self.rt.settings.kinds_by_name, self.programme.earn_rules
         found = runs(change.after, kinds, rules, self._minor, lambda *_: Decimal(1))
-        return self._new_lot(change.fact, max(found, key=lambda run: run.place.since))
+        granted = [run for run in found if not run.place.pending]
+        return self._new_lot(change.fact, max(granted, key=lambda run: run.place.since))
 
     def _qualify(self, change: StoryChange) -> None:
         """Post what counts for the tier where that is money or visits."""
@@ -265,95 +299,105 @@ class Granting:
         for moment in sorted({*posted, *due}):
             points = due.get(moment, 0) - posted[moment]
             if points:
-                self.news.append(self._entry(change.fact, "qualify", 0, moment, qualifying=points))
-
-    def _cover(self, change: StoryChange, lot: PointsLot) -> None:
-        """See to points that are taken back and were used."""
-        told = [e for e in (*self.entries[change.fact.story], *self.news) if e.lot_id == lot.id]
-        policy = self.programme.on_spent
-        if policy == "floor":
-            waived = sum(e.points for e in told if e.kind == "waive")
-            due = max(0, waived - lot.left)
-            if due != waived:
-                at = max(e.occurred_at for e in self.news if e.lot_id == lot.id)
-                told.append(self._entry(change.fact, "waive", due - waived, at, lot=lot))
-                self.news.append(told[-1])
-                self._keep(evolved(lot, left=lot.left + due - waived))
-        if is_overdrawn(told):
-            if policy == "block" and not is_overdrawn(self.entries[change.fact.story]):
-                raise InsufficientPoints("points of this activity were used already")
-            self.overdrawn.add(lot.customer_id)
+                self.news.append(self._step(change.fact, points, moment))
 
     # --- caps ---
 
     def _cap(self) -> None:
         """Let earlier stories of a period have what a cap leaves, and later ones the rest."""
+        if not self.capped:
+            return
+        lots = self._sharing()
         periods: set[tuple[str, str, datetime, datetime]] = set()
         for customer_id, name, since in self.capped:
-            rule = self.programme.rule(name)
-            if rule is not None and rule.cap is not None:
-                start, end = period(rule.cap.per, since, self.rt.settings.zone)
-                periods.add((customer_id, name, start, end))
-        for customer_id, name, start, end in sorted(periods):
-            self._share(customer_id, name, start, end)
-
-    def _share(self, customer_id: str, name: str, start: datetime, end: datetime) -> None:
-        rule = self.programme.rule(name)
-        cap = rule.cap.points if rule is not None and rule.cap is not None else 0
-        of: dict[str, Any] = {"customer_id": customer_id, "programme": self.programme.name}
-        stored = {lot.id: lot for lot in self.uow.find(PointsLot, rule=name, source="earn", **of)}
-        self.stored |= {n: lot for n, lot in stored.items() if n not in self.stored}
-        stored |= {
-            lot.id: lot
-            for lot in self.changed.values()
-            if lot.customer_id == customer_id and lot.rule == name
-        }
-        inside = [
-            lot
-            for lot in stored.values()
-            if start <= lot.earned_at < end and lot.available_at != FOREVER
+            per = self._cap_of(name).per
+            periods.add((customer_id, name, *period(per, since, self.rt.settings.zone)))
+        together = [
+            (name, [lot for lot in lots[customer_id, name] if start <= lot.earned_at < end])
+            for customer_id, name, start, end in sorted(periods)
         ]
-        given = self._given(inside)
-        for lot in sorted(inside, key=lambda lot: (lot.earned_at, lot.story or "")):
-            due = min(lot.full, cap)
-            cap -= due
-            if due != given[lot.id]:
-                self._recap(lot, due - given[lot.id])
+        unread = {lot.story or "" for _, some in together for lot in some} - self.entries.keys()
+        if unread:
+            self._read_entries(tuple(sorted(unread)))
+        for name, some in together:
+            self._share(some, self._cap_of(name).points)
 
-    def _recap(self, lot: PointsLot, points: int) -> None:
-        """Give a lot more of what its rule gave, or less."""
-        told = self.uow.find(PointsEntry, lot_id=lot.id)
-        self.news.append(
-            PointsEntry(
-                tenant=self.rt.tenant,
-                id=self.rt.new_id(),
-                customer_id=lot.customer_id,
-                programme=self.programme.name,
-                lot_id=lot.id,
-                kind="earn" if points > 0 else "reverse",
-                points=points,
-                qualifying=self._qualifying(lot, points),
-                available_at=lot.available_at,
-                expires_at=lot.expires_at,
-                story=lot.story,
-                rule=lot.rule,
-                version=self.programme.version,
-                occurred_at=lot.earned_at,
-                recorded_at=self.rt.now(),
-                origin=lot.origin,
-            )
+    def _cap_of(self, name: str) -> Cap:
+        rule = self.programme.rule(name)
+        return (rule and rule.cap) or Cap(0)
+
+    def _sharing(self) -> Mapping[tuple[str, str], Sequence[PointsLot]]:
+        """The lots that may share a cap, by customer and rule."""
+        customers, names = ({part[n] for part in self.capped} for n in (0, 1))
+        of: dict[str, Any] = {"customer_id": tuple(sorted(customers)), "rule": tuple(sorted(names))}
+        for lot in self.uow.find(PointsLot, source="earn", programme=self.programme.name, **of):
+            self.stored.setdefault(lot.id, lot)
+        found: dict[tuple[str, str], list[PointsLot]] = defaultdict(list)
+        for lot in {**self.stored, **self.changed}.values():
+            if lot.available_at != FOREVER:
+                found[lot.customer_id, lot.rule or ""].append(lot)
+        return found
+
+    def _share(self, lots: Sequence[PointsLot], most: int) -> None:
+        """Give each what it may have; what a former configuration gave comes first, and stays."""
+        former = {
+            lot.id: lot.id not in self.changed
+            and any(e.version != self.programme.version for e in self._told(lot))
+            for lot in lots
+        }
+        ordered = sorted(lots, key=lambda lot: (not former[lot.id], lot.earned_at, lot.story or ""))
+        posted = [_sums(self._told(lot), lot) for lot in ordered]
+        courses = [
+            _totals(sums) if former[lot.id] else _course(lot)
+            for lot, sums in zip(ordered, posted, strict=True)
+        ]
+        for lot, sums, due in zip(ordered, posted, shared(most, courses), strict=True):
+            if not former[lot.id]:
+                self._differ(lot, sums, due)
+
+    def share_again(self, customers: Collection[str], since: datetime) -> None:
+        """Share caps anew of customers who were one from an instant on, where they earned then."""
+        names = tuple(rule.name for rule in self.programme.earn_rules if rule.cap)
+        of: dict[str, Any] = {"rule": names, "source": "earn", "programme": self.programme.name}
+        if not names:
+            return
+        lots = self.uow.find(PointsLot, customer_id=tuple(sorted(customers)), **of)
+        self._read_entries(tuple(sorted({lot.story or "" for lot in lots})))
+        for lot in lots:
+            if lot.available_at != FOREVER and any(e.recorded_at >= since for e in self._told(lot)):
+                self.capped.add((lot.customer_id, lot.rule or "", lot.earned_at))
+        self._cap()
+        self._post(())
+
+    # --- points that were used ---
+
+    def _cover(self, stories: Collection[str]) -> None:
+        """See to points that are taken back and were used."""
+        called_off: dict[str, set[str]] = defaultdict(set)
+        for lot in self.changed.values():
+            if self.fresh[lot.id] and is_overdrawn(self._told(lot)):
+                self.overdrawn.add(lot.customer_id)
+                if lot.story in stories:
+                    called_off[lot.customer_id].add(lot.id)
+        if self.programme.on_spent != "debt":
+            for customer_id, lots in sorted(called_off.items()):
+                self._forgive(customer_id, lots)
+
+    def _forgive(self, customer_id: str, lots: Collection[str]) -> None:
+        """Waive what these lots owe and no others pay, or refuse it."""
+        of = PointsAccount(
+            tenant=self.rt.tenant, customer_id=customer_id, programme=self.programme.name
         )
-        self._keep(evolved(lot, left=lot.left + points))
-        if is_overdrawn([*told, *(e for e in self.news if e.lot_id == lot.id)]):
-            self.overdrawn.add(lot.customer_id)
-
-    def _given(self, lots: Iterable[PointsLot]) -> Mapping[str, int]:
-        given = dict.fromkeys((lot.id for lot in lots), 0)
-        stored = self.uow.find(PointsEntry, lot_id=tuple(given)) if given else []
-        for entry in (*stored, *self.news):
-            if entry.lot_id in given and entry.kind in _EARNED:
-                given[entry.lot_id] += entry.points
-        return given
+        told = accounts.entries(self.uow, of)
+        told += accounts.lapsed(self.uow, of, self.rt.now())
+        news = [entry for entry in self.news if entry.customer_id == customer_id]
+        since = min(entry.occurred_at for lot_id in lots for entry in self.fresh[lot_id])
+        owed = short([*told, *news], lots, since)
+        if self.programme.on_spent == "floor":
+            for lot_id, points, at in owed:
+                self._enter(self.changed[lot_id], points, at, kind="waive")
+        elif _sum(owed) > _sum(short(told, lots, since)):
+            raise InsufficientPoints("points of this activity were used already")
 
     # --- parts ---
 
@@ -410,53 +454,65 @@ class Granting:
         return self.changed.get(lot.id, lot)
 
     def _keep(self, lot: PointsLot) -> None:
-        status = lot.status if lot.status == "expired" else "open" if lot.left else "spent"
+        is_over = lot.expires_at <= self.rt.now()
+        status = "expired" if is_over else "open" if lot.left else "spent"
         self.changed[lot.id] = evolved(lot, status=status)
 
     def _enter(
         self,
-        fact: Activity,
         lot: PointsLot,
         points: int,
         at: datetime,
-        version: str | None,
+        version: str | None = None,
+        kind: str | None = None,
     ) -> None:
-        """Post points of a lot, as given by that version of the programme."""
+        """Post points of a lot, as given by that version of the programme, by default today's."""
         lot = self._now(lot)
-        kind = "earn" if points > 0 else "reverse"
-        qualifying = self._qualifying(lot, points)
-        entry = self._entry(fact, kind, points, at, lot=lot, qualifying=qualifying)
-        self.news.append(evolved(entry, version=version))
+        kind = kind or ("earn" if points > 0 else "reverse")
+        entry = PointsEntry(
+            tenant=self.rt.tenant,
+            id=self.rt.new_id(),
+            customer_id=lot.customer_id,
+            programme=self.programme.name,
+            lot_id=lot.id,
+            kind=kind,
+            points=points,
+            qualifying=self._qualifying(lot, points) if kind in _EARNED else 0,
+            available_at=lot.available_at,
+            expires_at=lot.expires_at,
+            story=lot.story,
+            rule=lot.rule,
+            version=version or self.programme.version,
+            occurred_at=at,
+            recorded_at=self.rt.now(),
+            origin=lot.origin,
+        )
+        self.news.append(entry)
+        self.fresh[lot.id].append(entry)
         self._keep(evolved(lot, left=lot.left + points))
 
     def _qualifying(self, lot: PointsLot, points: int) -> int:
+        """What points of a lot count for the tier: as those before them did."""
+        told = [e for e in self._told(lot) if e.kind in _EARNED]
         rule = self.programme.rule(lot.rule or "")
-        counts = self.programme.policy.by == "points" and lot.available_at != FOREVER
-        return points if counts and (rule is None or rule.qualifies) else 0
+        counts = self.programme.policy.by == "points" and (rule is None or rule.qualifies)
+        if told:
+            counts = any(e.qualifying for e in told)
+        return points if counts and lot.available_at != FOREVER else 0
 
-    def _entry(
-        self,
-        fact: Activity,
-        kind: str,
-        points: int,
-        at: datetime,
-        *,
-        lot: PointsLot | None = None,
-        qualifying: int = 0,
-    ) -> PointsEntry:
+    def _step(self, fact: Activity, qualifying: int, at: datetime) -> PointsEntry:
+        """What counts for the tier and is no points."""
         return PointsEntry(
             tenant=self.rt.tenant,
             id=self.rt.new_id(),
             customer_id=fact.customer_id,
             programme=self.programme.name,
-            lot_id=lot.id if lot else None,
-            kind=kind,
-            points=points,
+            kind="qualify",
+            points=0,
             qualifying=qualifying,
-            available_at=lot.available_at if lot else at,
-            expires_at=lot.expires_at if lot else FOREVER,
+            available_at=at,
+            expires_at=FOREVER,
             story=fact.story,
-            rule=lot.rule if lot else None,
             version=self.programme.version,
             occurred_at=at,
             recorded_at=fact.recorded_at,
@@ -468,6 +524,22 @@ def _place(lot: PointsLot) -> Place:
     return Place(lot.rule or "", lot.earned_at, lot.available_at == FOREVER)
 
 
+def memberships(
+    uow: UnitOfWork, programme: Programme, known: Mapping[str, PointsAccount]
+) -> dict[str, Callable[[datetime], bool]]:
+    """Whether customers take part at an instant, by their accounts.
+
+    Those who always do are left out.
+    """
+    always = programme.enrolment == "automatic"
+    ids = tuple(sorted(c for c, account in known.items() if account.enrols or not always))
+    facts: dict[str, list[Enrolment]] = {customer_id: [] for customer_id in ids}
+    of: dict[str, Any] = {"customer_id": ids, "programme": programme.name}
+    for fact in uow.find(Enrolment, order=("occurred_at", "id"), **of) if ids else ():
+        facts[fact.customer_id].append(fact)
+    return {customer_id: _taking_part(told, always=always) for customer_id, told in facts.items()}
+
+
 def _taking_part(facts: Sequence[Enrolment], *, always: bool) -> Callable[[datetime], bool]:
     """Whether somebody takes part at an instant, by the facts in their order."""
 
@@ -476,3 +548,36 @@ def _taking_part(facts: Sequence[Enrolment], *, always: bool) -> Callable[[datet
         return told[-1].joined if told else always
 
     return takes_part
+
+
+def _sums(entries: Iterable[PointsEntry], lot: PointsLot) -> Mapping[datetime, int]:
+    """By how much what a lot was given changed at each instant."""
+    found: dict[datetime, int] = defaultdict(int)
+    for entry in entries:
+        if entry.lot_id == lot.id and entry.kind in _EARNED:
+            found[entry.occurred_at] += entry.points
+    return found
+
+
+def _totals(differences: Mapping[datetime, int]) -> Mapping[datetime, int]:
+    moments = sorted(differences)
+    return dict(zip(moments, accumulate(differences[m] for m in moments), strict=True))
+
+
+def _written(run: Run) -> Mapping[str, int]:
+    """What a rule gave from instants on, as a lot keeps it; nothing where it never changed."""
+    totals = _totals(run.differences())
+    if set(totals) <= {run.place.since}:
+        return {}
+    return {str(to_micros(moment)): total for moment, total in totals.items()}
+
+
+def _course(lot: PointsLot) -> Mapping[datetime, int]:
+    """What its rule gave a lot from instants on, before a cap."""
+    if lot.totals:
+        return {from_micros(int(moment)): total for moment, total in lot.totals.items()}
+    return {lot.earned_at: lot.full}
+
+
+def _sum(owed: Iterable[tuple[str, int, datetime]]) -> int:
+    return sum(points for _, points, _ in owed)

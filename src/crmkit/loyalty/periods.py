@@ -5,12 +5,9 @@ from __future__ import annotations
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from dateutil.relativedelta import relativedelta
-
-from crmkit.model.time import FOREVER, anniversary, midnight
+from crmkit.model.time import FOREVER, Calendar, anniversary, midnight
 from crmkit.programmes import EarnRule, Programme
 
-_MONTHS = {"month": 1, "quarter": 3, "year": 12}
 EVER = (datetime.min.replace(tzinfo=UTC), FOREVER)
 
 
@@ -18,17 +15,10 @@ def period(per: str, at: datetime, zone: ZoneInfo) -> tuple[datetime, datetime]:
     """The local day, week, month, quarter or year around an instant; all time for ``ever``."""
     if per == "ever":
         return EVER
-    day = at.astimezone(zone).date()
-    if per == "day":
-        first, after = day, day + timedelta(days=1)
-    elif per == "week":
-        first = day - timedelta(days=day.weekday())
-        after = first + timedelta(days=7)
-    else:
-        months = _MONTHS[per]
-        first = day.replace(day=1, month=day.month - (day.month - 1) % months)
-        after = first + relativedelta(months=months)
-    return midnight(first, zone), midnight(after, zone)
+    start, end = Calendar(per).span(at, zone)
+    while end <= at:  # clocks were turned back over midnight: the day before comes once more
+        start, end = end, Calendar(per).span(end, zone)[1]
+    return start, end
 
 
 def dates(

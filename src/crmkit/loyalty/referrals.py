@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
+from itertools import count
 from typing import Any, Final, Literal
 
 import attrs
@@ -12,6 +13,8 @@ import attrs
 from crmkit.activities.bulk import CHUNK, chunked
 from crmkit.activities.recording import StoriesChanged, StoryChange
 from crmkit.errors import InvalidInput, NotFound
+from crmkit.loyalty.codes import code_of, read_code
+from crmkit.loyalty.earning import counts_from
 from crmkit.loyalty.kinship import household, reached
 from crmkit.loyalty.referring import EXISTING, SAME_CONTACT, Referring
 from crmkit.loyalty.turns import makes_customer
@@ -33,11 +36,8 @@ from crmkit.ports.runtime import Runtime, Whose, checked_id
 from crmkit.ports.storage import UnitOfWork
 from crmkit.programmes import Programme, ReferralPolicy
 
-_LETTERS: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-"""Crockford's base 32: no letter looks like another, or like a digit."""
-_READ: Final = str.maketrans({"O": "0", "I": "1", "L": "1", "-": None, " ": None})
-_LENGTH: Final = 10
-_LONGEST: Final = 40
+_GROUPS: Final = 3
+"""60 bits: short enough to be told to a friend, and of 2**60 codes nobody guesses one."""
 
 State = Literal["pending", "qualified", "rewarded", "refused"]
 
@@ -90,10 +90,10 @@ class Referrals:
         self._noted = noted
 
     def code(self, customer_id: str) -> str:
-        """The code that a customer hands to friends, such as ``7KQ2M-X94TA``; always the same.
+        """The code that a customer hands to friends, such as ``7KQ2-MX94-TA8P``; always the same.
 
-        Of 2**50 codes nobody guesses one. It leads to whoever holds this id: after a merge,
-        the codes of both lead to the kept customer.
+        It leads to whoever holds this id: after a merge, the codes of both lead to the kept
+        customer.
         """
         with self._rt.read() as uow:
             self._rt.customer(uow, customer_id)
@@ -126,7 +126,7 @@ class Referrals:
         if when > self._rt.now():
             raise InvalidInput("expected no instant ahead", field="at")
         checked_id(referee_id)
-        known = self._rt.fingerprint("referral code", _read(code))
+        known = self._known(read_code(code, _GROUPS) or "")
         content = canonical([known, stated(at), of.name])
         call = Call.of(self._rt, "referrals.accept", key, content)
 
@@ -216,40 +216,43 @@ class Referrals:
 
     def _code(self, customer_id: str, n: int) -> str:
         """The n-th code of an id; the first, unless another's happens to be the same."""
-        number = int(self._rt.fingerprint("referral", f"{customer_id}:{n}"), 16)
-        letters = (_LETTERS[number >> 5 * place & 31] for place in range(_LENGTH))
-        return "".join(letters)
+        return code_of(self._rt.fingerprint("referral", f"{customer_id}:{n}"), _GROUPS)
+
+    def _known(self, digits: str) -> str:
+        return self._rt.fingerprint("referral code", digits)
+
+    def _codes(self, customer_id: str) -> Iterator[tuple[str, str]]:
+        """The codes that an id may have, each with what is kept of it."""
+        for n in count():
+            code = self._code(customer_id, n)
+            yield code, self._known(code.replace("-", ""))
 
     def _issued(self, uow: UnitOfWork, customer_id: str) -> str | None:
-        n = 0
-        while True:
-            code = self._code(customer_id, n)
-            known = uow.get(ReferralCode, self._rt.fingerprint("referral code", code))
+        for code, fingerprint in self._codes(customer_id):
+            known = uow.get(ReferralCode, fingerprint)
             if known is None:
-                return None
+                break
             if known.issued_to == customer_id:
-                return _shown(code)
-            n += 1
+                return code
+        return None
 
     def _issue(self, uow: UnitOfWork, customer_id: str) -> str:
         holder = self._rt.metrics(uow, customer_id, lock=True).customer_id
-        whose = self._rt.whose(uow, customer_id, holder)
-        n = 0
-        while True:
-            code = self._code(customer_id, n)
-            fresh = ReferralCode(
-                tenant=self._rt.tenant,
-                fingerprint=self._rt.fingerprint("referral code", code),
-                customer_id=holder,
-                issued_to=customer_id,
-                origin=whose.origin,
-            )
-            if uow.add_if_absent(fresh):
-                return _shown(code)
-            known = uow.get(ReferralCode, fresh.fingerprint)
-            if known is not None and known.issued_to == customer_id:
-                return _shown(code)
-            n += 1
+        found = self._issued(uow, customer_id)
+        if found is not None:
+            return found
+        issued = ReferralCode(
+            tenant=self._rt.tenant,
+            fingerprint="",
+            customer_id=holder,
+            issued_to=customer_id,
+            origin=self._rt.whose(uow, customer_id, holder).origin,
+        )
+        return next(
+            code
+            for code, fingerprint in self._codes(customer_id)
+            if uow.add_if_absent(evolved(issued, fingerprint=fingerprint))
+        )
 
     # --- accepting ---
 
@@ -323,7 +326,7 @@ class Referrals:
         """Since when a story tells of a customer, if it does, or did before it changed."""
         kinds = self._rt.settings.kinds_by_name
         told = [s for s in (change.before, change.after) if s and makes_customer(s, kinds)]
-        return min((fact.occurred_at for s in told for fact in s.standing), default=None)
+        return min((counts_from(fact) for s in told for fact in s.standing), default=None)
 
     def _settle(
         self, uow: UnitOfWork, referees: Iterable[str], referrers: Iterable[str] = ()
@@ -392,17 +395,3 @@ def _may(row: ReferralAccepted, since: datetime) -> bool:
     if row.reason == EXISTING:
         return since < row.accepted_at
     return row.qualified_at is None or since <= row.qualified_at
-
-
-def _read(code: object) -> str:
-    """A code as it is compared, however it was typed; raises `NotFound` for what can be none."""
-    if isinstance(code, str) and len(code) <= _LONGEST:
-        letters = code.upper().translate(_READ)
-        if len(letters) == _LENGTH and all(letter in _LETTERS for letter in letters):
-            return letters
-    raise NotFound("no such referral code")
-
-
-def _shown(code: str) -> str:
-    half = _LENGTH // 2
-    return f"{code[:half]}-{code[half:]}"

@@ -21,13 +21,14 @@ import attrs
 from crmkit.activities.bulk import CHUNK, chunked
 from crmkit.activities.stories import stories
 from crmkit.loyalty import accounts
-from crmkit.loyalty.ledger import is_overdrawn
+from crmkit.loyalty.granting import memberships
+from crmkit.loyalty.ledger import is_overdrawn, short
 from crmkit.loyalty.periods import end_of_day, period
 from crmkit.loyalty.turns import Turn, turns, was_customer
 from crmkit.model import (
     Activity,
-    Enrolment,
     Metrics,
+    PointsAccount,
     PointsEntry,
     PointsLot,
     ReferralAccepted,
@@ -47,7 +48,6 @@ REFERRED_BEFORE: Final = "referred_before"
 
 _SIDES: Final = ("referrer", "referee")
 _EARNED: Final = frozenset({"earn", "reverse"})
-_BEHIND: Final = "~"
 _TRIES: Final = 20
 
 Story = Sequence[Activity]
@@ -66,8 +66,11 @@ class Referring:
     turns: dict[str, Sequence[Turn]] = attrs.field(factory=dict)
     news: dict[str, list[PointsEntry]] = attrs.field(factory=lambda: defaultdict(list))
     """By programme."""
-    lots: dict[str, list[PointsLot]] = attrs.field(factory=lambda: defaultdict(list))
-    overdrawn: set[str] = attrs.field(factory=set)
+    lots: dict[str, dict[str, PointsLot]] = attrs.field(factory=lambda: defaultdict(dict))
+    overdrawn: dict[str, dict[str, set[str]]] = attrs.field(
+        factory=lambda: defaultdict(lambda: defaultdict(set))
+    )
+    """The lots of which more was taken than they had, by programme and customer."""
 
     def settle(self, referees: Iterable[str], referrers: Iterable[str] = ()) -> list[Programme]:
         """Bring referrals in line with what is known; returns the programmes posted to.
@@ -253,8 +256,10 @@ class Referring:
         if not points or (side == "referrer" and not row.within_limit):
             return {}
         due: dict[datetime, dict[datetime, int]] = {}
+        known = accounts.read(self.uow, self.rt, [customer_id], programme.name)
+        takes_part = memberships(self.uow, programme, known).get(customer_id)
         for turn in self.turns[row.id]:
-            if takes_part(self.uow, programme, customer_id, turn.since):
+            if takes_part is None or takes_part(turn.since):
                 moments = due.setdefault(turn.since, {})
                 moments[turn.start] = moments.get(turn.start, 0) + points
                 if turn.end is not None:
@@ -313,58 +318,47 @@ class Referring:
         lot: PointsLot,
         programme: Programme,
         told: Sequence[PointsEntry],
-        news: list[PointsEntry],
+        news: Sequence[PointsEntry],
     ) -> None:
-        """Note what a lot comes to; what is taken back of used points is owed, or forgiven."""
-        if programme.on_spent == "floor":
-            points = _forgiven([*told, *news])
-            if points:
-                at = max(entry.occurred_at for entry in news)
-                news.append(self._entry(lot, programme, points, at, "waive"))
-        if is_overdrawn([*told, *news]):
-            self.overdrawn.add(lot.customer_id)
+        """Note what a lot comes to."""
         left = lot.left + sum(entry.points for entry in news)
-        status = lot.status if lot.status == "expired" else "open" if left else "spent"
-        self.lots[programme.name].append(evolved(lot, left=left, status=status))
+        is_over = lot.expires_at <= self.rt.now()
+        status = "expired" if is_over else "open" if left else "spent"
+        self.lots[programme.name][lot.id] = evolved(lot, left=left, status=status)
         self.news[programme.name] += news
+        if is_overdrawn([*told, *news]):
+            self.overdrawn[programme.name][lot.customer_id].add(lot.id)
+
+    def _forgive(self, programme: Programme, customer_id: str, lots: Collection[str]) -> None:
+        """Waive what is owed for points that were used, where the programme does."""
+        of = PointsAccount(tenant=self.rt.tenant, customer_id=customer_id, programme=programme.name)
+        told = accounts.entries(self.uow, of)
+        told += accounts.lapsed(self.uow, of, self.rt.now())
+        news = [e for e in self.news[programme.name] if e.customer_id == customer_id]
+        since = min(entry.occurred_at for entry in news if entry.lot_id in lots)
+        for lot_id, points, at in short([*told, *news], lots, since):
+            lot = self.lots[programme.name][lot_id]
+            waived = self._entry(lot, programme, points, at, "waive")
+            self._keep(lot, programme, (), [waived])
 
     def _store(self) -> list[Programme]:
-        done = []
+        posted = [p for p in self.rt.settings.programmes if p.name in self.news]
         first: dict[str, datetime] = {}
-        for name, news in self.news.items():
-            accounts.post(self.uow, self.rt, name, news, self.lots[name], self.overdrawn)
-            done.append(self.rt.settings.programme_named(name))
+        for programme in posted:
+            overdrawn = self.overdrawn[programme.name]
+            if programme.on_spent == "floor":
+                for customer_id, short_of in sorted(overdrawn.items()):
+                    self._forgive(programme, customer_id, short_of)
+            news, lots = self.news[programme.name], self.lots[programme.name].values()
+            accounts.post(self.uow, self.rt, programme.name, news, lots, overdrawn)
             for entry in news:
                 customer_id = entry.customer_id or ""
                 known = first.get(customer_id, entry.occurred_at)
                 first[customer_id] = min(known, entry.occurred_at)
         for customer_id, at in sorted(first.items()):
             self.rt.events.publish(self.uow, PointsChanged(customer_id, at))
-        return done
-
-
-def takes_part(uow: UnitOfWork, programme: Programme, customer_id: str, at: datetime) -> bool:
-    """Whether a customer takes part in a programme at an instant."""
-    found = uow.find(
-        Enrolment,
-        customer_id=customer_id,
-        programme=programme.name,
-        order=("occurred_at", "id"),
-        descending=True,
-        after=(at, _BEHIND),
-        limit=1,
-    )
-    return found[0].joined if found else programme.enrolment == "automatic"
+        return posted
 
 
 def _window(row: ReferralAccepted) -> timedelta:
     return timedelta(days=row.terms["window_days"])
-
-
-def _forgiven(told: Iterable[PointsEntry]) -> int:
-    """How much more of what a lot lacks is forgiven; below zero what no longer need be."""
-    left = waived = 0
-    for entry in told:
-        left += entry.points
-        waived += entry.points if entry.kind == "waive" else 0
-    return max(0, waived - left) - waived

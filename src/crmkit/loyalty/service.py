@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import attrs
@@ -13,12 +13,16 @@ import attrs
 from crmkit.activities.drafts import draft
 from crmkit.activities.recording import StoriesChanged
 from crmkit.activities.stories import read
-from crmkit.errors import InsufficientPoints, InvalidInput
-from crmkit.loyalty import accounts
+from crmkit.errors import InsufficientPoints, InvalidInput, unknown
+from crmkit.loyalty import accounts, milestones, tiering
 from crmkit.loyalty.granting import Fits, Granting
+from crmkit.loyalty.offering import Rewards
 from crmkit.loyalty.periods import dates
+from crmkit.loyalty.redeeming import Redeeming, optional_text, wanted_of
 from crmkit.loyalty.referrals import Referrals
+from crmkit.loyalty.rewards import Redeemed
 from crmkit.loyalty.standing import Account, Expiring, expiring, history, standing
+from crmkit.loyalty.tiers import Progress, progress
 from crmkit.model import (
     Enrolment,
     Metrics,
@@ -26,14 +30,14 @@ from crmkit.model import (
     PointsAccount,
     PointsEntry,
     PointsLot,
-    ProgrammeVersion,
+    TierGrant,
     TierPeriod,
 )
 from crmkit.model.catalogue import evolved
 from crmkit.model.document import canonical, text
 from crmkit.model.money import digits
 from crmkit.model.page import checked_limit, paged, position
-from crmkit.model.time import FOREVER, Duration, from_micros, to_micros
+from crmkit.model.time import FOREVER, Duration, from_micros, instant, to_micros
 from crmkit.ports.events import CustomersMerged, MergeUndone, PointsChanged
 from crmkit.ports.idempotency import Call, stated
 from crmkit.ports.runtime import Runtime, Whose, checked_id
@@ -42,6 +46,7 @@ from crmkit.programmes import Programme
 
 _LARGEST = 10**12
 _DUE_AT_ONCE = 100
+_RECOUNTED_AT_ONCE = 500
 
 
 @attrs.frozen
@@ -64,6 +69,12 @@ class Loyalty:
     def __init__(self, runtime: Runtime, fits: Fits) -> None:
         self._rt = runtime
         self._fits = fits
+        self._redeeming = Redeeming(runtime, fits, self._note_version)
+
+    @cached_property
+    def rewards(self) -> Rewards:
+        """What customers can have for their points, and what they had."""
+        return Rewards(self._rt, self._fits)
 
     @cached_property
     def referrals(self) -> Referrals:
@@ -99,12 +110,14 @@ class Loyalty:
         """Add points, or take them with a negative `delta`.
 
         Added points count for the tier; taking points never lowers it. They are a lot of
-        their own, which expires as the programme says. `actor` is who did it, as the host
-        names them. Raises `InsufficientPoints` if the balance does not cover them.
+        their own, which expires as the programme says; with `at` in the future they are
+        pending until then. `actor` is who did it, as the host names them. Raises
+        `InsufficientPoints` if the balance does not cover them.
         """
         _check_delta(delta)
-        of, now = self._programme(programme), self._rt.now()
-        why, when = _required(reason, "reason"), self._rt.at(at)
+        of, why = self._programme(programme), _required(reason, "reason")
+        now = self._rt.now()
+        when = now if at is None else self._rt.at(at)
         if delta < 0 and when > now:
             raise InvalidInput("points cannot be taken ahead of time", field="at")
         content = canonical([delta, why, stated(at), of.name, actor])
@@ -131,7 +144,10 @@ class Loyalty:
         after: str | None = None,
         programme: str | None = None,
     ) -> Page[PointsEntry]:
-        """The entries of a customer's account, the latest first, with what expired (`expire`)."""
+        """The entries of a customer's account, the latest first, with what expired (`expire`).
+
+        What was taken at once from several lots is one entry here, of no lot.
+        """
         limit, start = checked_limit(limit), position(after, (int, str))
         of = self._programme(programme)
         with self._rt.read() as uow:
@@ -176,6 +192,7 @@ class Loyalty:
         with self._rt.read() as uow:
             holder = self._rt.customer(uow, customer_id).id
             fact = asked.of(self._rt, Whose(holder, None, customer_id))
+            fact = evolved(fact, recorded_at=fact.occurred_at)
             story = read([fact], self._rt.settings.kinds_by_name)
             granting = Granting(uow, self._rt, of, self._fits)
             found = granting.preview(story, holder)
@@ -194,6 +211,147 @@ class Loyalty:
     ) -> tuple[datetime, datetime | None]:
         available, expires = dates(of, of.rule(rule), since, self._rt.settings.zone)
         return available, None if expires == FOREVER else expires
+
+    # --- tiers ---
+
+    def progress(
+        self, customer_id: str, *, programme: str | None = None, at: datetime | str | None = None
+    ) -> Progress:
+        """How far a customer is from the next tier, and from losing this one."""
+        of, when = self._programme(programme), self._rt.at(at)
+        with self._rt.read() as uow:
+            holder = self._rt.customer(uow, customer_id).id
+            mine: dict[str, Any] = {"customer_id": holder, "programme": of.name}
+            steps = tiering.qualified(uow, mine)[holder]
+            grants = uow.find(TierGrant, **mine)
+        return progress(steps, grants, of, self._rt.settings, when)
+
+    def tier_history(
+        self, customer_id: str, *, programme: str | None = None
+    ) -> tuple[TierPeriod, ...]:
+        """A customer's tiers in their order, also ahead as they will be if nothing more comes.
+
+        Empty for who never left the first tier.
+        """
+        of = self._programme(programme)
+        with self._rt.read() as uow:
+            holder = self._rt.customer(uow, customer_id).id
+            return tuple(
+                uow.find(TierPeriod, customer_id=holder, programme=of.name, order=("since",))
+            )
+
+    def set_tier(
+        self,
+        customer_id: str,
+        tier: str | None,
+        *,
+        reason: str,
+        until: datetime | str | None = None,
+        at: datetime | str | None = None,
+        actor: str | None = None,
+        programme: str | None = None,
+    ) -> Account:
+        """Give a customer a tier by hand until an instant, or for good; None takes it again.
+
+        It is a fact of its own, with who and why: what is earned goes on beside it, and
+        nothing but this call takes it away. Who has earned a higher tier keeps that.
+        """
+        of, when = self._programme(programme), self._rt.at(at)
+        if tier is not None and tier not in of.ranks:
+            raise InvalidInput(unknown("tier", tier, of.ranks), field="tier")
+        over = FOREVER if until is None else instant(until, field="until")
+        if over <= when:
+            raise InvalidInput("expected an instant after the tier begins", field="until")
+        grant = TierGrant(
+            tenant=self._rt.tenant,
+            id=self._rt.new_id(),
+            customer_id=checked_id(customer_id),
+            programme=of.name,
+            tier=tier,
+            until=over,
+            actor=_actor(actor),
+            reason=_required(reason, "reason"),
+            occurred_at=when,
+            recorded_at=self._rt.now(),
+        )
+
+        def work(uow: UnitOfWork) -> Account:
+            whose = self._held(uow, customer_id)
+            self._grant_tier(
+                uow, of, evolved(grant, customer_id=whose.customer_id, origin=whose.origin)
+            )
+            return self._standing(uow, of, whose.customer_id, self._rt.now())
+
+        return self._rt.write(work)
+
+    def _grant_tier(self, uow: UnitOfWork, of: Programme, grant: TierGrant) -> None:
+        uow.add(grant)
+        uow.add_if_absent(self._no_points(grant.customer_id, of))
+        tiering.retier(uow, self._rt, of, [grant.customer_id])
+        self._rt.foresee(uow, grant.occurred_at)
+        self._rt.events.publish(uow, PointsChanged(grant.customer_id, grant.occurred_at))
+
+    def _no_points(self, customer_id: str, of: Programme) -> PointsAccount:
+        return PointsAccount(tenant=self._rt.tenant, customer_id=customer_id, programme=of.name)
+
+    # --- rewards ---
+
+    def redeem(
+        self,
+        customer_id: str,
+        reward: str,
+        *,
+        party_size: int | None = None,
+        key: str | None = None,
+        actor: str | None = None,
+        programme: str | None = None,
+    ) -> Redeemed:
+        """Reserve a reward; its points are taken at once, and `code` is what hands it out.
+
+        What is not fulfilled before `until` comes back. `party_size` is how many come along,
+        for rewards that ask. Raises `InsufficientPoints`, or `RewardRefused` with the reason
+        why the customer cannot have it.
+        """
+        of = self._programme(programme)
+        wanted = wanted_of(of, reward, party_size, _actor(actor))
+        return self._redeeming.redeem(checked_id(customer_id), wanted, key)
+
+    def fulfil(
+        self,
+        code: str | None = None,
+        *,
+        redemption_id: str | None = None,
+        key: str | None = None,
+        at: datetime | str | None = None,
+        actor: str | None = None,
+    ) -> Redeemed:
+        """Hand a reward out, once: by the code that the customer shows, or by its id.
+
+        How the code is written does not matter. Who asks again with the same `key` gets the
+        same answer. Raises `RewardRefused` for what was handed out before (`used`), was
+        cancelled, or was not fetched in time (`lapsed`), and `NotFound` for an unknown code.
+        """
+        if (code is None) == (redemption_id is None):
+            raise InvalidInput("expected a code or a redemption_id", field="code")
+        doing = self._redeeming
+        find = doing.by_code(code) if redemption_id is None else doing.by_id(redemption_id)
+        return doing.fulfil(find, key, at, _actor(actor))
+
+    def cancel(
+        self,
+        redemption_id: str,
+        *,
+        reason: str | None = None,
+        at: datetime | str | None = None,
+        actor: str | None = None,
+    ) -> Redeemed:
+        """Give a reserved reward back; its points go to where they came from.
+
+        They expire when they would have. Cancelling again changes nothing. Raises
+        `RewardRefused` for what was handed out.
+        """
+        doing, why = self._redeeming, optional_text(reason, "reason", 500)
+        return doing.cancel(doing.by_id(redemption_id), at, why, _actor(actor))
 
     # --- taking part ---
 
@@ -247,10 +405,8 @@ class Loyalty:
         def work(uow: UnitOfWork) -> Account:
             whose = self._held(uow, customer_id)
             uow.add(evolved(fact, customer_id=whose.customer_id, origin=whose.origin))
-            account = uow.get(PointsAccount, whose.customer_id, of.name) or PointsAccount(
-                tenant=self._rt.tenant, customer_id=whose.customer_id, programme=of.name
-            )
-            uow.put(evolved(account, enrols=True))
+            account = uow.get(PointsAccount, whose.customer_id, of.name)
+            uow.put(evolved(account or self._no_points(whose.customer_id, of), enrols=True))
             return self._standing(uow, of, whose.customer_id, self._rt.now())
 
         return self._rt.write(work)
@@ -273,26 +429,39 @@ class Loyalty:
 
     def run_due(self, now: datetime, progress: Callable[[int], None] | None = None) -> int:
         """Settle the accounts in which points became available or expired; crmkit's own."""
-        self._rt.write(self._note_versions)
         done = 0
-        while True:
-            settled = self._rt.write(lambda uow: self._settle_some(uow, now))
-            done += settled
-            if not settled:
-                return done
-            if progress:
-                progress(done)
+        for programme in self._rt.settings.programmes:
+            for some in self._each(partial(self._recount_some, programme)):
+                done += some
+                if progress:
+                    progress(done)
+        for work in (self._settle_some, self._tell_some):
+            for some in self._each(partial(work, now)):
+                done += some
+                if progress:
+                    progress(done)
+        return done
 
-    def _settle_some(self, uow: UnitOfWork, now: datetime) -> int:
+    def _each(self, work: Callable[[UnitOfWork], int]) -> Iterator[int]:
+        """Do some of a work at a time until nothing is left."""
+        while some := self._rt.write(work):
+            yield some
+
+    def _recount_some(self, programme: Programme, uow: UnitOfWork) -> int:
+        return tiering.recount_some(uow, self._rt, programme, _RECOUNTED_AT_ONCE)
+
+    def _tell_some(self, now: datetime, uow: UnitOfWork) -> int:
+        return tiering.tell_due(uow, self._rt, now, _DUE_AT_ONCE)
+
+    def _settle_some(self, now: datetime, uow: UnitOfWork) -> int:
         due = uow.due(PointsAccount, "next_at", now, limit=_DUE_AT_ONCE)
-        held = uow.hold(Metrics, {account.customer_id for account in due})
+        uow.hold(Metrics, {account.customer_id for account in due})
         for seen in due:
             account = uow.get(PointsAccount, seen.customer_id, seen.programme)
             if account is None or account.next_at is None or account.next_at > now:
                 continue
-            if account.customer_id in held:
-                accounts.settle(uow, self._rt, account)
-                self._rt.events.publish(uow, PointsChanged(account.customer_id, account.next_at))
+            accounts.settle(uow, self._rt, account)
+            self._rt.events.publish(uow, PointsChanged(account.customer_id, account.next_at))
         return len(due)
 
     # --- what happens elsewhere ---
@@ -300,7 +469,10 @@ class Loyalty:
     def on_stories(self, uow: UnitOfWork, event: StoriesChanged) -> None:
         """Post what changed stories earn; crmkit's own."""
         for programme in self._rt.settings.programmes:
-            if Granting(uow, self._rt, programme, self._fits).post(event.changes):
+            posted = Granting(uow, self._rt, programme, self._fits).post(event.changes)
+            if posted:
+                tiering.follow(uow, self._rt, programme, posted)
+            if milestones.reach(uow, self._rt, programme, event) or posted:
                 self._note_version(uow, programme)
         self.referrals.on_stories(uow, event)
 
@@ -313,7 +485,12 @@ class Loyalty:
 
     def on_undone(self, uow: UnitOfWork, event: MergeUndone) -> None:
         """Give the customer who is back an account, and the other what is left; crmkit's own."""
-        for customer_id in (event.merge.customer_id, event.merge.dropped_id):
+        both = event.merge.customer_id, event.merge.dropped_id
+        for programme in self._rt.settings.programmes:
+            granting = Granting(uow, self._rt, programme, self._fits)
+            granting.share_again(both, event.merge.recorded_at)
+        self._redeeming.on_undone(uow, both)
+        for customer_id in both:
             self._rebuild(uow, customer_id)
         self.referrals.on_undone(uow, event)
 
@@ -323,6 +500,7 @@ class Loyalty:
             account = accounts.rebuilt(uow, self._rt, customer_id, programme.name)
             if account is not None:
                 uow.add(account)
+            tiering.retier(uow, self._rt, programme, [customer_id])
 
     def standing(self, uow: UnitOfWork, customer_id: str) -> Account:
         """`account`, inside a unit of work that is under way; crmkit's own."""
@@ -345,7 +523,7 @@ class Loyalty:
         return self._rt.whose(uow, customer_id, holder)
 
     def _adjust(self, uow: UnitOfWork, of: Programme, entry: PointsEntry) -> None:
-        account = self._up_to_now(uow, of, entry.customer_id or "")
+        account = accounts.up_to_now(uow, self._rt, entry.customer_id or "", of.name)
         if entry.points < 0:
             if account is None:
                 raise InsufficientPoints("the balance does not cover these points")
@@ -365,44 +543,25 @@ class Loyalty:
                 origin=entry.origin,
             )
             news, lots = [evolved(entry, lot_id=lot.id)], [lot]
-        accounts.post(uow, self._rt, of.name, news, lots)
+        posted = accounts.post(uow, self._rt, of.name, news, lots)
+        tiering.follow(uow, self._rt, of, posted)
         self._note_version(uow, of)
         self._rt.foresee(uow, entry.occurred_at)
         self._rt.events.publish(uow, PointsChanged(entry.customer_id or "", entry.occurred_at))
-
-    def _up_to_now(self, uow: UnitOfWork, of: Programme, customer_id: str) -> PointsAccount | None:
-        """The account, settled where something was due."""
-        account = uow.get(PointsAccount, customer_id, of.name)
-        if account is None or account.next_at is None or account.next_at > self._rt.now():
-            return account
-        return accounts.settle(uow, self._rt, account)
-
-    def _note_versions(self, uow: UnitOfWork) -> None:
-        self._rt.memory.pop("programmes", None)
-        for programme in self._rt.settings.programmes:
-            self._note_version(uow, programme)
 
     def _note_version(self, uow: UnitOfWork, of: Programme) -> None:
         """Remember the configuration, the first time that something is posted by it."""
         known = self._rt.memory.setdefault("programmes", set())
         mark = (self._rt.tenant, of.name, of.version)
-        if mark in known:
-            return
-        uow.add_if_absent(
-            ProgrammeVersion(
-                tenant=self._rt.tenant,
-                programme=of.name,
-                version=of.version,
-                document=of.document(),
-                since=self._rt.now(),
-            )
-        )
-        known.add(mark)  # should this unit of work be undone, `run_due` notes it
+        if mark not in known:
+            tiering.note(uow, self._rt, of)
+            known.add(mark)  # should this unit of work be undone, `run_due` notes it
 
     def _entry(
         self, of: Programme, kind: str, points: int, at: datetime, **told: Any
     ) -> PointsEntry:
-        available, expires = dates(of, None, at, self._rt.settings.zone)
+        now = self._rt.now()
+        _, expires = dates(of, None, at, self._rt.settings.zone)
         qualifies = of.policy.by == "points" and points > 0
         return PointsEntry(
             tenant=self._rt.tenant,
@@ -412,11 +571,11 @@ class Loyalty:
             kind=kind,
             points=points,
             qualifying=points if qualifies else 0,
-            available_at=at if points > 0 else available,
+            available_at=at,
             expires_at=expires,
             version=of.version,
-            occurred_at=at,
-            recorded_at=self._rt.now(),
+            occurred_at=min(at, now),
+            recorded_at=now,
             **told,
         )
 
@@ -429,7 +588,7 @@ def _required(value: object, field: str) -> str:
 
 
 def _actor(value: object) -> str | None:
-    return None if value is None else text(value, field="actor", limit=100)
+    return optional_text(value, "actor", 100)
 
 
 def _check_delta(delta: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,7 +30,6 @@ class Account:
 
     customer_id: str
     programme: str
-    at: datetime
     balance: int
     pending: int
     qualifying: int
@@ -60,7 +59,6 @@ def standing(
     return Account(
         customer_id=customer_id,
         programme=programme.name,
-        at=at,
         balance=held.balance,
         pending=held.pending,
         qualifying=qualifying,
@@ -103,11 +101,12 @@ def expiring(
     found: Counter[datetime] = Counter()
     if account is None:
         return ()
-    if account.indebted or list(accounts.lapsed(uow, account, at)):
-        told = [*accounts.entries(uow, account), *accounts.lapsed(uow, account, at)]
-        for lot in ledger.replay(told, at).lots.values():
-            if at < lot.expires_at <= until:
-                found[lot.expires_at] += lot.left
+    lapses = list(accounts.lapsed(uow, account, at))
+    if account.indebted or lapses:
+        told = [e for e in accounts.entries(uow, account) if e.occurred_at <= at]
+        for effect in ledger.replay([*told, *lapses], until).effects:
+            if effect.kind == "expire" and effect.at > at:
+                found[effect.at] -= effect.points
     else:
         of: dict[str, Any] = {"customer_id": account.customer_id, "programme": account.programme}
         sums = uow.totals(
@@ -130,29 +129,79 @@ def history(
     start: tuple[datetime, str] | None,
     limit: int,
 ) -> list[PointsEntry]:
-    """Entries and what expired by now, the latest first, behind a position."""
-    if account.indebted:
-        return _replayed(uow, account, now, start, limit)
-    of: dict[str, Any] = {"customer_id": account.customer_id, "programme": account.programme}
-    told = uow.find(
-        PointsEntry,
-        order=("occurred_at", "id"),
-        descending=True,
-        after=start,
-        limit=limit,
-        **of,
+    """Entries and what expired by now, the latest first, behind a position.
+
+    Up to so many, each with its position; those of one operation are one, with the last's.
+    """
+    found: list[PointsEntry] = []
+    while True:
+        page = _told(uow, account, now, start, limit)
+        for entry in page:
+            if found and _together(found[-1], entry):
+                points = found[-1].points + entry.points
+                found[-1] = evolved(entry, points=points, lot_id=None)
+            elif len(found) == limit:
+                return found
+            else:
+                found.append(entry)
+        if len(page) < limit:
+            return found
+        start = position(page[-1])
+
+
+def _together(one: PointsEntry, other: PointsEntry) -> bool:
+    """Whether both are parts of what was taken, or given back, at once."""
+    return (
+        one.kind in ("burn", "return", "adjust")
+        and one.points * other.points > 0
+        and (one.points < 0 or one.kind == "return")
+        and all(getattr(one, name) == getattr(other, name) for name in _OPERATION)
     )
+
+
+_OPERATION = ("kind", "occurred_at", "recorded_at", "redemption_id", "reason", "actor")
+
+
+def _told(
+    uow: UnitOfWork,
+    account: PointsAccount,
+    now: datetime,
+    start: tuple[datetime, str] | None,
+    limit: int,
+) -> list[PointsEntry]:
+    """What happened by now, the latest first, behind a position.
+
+    The entries; what lapsed, though nobody settled it; and what follows of these, so that
+    all that happened by an instant adds up to what there was then.
+    """
     over = min(start, (now, _BEHIND)) if start else (now, _BEHIND)
-    gone: list[PointsEntry] = []
-    for status in ("open", "expired"):
-        gone += _expired(uow, over, limit, {**of, "status": status})
-    return sorted((*told, *gone), key=_position, reverse=True)[:limit]
+    lapses = list(accounts.lapsed(uow, account, now))
+    if account.indebted:
+        told = [e for e in accounts.entries(uow, account) if e.occurred_at <= now] + lapses
+        told += _effects(told, now)
+    else:
+        of: dict[str, Any] = {"customer_id": account.customer_id, "programme": account.programme}
+        told = uow.find(
+            PointsEntry,
+            order=("occurred_at", "id"),
+            descending=True,
+            after=over,
+            limit=limit,
+            **of,
+        )
+        told += lapses
+        told += [_over_at_once(e) for e in told if e.lot_id and e.expires_at <= e.occurred_at]
+        for status in ("open", "expired"):
+            told += _expired(uow, over, limit, {**of, "status": status})
+    behind = (e for e in told if position(e) < over)
+    return sorted(behind, key=position, reverse=True)[:limit]
 
 
 def _expired(
     uow: UnitOfWork, start: tuple[datetime, str], limit: int, of: dict[str, Any]
-) -> Iterator[PointsEntry]:
-    while limit > 0:
+) -> list[PointsEntry]:
+    found: list[PointsEntry] = []
+    while len(found) < limit:
         lots = uow.find(
             PointsLot,
             order=("expires_at", "id"),
@@ -161,12 +210,15 @@ def _expired(
             limit=limit,
             **of,
         )
-        for lot in lots:
-            if lot.left > 0:
-                yield _expiry(lot, lot.left)
-        if len(lots) < limit or sum(lot.left > 0 for lot in lots) == limit:
-            return
+        sums: Counter[str] = Counter()
+        for entry in uow.find(PointsEntry, lot_id=tuple(lot.id for lot in lots)):
+            if entry.occurred_at < entry.expires_at:
+                sums[entry.lot_id or ""] += entry.points
+        found += [_expiry(lot, -sums[lot.id]) for lot in lots if sums[lot.id]]
+        if len(lots) < limit:
+            break
         start = (lots[-1].expires_at, lots[-1].id)
+    return found
 
 
 def _expiry(lot: PointsLot, points: int) -> PointsEntry:
@@ -178,7 +230,7 @@ def _expiry(lot: PointsLot, points: int) -> PointsEntry:
         programme=lot.programme,
         lot_id=lot.id,
         kind="expire",
-        points=-points,
+        points=points,
         qualifying=0,
         available_at=lot.available_at,
         expires_at=lot.expires_at,
@@ -190,22 +242,42 @@ def _expiry(lot: PointsLot, points: int) -> PointsEntry:
     )
 
 
-def _replayed(
-    uow: UnitOfWork,
-    account: PointsAccount,
-    now: datetime,
-    start: tuple[datetime, str] | None,
-    limit: int,
-) -> list[PointsEntry]:
-    told = accounts.entries(uow, account)
-    state = ledger.replay(told, now)
-    ids = tuple({expiry.lot_id for expiry in state.expiries})
-    lots = {lot.id: lot for lot in uow.find(PointsLot, id=ids)} if ids else {}
-    gone = [evolved(_expiry(lots[e.lot_id], -e.points), occurred_at=e.at) for e in state.expiries]
-    every: Sequence[PointsEntry] = sorted((*told, *gone), key=_position, reverse=True)
-    behind = [e for e in every if start is None or _position(e) < start]
-    return behind[:limit]
+def _over_at_once(entry: PointsEntry) -> PointsEntry:
+    """What comes to a lot that is over is over; what is taken off it was over."""
+    return _following(entry, "expire", -entry.points, entry.occurred_at, f"{entry.id}{_BEHIND}")
 
 
-def _position(entry: PointsEntry) -> tuple[datetime, str]:
+def _effects(told: Sequence[PointsEntry], now: datetime) -> list[PointsEntry]:
+    """The effects of a replay, as entries that are not stored."""
+    like = {entry.lot_id: entry for entry in told}
+    sums: Counter[tuple[datetime, str, str]] = Counter()
+    for effect in ledger.replay(told, now).effects:
+        sums[effect.at, effect.lot_id, effect.kind] += effect.points
+    return [
+        _following(like[lot], kind, points, at, lot if kind == "expire" else f"{lot}{_BEHIND}")
+        for (at, lot, kind), points in sums.items()
+        if points
+    ]
+
+
+def _following(
+    like: PointsEntry, kind: str, points: int, at: datetime, made_id: str
+) -> PointsEntry:
+    return evolved(
+        like,
+        id=made_id,
+        kind=kind,
+        points=points,
+        qualifying=0,
+        redemption_id=None,
+        actor=None,
+        reason=None,
+        version=None,
+        occurred_at=at,
+        recorded_at=at,
+    )
+
+
+def position(entry: PointsEntry) -> tuple[datetime, str]:
+    """Where an entry stands in the order of time."""
     return entry.occurred_at, entry.id

@@ -10,18 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
-from operator import attrgetter
 
 import attrs
 
 from crmkit.activities.stories import Kinds, Story, read
+from crmkit.loyalty.earning import counts_from
 from crmkit.model import Activity
 from crmkit.model.time import FOREVER
 
 _COMING = frozenset({"bookings", "orders", "visits"})
 """What makes somebody a customer."""
-
-_happened = attrgetter("occurred_at")
 
 
 @attrs.frozen
@@ -62,7 +60,7 @@ def _stays(facts: Sequence[Activity], kinds: Kinds) -> Iterator[tuple[datetime, 
     """From when until when it counted that somebody came, as far as one story tells."""
     told: list[Activity] = []
     since: datetime | None = None
-    for moment, news in groupby(sorted(facts, key=_happened), _happened):
+    for moment, news in groupby(sorted(facts, key=counts_from), counts_from):
         told += news
         came = has_come(read(told, kinds), kinds)
         if came and since is None:
@@ -91,6 +89,6 @@ def was_customer(facts: Sequence[Activity], before: datetime, kinds: Kinds) -> b
     """Whether a story tells that somebody was a customer before an instant."""
     story = read(facts, kinds)
     return not story.off and any(
-        fact.occurred_at < before and not _COMING.isdisjoint(kinds[fact.kind].counts)
+        counts_from(fact) < before and not _COMING.isdisjoint(kinds[fact.kind].counts)
         for fact in story.said
     )

@@ -37,13 +37,14 @@ _BOOKS = "points issued and used belong to the business's books; they name nobod
         Index(("tenant", "occurred_at", "customer_id")),
         Index(("tenant", "story")),
         Index(("tenant", "lot_id")),
+        Index(("tenant", "redemption_id"), where_present="redemption_id"),
     ),
 )
 class PointsEntry:
     """A fact: points of one lot were issued, taken back, used or returned. Never changed.
 
     `kind` is ``earn``, ``reverse`` (of what was earned), ``adjust`` (by hand), ``burn`` (for
-    a reward), ``return`` (a redemption was cancelled), ``waive`` (debt that was forgiven), or
+    a reward), ``return`` (a redemption was cancelled), ``waive`` (debt that is forgiven), or
     ``qualify`` (no points, but something that counts for the tier). `qualifying` is what the
     entry adds to what decides the tier. `story` is that of the activities the points belong
     to, `rule` what gave them, `version` the programme's as it was then. The lot's instants
@@ -85,7 +86,8 @@ class PointsLot:
 
     They can be used from `available_at` on and before `expires_at`, the far end of time for
     what never does; `available_at` is there too where they wait for an event. `full` is what
-    the rule gave for the whole story, before a cap, and `times` what it was multiplied by.
+    the rule gave for the whole story, before a cap, and `times` what it was multiplied by;
+    `totals` is how that changed, by microseconds since 1970, where a cap is shared by it.
     Nothing is taken off `left` when time passes: what is past is past by its instants.
     `status` is ``open``, ``spent`` when nothing is left, or ``expired`` once that was seen.
     """
@@ -99,6 +101,7 @@ class PointsLot:
     story: str | None = stored(Data.FINGERPRINT, Origin.ASSIGNED, default=None)
     times: str = assigned(default="1")
     full: int = stored(Data.BEHAVIOUR, Origin.OBSERVED, default=0)
+    totals: Mapping[str, Any] = stored(Data.BEHAVIOUR, Origin.OBSERVED, factory=dict)
     left: int = stored(Data.BEHAVIOUR, Origin.OBSERVED, default=0)
     used: int = stored(Data.BEHAVIOUR, Origin.OBSERVED, default=0)
     status: str = assigned(default="open")
@@ -138,14 +141,19 @@ class PointsAccount:
     "crm_loyalty_tiers",
     key=("customer_id", "programme", "since"),
     owner="customer_id",
-    indexes=(Index(("tenant", "programme", "until", "customer_id")),),
+    indexes=(
+        Index(("tenant", "tell_at", "customer_id"), where_present="tell_at"),
+        Index(("tenant", "warn_at", "customer_id"), where_present="warn_at"),
+    ),
 )
 class TierPeriod:
     """A customer's tier from `since` until `until`, also ahead if nothing more happens.
 
     Periods of a customer neither overlap nor leave gaps from the first one on; before it, and
     without any, it is the first tier. `rank` is the tier's place, the lowest is 0. `cause` is
-    ``reached``, ``lowered``, ``given``, or ``returned`` when a given tier ends.
+    ``reached``, ``lowered``, ``given``, or ``returned`` when a given tier ends. At `tell_at`
+    it is told that the tier changed, and at `warn_at` that it is about to be lost; None where
+    there is nothing to tell, any more.
     """
 
     tenant: str = assigned()
@@ -156,6 +164,8 @@ class TierPeriod:
     rank: int = stored(Data.BEHAVIOUR, Origin.INFERRED, merge=OnMerge.FOLD)
     tier: str = stored(Data.BEHAVIOUR, Origin.INFERRED, merge=OnMerge.FOLD)
     cause: str = assigned()
+    tell_at: datetime | None = assigned(default=None)
+    warn_at: datetime | None = assigned(default=None)
 
 
 @record(
@@ -220,7 +230,9 @@ class Redemption:
     """A reward that was reserved, and what became of it.
 
     Reserved until `until`; without `fulfilled_at` or `cancelled_at` it is cancelled from then
-    on. `code` is a keyed hash of the code that the customer shows.
+    on. `code` is a keyed hash of the code that the customer shows. `taken` is what it took
+    from the stock, 0 where the reward had none. `ended_by` is who handed it out or cancelled
+    it, and `reason` why it was cancelled.
     """
 
     tenant: str = assigned()
@@ -230,8 +242,11 @@ class Redemption:
     reward: str = stored(Data.BEHAVIOUR, Origin.OBSERVED, erase=OnErase.KEEP)
     cost: int = stored(Data.BEHAVIOUR, Origin.OBSERVED, erase=OnErase.KEEP)
     card: str | None = assigned(default=None)
+    taken: int = assigned(default=0)
     code: str | None = stored(Data.FINGERPRINT, Origin.ASSIGNED, default=None)
     actor: str | None = stored(Data.LINK, Origin.OBSERVED, default=None)
+    ended_by: str | None = stored(Data.LINK, Origin.OBSERVED, default=None)
+    reason: str | None = stored(Data.FREE_TEXT, Origin.OBSERVED, default=None)
     reserved_at: datetime = assigned()
     until: datetime = assigned()
     fulfilled_at: datetime | None = assigned(default=None)
@@ -266,7 +281,11 @@ class Achievement:
 
 @record("crm_loyalty_programmes", key=("programme", "version"))
 class ProgrammeVersion:
-    """A programme as it was configured from an instant on; `recounted_to` while tiers follow."""
+    """A programme as it was configured from an instant on.
+
+    The one that began last applies. Tiers follow it customer by customer: those up to
+    `recounted_to` do, and all since `recounted_at`.
+    """
 
     tenant: str = assigned()
     programme: str = assigned()

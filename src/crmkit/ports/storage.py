@@ -187,7 +187,8 @@ class UnitOfWork(abc.ABC):
         instants, and whose `beyond` fields are. A combination without records is not there.
         """
         sums: dict[tuple[Any, ...], int] = {}
-        for record in self.stream(kind, **equal):
+        found: Iterator[object] = self.stream(kind, **equal)
+        for record in found:
             if any(getattr(record, f) > t for f, t in (upto or {}).items()):
                 continue
             if any(getattr(record, f) <= t for f, t in (beyond or {}).items()):
@@ -238,8 +239,8 @@ class RulePushdown(Protocol):
     What a storage holds of a customer is as it is now. Where the rule asks about an earlier
     instant and something came after it that the rule looks at (of the metrics, of the
     profile and the tags, of the points), the storage is unsure and leaves the customer to
-    the evaluator in memory; so too where it cannot tell. Consents, and what customers did,
-    it knows as of any instant. Who was put in by hand, and the cut-off of a `Top`, are those
+    the evaluator in memory; so too where it cannot tell. Consents, tiers, and what customers
+    did, it knows as of any instant. Who was put in by hand, and the cut-off of a `Top`, are those
     of now: of a rule with a `Top` it is never unsure. Nobody is in before the first fact
     about them.
     """
@@ -261,7 +262,7 @@ class RulePushdown(Protocol):
         """
         ...
 
-    def cutoff(self, top: Top) -> int | None:
+    def cutoff(self, top: Top, settings: Settings) -> int | None:
         """The value of the last who is among the top, or the bottom, now; None for nobody."""
         ...
 

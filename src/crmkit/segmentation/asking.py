@@ -198,7 +198,7 @@ def as_of(uow: UnitOfWork, rt: Runtime, now: Subject, wanted: Needs, when: When)
 
 def seen(uow: UnitOfWork, rt: Runtime, wanted: Needs, customer: Customer, when: When) -> Subject:
     """What rules with these needs look at of a customer at an instant."""
-    (now,) = subjects(uow, [customer], wanted)
+    (now,) = subjects(uow, rt, [customer], wanted)
     return as_of(uow, rt, now, wanted, when)
 
 
@@ -241,7 +241,7 @@ def asked_in_memory(
     """The same, each customer's facts by themselves."""
     ready = ranked(uow, rt, rule, when)
     ask, wanted = lasting(ready, rt.settings), needs(ready)
-    for now in all_subjects(uow, wanted, after=after):
+    for now in all_subjects(uow, rt, wanted, after=after):
         if ask(as_of(uow, rt, now, wanted, when), when.at)[0]:
             yield now.customer.id
 
@@ -302,7 +302,7 @@ def fitting(
     found: set[str] = set()
     for first in range(0, len(customers), AT_ONCE):
         some = tuple(customers[first : first + AT_ONCE])
-        for now in subjects(uow, uow.find(Customer, id=some), wanted):
+        for now in subjects(uow, rt, uow.find(Customer, id=some), wanted):
             if ask(as_of(uow, rt, now, wanted, when), when.at)[0]:
                 found.add(now.customer.id)
     return frozenset(found)
@@ -354,7 +354,7 @@ def at_cutoff(top: Top, value: int | None) -> Rule:
 def cutoff(uow: UnitOfWork, rt: Runtime, top: Top, when: When) -> int | None:
     """The value of the last who is among the top, or the bottom, at an instant."""
     if hasattr(uow, "cutoff") and when.is_settled(uow):
-        return cast(RulePushdown, uow).cutoff(top)
+        return cast(RulePushdown, uow).cutoff(top, rt.settings)
     return among(top, _values(uow, rt, top, when))
 
 
@@ -388,7 +388,7 @@ class Rank:
 
 def rank(uow: UnitOfWork, rt: Runtime, top: Top, subject: Subject, when: When) -> Rank:
     """Where a customer, as they were at that instant, was among all."""
-    own = getter(find(top.field), rt.settings)(subject)
+    own = getter(find(top.field))(subject)
     if when.live and hasattr(uow, "cutoff"):
 
         def many(*parts: Compare) -> int:
@@ -405,8 +405,8 @@ def rank(uow: UnitOfWork, rt: Runtime, top: Top, subject: Subject, when: When) -
 
 def _values(uow: UnitOfWork, rt: Runtime, top: Top, when: When) -> Iterator[int]:
     wanted = needs(top)
-    get = getter(find(top.field), rt.settings)
-    for now in all_subjects(uow, wanted):
+    get = getter(find(top.field))
+    for now in all_subjects(uow, rt, wanted):
         value = get(as_of(uow, rt, now, wanted, when))
         if value is not None:
             yield value

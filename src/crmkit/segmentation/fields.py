@@ -178,7 +178,7 @@ def _built_in() -> Iterator[Field]:
     yield Field("average_order_value", Type.MONEY, Source.AVERAGE, "spend_minor")
     yield Field("points", Type.NUMBER, Source.LOYALTY, "balance")
     yield Field("qualifying_points", Type.NUMBER, Source.LOYALTY, "qualifying")
-    yield Field("tier", Type.TIER, Source.TIER, "qualifying")
+    yield Field("tier", Type.TIER, Source.TIER, "rank")
     yield Field("tags", Type.LIST, Source.TAGS, "tag")
 
 

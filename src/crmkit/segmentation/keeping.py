@@ -35,7 +35,9 @@ from crmkit.segmentation.needs import Needs
 from crmkit.segmentation.subjects import AT_ONCE
 from crmkit.segmentation.watching import Watched, Watchlist
 
-_EVERYTHING = Needs(profile=True, metrics=True, points=True, tags=True, consents=True, by_hand=True)
+_EVERYTHING = Needs(
+    profile=True, metrics=True, points=True, tiers=True, tags=True, consents=True, by_hand=True
+)
 _PAGE = 500
 
 
@@ -76,8 +78,9 @@ class Keeper:
             if story is not None
             for fact in story.standing
         )
-        # Points follow from what was done.
-        self._changed(uow, watched, since, Needs(metrics=True, points=True, kinds=kinds))
+        # Points follow from what was done, and tiers from them.
+        what = Needs(metrics=True, points=True, tiers=True, kinds=kinds)
+        self._changed(uow, watched, since, what)
 
     def on_profile(self, uow: UnitOfWork, event: ProfileChanged) -> None:
         """Ask about a profile; all there is where it is new."""
@@ -89,8 +92,8 @@ class Keeper:
         self.changed(uow, event.customer_id, event.at, Needs(consents=True))
 
     def on_points(self, uow: UnitOfWork, event: PointsChanged) -> None:
-        """Ask about a customer's points."""
-        self.changed(uow, event.customer_id, event.at, Needs(points=True))
+        """Ask about a customer's points, and the tier that follows from them."""
+        self.changed(uow, event.customer_id, event.at, Needs(points=True, tiers=True))
 
     def on_merged(self, uow: UnitOfWork, event: CustomersMerged) -> None:
         """Ask anew about one who was two; what was kept of the other is theirs no more."""
@@ -223,7 +226,7 @@ class Keeper:
 
     def fill(self, uow: UnitOfWork, fields: Iterable[str], after: str | None) -> str | None:
         """Take in the numbers of a page of customers by which nobody was ranked before."""
-        return ranks.fill(uow, fields, after)
+        return ranks.fill(uow, self.rt, fields, after)
 
     def begin(self, uow: UnitOfWork, segments: Collection[str]) -> None:
         """Find where the tops begin of segments, once the numbers are there."""

@@ -1,4 +1,7 @@
-"""A customer as they were at any instant: what rules look at, folded from the facts until then."""
+"""A customer as they were at any instant: what rules look at, folded from the facts until then.
+
+Tiers need no folding: what is kept of them holds for every instant.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,9 @@ class History:
             told,
             uow.find(ProfileChange, order=_IN_TIME, **of) if looks else (),
             uow.find(Consent, order=_IN_TIME, **of) if wanted.consents else (),
-            uow.find(PointsEntry, order=_IN_TIME, **of) if wanted.points else (),
+            uow.find(PointsEntry, order=_IN_TIME, programme=rt.settings.programme.name, **of)
+            if wanted.points
+            else (),
         )
 
     @cached_property
@@ -105,6 +110,7 @@ class History:
             account=PointsAccount(
                 tenant=customer.tenant,
                 customer_id=customer.id,
+                programme=self.settings.programme.name,
                 balance=sum(e.points for e in points),
                 qualifying=sum(e.qualifying for e in points),
             ),

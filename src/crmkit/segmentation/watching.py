@@ -137,7 +137,7 @@ def settle(
             known[state.customer_id][state.segment_id] = state
         written = _Written()
         customers = uow.find(Customer, id=some)
-        for subject in subjects(uow, customers, wanted):
+        for subject in subjects(uow, rt, customers, wanted):
             customer_id = subject.customer.id
             person = _Person(uow, rt, subject, wanted, now, written)
             person.settle(watched, known[customer_id], since[customer_id])
@@ -180,7 +180,7 @@ def due(
         alike[together(by_segment[s.segment_id].needs for s in states)].append(customer_id)
     for wanted, customer_ids in alike.items():
         customers = uow.find(Customer, id=tuple(sorted(customer_ids)))
-        for subject in subjects(uow, customers, wanted):
+        for subject in subjects(uow, rt, customers, wanted):
             person = _Person(uow, rt, subject, wanted, now, written)
             for state in turned[subject.customer.id]:
                 of = by_segment[state.segment_id]

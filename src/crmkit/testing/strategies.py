@@ -14,8 +14,16 @@ from typing import Any, Final, TypeAlias
 from hypothesis import strategies as st
 
 from crmkit.config import Settings
-from crmkit.model import Customer, Metrics, Occasion, PointsAccount, Preferences, entry_of
-from crmkit.model.time import CALENDAR_UNITS, Duration
+from crmkit.model import (
+    Customer,
+    Metrics,
+    Occasion,
+    PointsAccount,
+    Preferences,
+    TierPeriod,
+    entry_of,
+)
+from crmkit.model.time import CALENDAR_UNITS, FOREVER, Duration
 from crmkit.segmentation.fields import FIELDS, OPERATORS, Source, Type, find
 from crmkit.segmentation.subject import Subject
 
@@ -112,7 +120,7 @@ def values(name: str) -> Sequence[Any]:
         case Type.DATE:
             return [day.isoformat() for day in DAYS]
         case Type.TIER:
-            return [tier.name for tier in SETTINGS.tiers]
+            return [*SETTINGS.programme.ranks]
         case Type.FLAG:
             return (False, True)
     return TEXTS
@@ -397,8 +405,30 @@ def occasions(
 
 
 @st.composite
+def tier_periods(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> tuple[TierPeriod, ...]:
+    """A customer's tiers, in order, without gaps; mostly one is above the first for a while."""
+    edges = sorted(draw(st.lists(st.sampled_from(MOMENTS), max_size=3, unique=True)))
+    tiers, rank, found = SETTINGS.programme.tiers, 0, list[TierPeriod]()
+    for since, until in zip(edges, [*edges[1:], FOREVER], strict=False):
+        before, rank = rank, draw(st.sampled_from([r for r in range(len(tiers)) if r != rank]))
+        found.append(
+            TierPeriod(
+                tenant=tenant,
+                customer_id=id,
+                programme=SETTINGS.programme.name,
+                since=since,
+                until=until,
+                rank=rank,
+                tier=tiers[rank].name,
+                cause="reached" if rank > before else "lowered",
+            )
+        )
+    return tuple(found)
+
+
+@st.composite
 def subjects(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> Subject:
-    """Customers with metrics, points, tags and consents."""
+    """Customers with metrics, points, tiers, tags and consents."""
     counted = draw(_drawn(Source.METRICS, _METRICS))
     orders = draw(st.sampled_from([0, 1, 2, 3, 20_000]))
     each = draw(st.sampled_from([0, 3333, 10_000, 10_001]))
@@ -420,6 +450,7 @@ def subjects(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> Subject:
         customer=draw(customers(tenant=tenant, id=id)),
         metrics=Metrics(tenant=tenant, customer_id=id, **counted),
         account=draw(st.none() | account),
+        tiers=draw(tier_periods(tenant=tenant, id=id)),
         tags=draw(st.frozensets(st.sampled_from(TEXTS), max_size=3)),
         consents=draw(st.dictionaries(st.sampled_from(_CONSENTS), st.booleans())),
         memberships=draw(st.frozensets(st.sampled_from(["s1", "s2"]))),

@@ -6,13 +6,17 @@ from typing import Any
 import attrs
 import pytest
 
-from crmkit.config import Settings, Tier
+from crmkit.config import Settings
 from crmkit.errors import RuleError
 from crmkit.model import Customer, Metrics, PointsAccount, Preferences
+from crmkit.model.catalogue import evolved
 from crmkit.model.rule import AllOf, AnyOf, Compare, Member, Not, Rule
-from crmkit.segmentation.evaluate import compiled
+from crmkit.model.time import FOREVER
+from crmkit.programmes import Programme, Tier
+from crmkit.segmentation.evaluate import compiled, lasting, tier_name
 from crmkit.segmentation.rules import parse
 from crmkit.segmentation.subject import Subject
+from tests.tiers import held
 
 SETTINGS = Settings(timezone="Europe/Bucharest")
 AT = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -150,16 +154,47 @@ def account(qualifying: int, balance: int = 0) -> PointsAccount:
 
 def test_tiers_are_ordered_by_rank() -> None:
     assert fits("tier", "=", "BRONZE")
-    assert fits("tier", "=", "BRONZE", account=account(999))
-    assert fits("tier", "=", "SILVER", account=account(1_000))
-    assert fits("tier", ">=", "SILVER", account=account(6_000))
-    assert fits("tier", "between", ["SILVER", "GOLD"], account=account(5_999))
-    assert fits("tier", "not_in", ["BRONZE", "PLATINUM"], account=account(3_000))
+    assert fits("tier", "=", "SILVER", tiers=held((AT, "SILVER")))
+    assert fits("tier", ">=", "SILVER", tiers=held((AT, "VIP")))
+    assert fits("tier", "between", ["SILVER", "GOLD"], tiers=held((AT, "GOLD")))
+    assert fits("tier", "not_in", ["BRONZE", "PLATINUM"], tiers=held((AT, "GOLD")))
+    assert fits("tier", "exists", True)
+    assert not fits("tier", "exists", False, tiers=held((AT, "GOLD")))
+
+
+def test_points_reach_no_tier_by_themselves() -> None:
+    assert fits("tier", "=", "BRONZE", account=account(6_000))
+
+
+def test_a_tier_holds_for_its_period_and_says_until_when() -> None:
+    day = timedelta(days=1)
+    who = subject(tiers=held((AT, "GOLD"), (AT + day, "SILVER"), (AT + 2 * day, "BRONZE")))
+    rule = parse({"field": "tier", "operator": "=", "value": "SILVER"}, SETTINGS)
+    asked = [AT - TICK, AT, AT + day - TICK, AT + day, AT + 2 * day]
+    who = attrs.evolve(who, customer=evolved(who.customer, created_at=AT - day))
+    assert [lasting(rule, SETTINGS)(who, at) for at in asked] == [
+        (False, AT),
+        (False, AT + day),
+        (False, AT + day),
+        (True, AT + 2 * day),
+        (False, FOREVER),
+    ]
+    assert [compiled(rule, SETTINGS)(who, at) for at in asked] == [False] * 3 + [True, False]
+
+
+def _fewer() -> Settings:
+    only = Programme(tiers=(Tier("BRONZE", 0),), milestones=())
+    return Settings(programmes=(only,))
+
+
+def test_a_tier_of_more_than_there_are_by_now_is_the_highest() -> None:
+    """Until it is reckoned anew."""
+    assert tier_name(held((AT, "GOLD")), AT, SETTINGS) == "GOLD"
+    assert tier_name(held((AT, "GOLD")), AT, _fewer()) == "BRONZE"
 
 
 def test_a_tier_that_is_gone_is_refused() -> None:
-    tiers: Any = (Tier("BRONZE", 0),)
-    fewer = Settings(tiers=tiers)
+    fewer = _fewer()
     with pytest.raises(RuleError, match="unknown tier 'GOLD'"):
         compiled(Compare("tier", "=", "GOLD"), fewer)
 

@@ -40,7 +40,6 @@ from crmkit.segmentation.fields import Source, find
 
 _PROFILE: Final = frozenset({Source.CUSTOMER, Source.PREFERENCES, Source.CUSTOM, Source.AGE})
 _METRICS: Final = frozenset({Source.METRICS, Source.AVERAGE})
-_ACCOUNT: Final = frozenset({Source.LOYALTY, Source.TIER})
 
 
 def matching(
@@ -60,7 +59,7 @@ def matching(
     instant, values = Instant(at, settings), values_of(dialect)
     doings = Doings(tenant, instant, values)
     sources = _sources(rule)
-    led = None if sources & (_PROFILE | _METRICS | _ACCOUNT) else _leading(rule, doings)
+    led = None if sources & (_PROFILE | _METRICS | {Source.LOYALTY}) else _leading(rule, doings)
     origin = _Origin.of(sources, instant) if led is None else _Origin.led(led[1])
     unsure = _unsure(rule, origin, doings, settled=settled)
     writer = _Writer(Fields(tenant, instant, origin.customer, values), doings, unsure)
@@ -75,12 +74,12 @@ def matching(
     return sa.select(origin.customer, sure.label("sure")).select_from(origin.rows).where(*where)
 
 
-def cutoff_of(top: Top, tenant: str, dialect: str) -> sa.Select[tuple[int]]:
+def cutoff_of(top: Top, settings: Settings, tenant: str, dialect: str) -> sa.Select[tuple[int]]:
     """The value of the last who is among the top; of the population where that is smaller."""
     # With fewer customers than places everybody is in: from the last of them on.
-    edge = cutoff(top, tenant, values_of(dialect))
+    edge = cutoff(top, settings, tenant, values_of(dialect))
     everybody = attrs.evolve(top, percent=100_000, count=None)
-    last = cutoff(everybody, tenant, values_of(dialect))
+    last = cutoff(everybody, settings, tenant, values_of(dialect))
     return sa.select(sa.func.coalesce(edge.scalar_subquery(), last.scalar_subquery()))
 
 
@@ -134,8 +133,10 @@ class _Origin:
                 rows = rows.join(metrics, _same(metrics, customers.c.tenant, customer))
             else:
                 other = _of(metrics, other, metrics.c.customer_id, customers)
-        if sources & _ACCOUNT:
-            rows = rows.outerjoin(accounts, _same(accounts, base.c.tenant, customer))
+        if Source.LOYALTY in sources:
+            mine = accounts.c.programme == instant.settings.programme.name
+            same = _same(accounts, base.c.tenant, customer)
+            rows = rows.outerjoin(accounts, sa.and_(same, mine))
         return cls(rows, customer, base.c.tenant, sa.or_(own <= now, other <= now))
 
 
@@ -179,7 +180,7 @@ def _unsure(rule: Rule, origin: _Origin, doings: Doings, *, settled: bool) -> Co
         # No change of the profile is later than that.
         found.append(table(Customer).c.updated_at > now)
     for needed, record in ((Source.TAGS, ProfileChange), (Source.LOYALTY, PointsEntry)):
-        if needed in sources or (needed is Source.LOYALTY and sources & _ACCOUNT):
+        if needed in sources:
             facts = table(record).c
             later = sa.select(facts.customer_id).where(
                 facts.tenant == doings.tenant,
@@ -259,7 +260,7 @@ class _Writer:
                 return self.doubtful(part)
             case Did() | Then():
                 return not self.doings.tells(rule)
-        return _source(rule) not in (None, Source.CONSENT)
+        return _source(rule) not in (None, Source.CONSENT, Source.TIER)
 
     def plain(self, rule: Rule) -> Condition:
         """The rule without the doubt."""

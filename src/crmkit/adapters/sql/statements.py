@@ -91,6 +91,7 @@ def _insert(
 _EMPTY: Final[Mapping[type, Any]] = {
     int: sa.literal_column("0"),
     str: sa.literal_column("''"),
+    bool: sa.false(),
 }
 
 

@@ -410,11 +410,10 @@ class SqlUnitOfWork(UnitOfWork):
                 raise RuleError("larger than the database can ask; make it smaller") from error
             raise
 
-    def cutoff(self, top: Top) -> int | None:
+    def cutoff(self, top: Top, settings: Settings) -> int | None:
         """See `RulePushdown.cutoff`."""
-        sql, values = statements.rendered(
-            rules.cutoff_of(top, self.tenant, self._dialect), self._dialect
-        )
+        query = rules.cutoff_of(top, settings, self.tenant, self._dialect)
+        sql, values = statements.rendered(query, self._dialect)
         self._cursor.execute(sql, values)
         row = self._cursor.fetchone()
         return None if row is None else row[0]

@@ -151,7 +151,7 @@ def _ranked(rule: Rule, people: Sequence[Subject]) -> Rule:
     def by_value(leaf: Leaf) -> Rule:
         if not isinstance(leaf, Top):
             return leaf
-        get = getter(find(leaf.field), SETTINGS)
+        get = getter(find(leaf.field))
         return at_cutoff(leaf, among(leaf, map(get, people)))
 
     return replaced(rule, by_value)
@@ -165,6 +165,7 @@ def records(subject: Subject) -> Iterator[object]:
     yield subject.metrics
     if subject.account is not None:
         yield subject.account
+    yield from subject.tiers
     for tag in subject.tags:
         yield Tag(tenant=tenant, customer_id=owner, fingerprint=tag, tag=tag, tagged_at=moment)
     for kept_out, segments in ((False, subject.memberships), (True, subject.kept_out)):

@@ -74,6 +74,7 @@ def _entries() -> None:
     index("crm_loyalty_entries", "occurred_at", "customer_id")
     index("crm_loyalty_entries", "story")
     index("crm_loyalty_entries", "lot_id")
+    index("crm_loyalty_entries", "redemption_id", **where("redemption_id"))
 
 
 def _grants() -> None:
@@ -97,7 +98,9 @@ def _lots() -> None:
         *texts("tenant", "id", "customer_id", "programme", "source"),
         *maybes("rule", "story"),
         *texts("times"),
-        *numbers("full", "left", "used"),
+        *numbers("full"),
+        sa.Column("totals", JSON, nullable=False),
+        *numbers("left", "used"),
         *texts("status"),
         *numbers("earned_at", "available_at", "expires_at"),
         *maybes("origin"),
@@ -136,7 +139,9 @@ def _redemptions() -> None:
         *maybes("customer_id"),
         *texts("programme", "reward"),
         *numbers("cost"),
-        *maybes("card", "code", "actor"),
+        *maybes("card"),
+        *numbers("taken"),
+        *maybes("code", "actor", "ended_by", "reason"),
         *numbers("reserved_at", "until"),
         *empties("fulfilled_at", "cancelled_at"),
         *maybes("origin"),
@@ -163,6 +168,8 @@ def _tiers() -> None:
         *texts("tenant", "customer_id", "programme"),
         *numbers("since", "until", "rank"),
         *texts("tier", "cause"),
+        *empties("tell_at", "warn_at"),
         sa.PrimaryKeyConstraint("tenant", "customer_id", "programme", "since"),
     )
-    index("crm_loyalty_tiers", "programme", "until", "customer_id")
+    index("crm_loyalty_tiers", "tell_at", "customer_id", **where("tell_at"))
+    index("crm_loyalty_tiers", "warn_at", "customer_id", **where("warn_at"))
