@@ -200,17 +200,19 @@ def rebuilt(uow: UnitOfWork, rt: Runtime, customer_id: str, programme: str) -> P
     known = told or enrols or uow.count(TierGrant, **of) or _waiting(uow, account)
     if not known:
         return None
+    return settled(uow, rt, evolved(summed_up(account, told), enrols=enrols), told)
+
+
+def summed_up(account: PointsAccount, told: Iterable[PointsEntry]) -> PointsAccount:
+    """The account with what all its entries tell, but for what it holds at an instant."""
     by_lot: dict[str | None, list[PointsEntry]] = defaultdict(list)
+    qualifying = 0
     for entry in told:
         by_lot[entry.lot_id].append(entry)
+        qualifying += entry.qualifying
     by_lot.pop(None, None)
-    account = evolved(
-        account,
-        qualifying=sum(e.qualifying for e in told),
-        indebted=any(ledger.is_overdrawn(mine) for mine in by_lot.values()),
-        enrols=enrols,
-    )
-    return settled(uow, rt, account, told)
+    indebted = any(ledger.is_overdrawn(mine) for mine in by_lot.values())
+    return evolved(account, qualifying=qualifying, indebted=indebted)
 
 
 def up_to_now(

@@ -22,6 +22,7 @@ from crmkit.loyalty.redeeming import Redeeming, optional_text, wanted_of
 from crmkit.loyalty.rewards import Redeemed
 from crmkit.loyalty.standing import Account, Expiring, expiring, history, standing
 from crmkit.loyalty.tiers import Progress, progress
+from crmkit.loyalty.upkeep import Ledger
 from crmkit.model import (
     Enrolment,
     Metrics,
@@ -74,6 +75,11 @@ class Loyalty:
     def rewards(self) -> Rewards:
         """What customers can have for their points, and what they had."""
         return Rewards(self._rt, self._fits)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Whether all that is kept is what the entries tell, and the programmes' versions."""
+        return Ledger(self._rt)
 
     # --- points ---
 
