@@ -79,9 +79,16 @@ ABOUT_A_CUSTOMER: dict[str, Callable[[CRMService, str], object]] = {
     "loyalty.account": lambda crm, c: crm.loyalty.account(c),
     "loyalty.update_points": lambda crm, c: crm.loyalty.update_points(c, 1, reason="x"),
     "loyalty.history": lambda crm, c: crm.loyalty.history(c),
+    "loyalty.expiring": lambda crm, c: crm.loyalty.expiring(c),
+    "loyalty.preview": lambda crm, c: crm.loyalty.preview(c, "review"),
+    "loyalty.progress": lambda crm, c: crm.loyalty.progress(c),
+    "loyalty.tier_history": lambda crm, c: crm.loyalty.tier_history(c),
+    "loyalty.set_tier": lambda crm, c: crm.loyalty.set_tier(c, "GOLD", reason="x"),
+    "loyalty.enrol": lambda crm, c: crm.loyalty.enrol(c),
     "loyalty.redeem": lambda crm, c: crm.loyalty.redeem(c, "free_beverage"),
     "rewards.offers": lambda crm, c: crm.loyalty.rewards.offers(c),
     "rewards.history": lambda crm, c: crm.loyalty.rewards.history(c),
+    "loyalty.leave": lambda crm, c: crm.loyalty.leave(c),
     "gdpr.export": lambda crm, c: crm.gdpr.export(c),
     "gdpr.erase": lambda crm, c: crm.gdpr.erase(c),
     "consents.give": lambda crm, c: crm.gdpr.consents.give(c, "email", source="x"),
@@ -166,7 +173,8 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
 
 # Called by crmkit itself inside a unit of work, which has its tenant.
 _INTERNAL = {
-    "insights.historic", "segments.names", "loyalty.on_stories",
+    "insights.historic", "segments.names", "loyalty.on_stories", "loyalty.run_due",
+    "loyalty.standing",
     "consents.standing", "consents.on_stated",
     *(f"{name}.on_{event}" for name in ("activities", "loyalty", "consents")
       for event in ("merged", "undone")),
