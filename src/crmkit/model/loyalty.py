@@ -275,7 +275,7 @@ class Achievement:
     tenant: str = assigned()
     customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED)
     programme: str = assigned(default=PROGRAMME)
-    milestone: str = stored(Data.BEHAVIOUR, Origin.OBSERVED)
+    milestone: str = assigned()
     reached_at: datetime = stored(Data.BEHAVIOUR, Origin.OBSERVED, merge=OnMerge.EARLIEST)
 
 
