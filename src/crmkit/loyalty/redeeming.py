@@ -178,6 +178,7 @@ class Redeeming:
         uow.add(redemption)
         account = self._paid(uow, of, redemption)
         accounts.look_again(uow, account, redemption.until)
+        self._rt.events.publish(uow, PointsChanged(customer_id, now))
         self._take(uow, reward, redemption)
         return redemption
 
@@ -209,7 +210,6 @@ class Redeeming:
         burns, lots = accounts.pay(uow, self._rt, account, redemption.cost, like)
         posted = accounts.post(uow, self._rt, of.name, burns, lots)
         self._note(uow, of)
-        self._rt.events.publish(uow, PointsChanged(holder, now))
         return posted[holder].after
 
     def _take(self, uow: UnitOfWork, reward: Reward, redemption: Redemption) -> None:
@@ -287,8 +287,7 @@ class Redeeming:
         account = uow.get(PointsAccount, holder, redemption.programme)
         if account is not None:
             accounts.settle(uow, self._rt, account, back)
-        if redemption.cost:
-            self._rt.events.publish(uow, PointsChanged(holder, at))
+        self._rt.events.publish(uow, PointsChanged(holder, at))
 
 
 def wanted_of(
