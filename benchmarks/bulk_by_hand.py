@@ -28,8 +28,8 @@ ENTRIES = (
     " rule occurred_at recorded_at"
 ).split()
 LOTS = (
-    'tenant id customer_id programme source rule story times "full" "left" used status earned_at'
-    " available_at expires_at"
+    'tenant id customer_id programme source rule story times "full" "left" used totals status'
+    " earned_at available_at expires_at"
 ).split()
 ACCOUNTS = ("tenant customer_id programme balance pending qualifying since indebted enrols").split()
 RULE = "booking_completed"
@@ -79,7 +79,8 @@ class Rows:
         entry = new_id()
         self.lots.append(
             (
-                TENANT, entry, owner, "points", "earn", RULE, story, "1", POINTS, POINTS, 0, "open",
+                TENANT, entry, owner, "points", "earn", RULE, story, "1", POINTS, POINTS, 0, "{}",
+                "open",
                 at, at, NEVER,
             )
         )  # fmt: skip

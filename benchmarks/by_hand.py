@@ -93,9 +93,10 @@ class ByHand:
         self._run(_COUNTERS, tuple(self._counters(customer_id, amount_minor, now)))
         self._run(
             "INSERT INTO crm_loyalty_lots (tenant, id, customer_id, programme, source, rule,"
-            ' story, times, "full", "left", used, status, earned_at, available_at, expires_at)'
-            " VALUES (?, ?, ?, 'points', 'earn', 'booking_completed', ?, '1', 100, 100, 0, 'open',"
-            f" ?, ?, {NEVER})",
+            ' story, times, "full", "left", used, totals, status, earned_at, available_at,'
+            " expires_at)"
+            " VALUES (?, ?, ?, 'points', 'earn', 'booking_completed', ?, '1', 100, 100, 0, '{}',"
+            f" 'open', ?, ?, {NEVER})",
             (TENANT, entry, customer_id, story, now, now),
         )
         self._run(

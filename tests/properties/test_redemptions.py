@@ -44,7 +44,9 @@ STEPS = st.one_of(
     st.tuples(st.just("sale"), _WHO, st.sampled_from([0, 20])),
     st.tuples(st.just("refund"), _NTH),
     st.tuples(
-        st.just("redeem"), _WHO, st.sampled_from(["beer", "beer", "shirt", "shirt", "water", "table"])
+        st.just("redeem"),
+        _WHO,
+        st.sampled_from(["beer", "beer", "shirt", "shirt", "water", "table"]),
     ),
     st.tuples(st.just("fulfil"), _NTH),
     st.tuples(st.just("cancel"), _NTH, st.sampled_from([0, 5])),

@@ -214,6 +214,7 @@ def test_the_order_of_facts_does_not_matter(
 
 def is_sound(crm: CRMService, storage: Storage) -> None:
     """What is cached is what the entries tell; nobody owes for what nobody used."""
+    assert crm.loyalty.ledger.verify() == ()
     with storage.read(crm.tenant) as uow:
         left = {lot.id: lot.left for lot in uow.stream(PointsLot)}
         sums = uow.totals(PointsEntry, "points", by=("lot_id",))

@@ -51,12 +51,22 @@ class Posted:
     news: Sequence[PointsEntry]
 
 
+def holds(account: PointsAccount, at: datetime) -> bool:
+    """Whether balance and pending points at an instant are those that are stored."""
+    begun = account.since is None or account.since <= at
+    return begun and (account.next_at is None or at < account.next_at)
+
+
 def balance(uow: UnitOfWork, account: PointsAccount | None, at: datetime) -> Balance:
     """What an account holds at any instant, whether or not anybody settled it."""
     if account is None:
         return Balance()
-    if account.since is not None and account.since <= at < (account.next_at or FOREVER):
+    if holds(account, at):
         return Balance(account.balance, account.pending)
+    return _reckoned(uow, account, at)
+
+
+def _reckoned(uow: UnitOfWork, account: PointsAccount, at: datetime) -> Balance:
     lapses = list(lapsed(uow, account, at))
     if account.indebted:
         state = ledger.replay([*entries(uow, account), *lapses], at)
@@ -200,17 +210,19 @@ def rebuilt(uow: UnitOfWork, rt: Runtime, customer_id: str, programme: str) -> P
     known = told or enrols or uow.count(TierGrant, **of) or _waiting(uow, account)
     if not known:
         return None
+    return settled(uow, rt, evolved(summed_up(account, told), enrols=enrols), told)
+
+
+def summed_up(account: PointsAccount, told: Iterable[PointsEntry]) -> PointsAccount:
+    """The account with what all its entries tell, but for what it holds at an instant."""
     by_lot: dict[str | None, list[PointsEntry]] = defaultdict(list)
+    qualifying = 0
     for entry in told:
         by_lot[entry.lot_id].append(entry)
+        qualifying += entry.qualifying
     by_lot.pop(None, None)
-    account = evolved(
-        account,
-        qualifying=sum(e.qualifying for e in told),
-        indebted=any(ledger.is_overdrawn(mine) for mine in by_lot.values()),
-        enrols=enrols,
-    )
-    return settled(uow, rt, account, told)
+    indebted = any(ledger.is_overdrawn(mine) for mine in by_lot.values())
+    return evolved(account, qualifying=qualifying, indebted=indebted)
 
 
 def up_to_now(
@@ -256,11 +268,12 @@ def settled(
         uow.change(PointsLot, {"status": "expired"}, id=over)
     for lot in lots:
         times += (lot.available_at, lot.expires_at)
-    told = entries(uow, account) if account.indebted else _after(uow, account, now)
+    turned = min(now, account.next_at or now)  # what happened since then was missed
+    told = entries(uow, account) if account.indebted else _after(uow, account, turned)
     times += chain.from_iterable(ledger.instants(e) for e in (*told, *news))
     last, ahead = ledger.last_and_next((t for t in times if t != FOREVER), now)
     seen = [t for t in (account.since, account.next_at, last) if t is not None and t <= now]
-    held = balance(uow, evolved(account, since=None), now)
+    held = _reckoned(uow, account, now)
     return evolved(
         account,
         balance=held.balance,

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
+from functools import cached_property, partial
 from itertools import accumulate
 from typing import Any
 
@@ -49,7 +49,7 @@ Fits = Callable[[UnitOfWork, Mapping[str, Any], str, datetime], bool]
 _EARNED = frozenset({"earn", "reverse"})
 
 
-@attrs.define
+@attrs.define(slots=False)
 class Granting:
     """What changes of stories mean for one programme's ledger, in one unit of work."""
 
@@ -153,7 +153,7 @@ class Granting:
         self.known = accounts.read(self.uow, self.rt, customers, name)
         self.joined |= memberships(self.uow, self.programme, self.known)
 
-    @property
+    @cached_property
     def _minor(self) -> int:
         return int(10 ** digits(self.rt.settings.currency))
 
@@ -175,6 +175,9 @@ class Granting:
         due: dict[Place, Run] = {}
         for run in runs(change.after, kinds, rules, self._minor, asked):
             if run.place not in known and any(run.totals.values()):
+                if len(run.totals) == 1 and not self._is_capped(run.place):
+                    self._give(change.fact, run)  # nothing to compare, as with most stories
+                    continue
                 known[run.place] = self._new_lot(change.fact, run)
             due[run.place] = run
         for place, lot in known.items():
@@ -185,6 +188,12 @@ class Granting:
             else:
                 self._differ(lot, _sums(told, lot), run.differences())
                 self._keep(evolved(self._now(lot), full=run.final))
+
+    def _give(self, fact: Activity, run: Run) -> None:
+        """Post all that a run gives, which nothing was posted of."""
+        lot = self._new_lot(fact, run, run.final)
+        self.changed[lot.id] = lot
+        self._add(self._of_lot(lot, "earn", run.final, run.place.since))
 
     def _asked(
         self, customer_id: str, known: Mapping[Place, PointsLot], rule: EarnRule, since: datetime
@@ -428,7 +437,7 @@ class Granting:
             return False
         return not multiplier.when or self.fits(self.uow, multiplier.when, customer_id, since)
 
-    def _new_lot(self, fact: Activity, run: Run) -> PointsLot:
+    def _new_lot(self, fact: Activity, run: Run, points: int = 0) -> PointsLot:
         rule = self.programme.rule(run.place.rule)
         available, expires = dates(self.programme, rule, run.place.since, self.rt.settings.zone)
         if run.place.pending:
@@ -442,6 +451,8 @@ class Granting:
             rule=run.place.rule,
             story=fact.story,
             times=str(run.times),
+            full=points,
+            left=points,
             earned_at=run.place.since,
             available_at=available,
             expires_at=expires,
@@ -469,7 +480,17 @@ class Granting:
         """Post points of a lot, as given by that version of the programme, by default today's."""
         lot = self._now(lot)
         kind = kind or ("earn" if points > 0 else "reverse")
-        entry = PointsEntry(
+        self._add(self._of_lot(lot, kind, points, at, version))
+        self._keep(evolved(lot, left=lot.left + points))
+
+    def _add(self, entry: PointsEntry) -> None:
+        self.news.append(entry)
+        self.fresh[entry.lot_id or ""].append(entry)
+
+    def _of_lot(
+        self, lot: PointsLot, kind: str, points: int, at: datetime, version: str | None = None
+    ) -> PointsEntry:
+        return PointsEntry(
             tenant=self.rt.tenant,
             id=self.rt.new_id(),
             customer_id=lot.customer_id,
@@ -487,9 +508,6 @@ class Granting:
             recorded_at=self.rt.now(),
             origin=lot.origin,
         )
-        self.news.append(entry)
-        self.fresh[lot.id].append(entry)
-        self._keep(evolved(lot, left=lot.left + points))
 
     def _qualifying(self, lot: PointsLot, points: int) -> int:
         """What points of a lot count for the tier: as those before them did."""

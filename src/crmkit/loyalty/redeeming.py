@@ -16,6 +16,7 @@ from crmkit.loyalty.rewards import Redeemed, refusals
 from crmkit.model import Metrics, PointsAccount, PointsEntry, Redemption, RewardStock
 from crmkit.model.catalogue import evolved
 from crmkit.model.document import canonical, text
+from crmkit.model.time import instant
 from crmkit.ports.events import PointsChanged
 from crmkit.ports.idempotency import Call, stated
 from crmkit.ports.runtime import Runtime, checked_id
@@ -78,7 +79,7 @@ class Redeeming:
         """Hand a reward out; see `Loyalty.fulfil`."""
 
         def work(uow: UnitOfWork) -> Redeemed:
-            redemption, now = self._held(uow, find), self._rt.now()
+            redemption = self._held(uow, find)
             content = canonical([redemption.id, stated(at), actor])
             call = Call.of(self._rt, "loyalty.fulfil", key, content)
             if call and call.claim(
@@ -90,7 +91,7 @@ class Redeeming:
             ):
                 return told(self._rt, redemption)
             self._check_waiting(redemption)
-            when = _between(redemption, self._rt.at(at), now)
+            when = self._when(redemption, at)
             redemption = evolved(redemption, fulfilled_at=when, ended_by=actor)
             uow.put(redemption)
             return told(self._rt, redemption)
@@ -107,12 +108,12 @@ class Redeeming:
         """Give a reward back; see `Loyalty.cancel`."""
 
         def work(uow: UnitOfWork) -> Redeemed:
-            redemption, now = self._held(uow, find), self._rt.now()
+            redemption = self._held(uow, find)
             state = told(self._rt, redemption).state
             if state == "fulfilled":
                 self._check_waiting(redemption)
             if state == "reserved":
-                when = _between(redemption, self._rt.at(at), now)
+                when = self._when(redemption, at)
                 said = evolved(redemption, ended_by=actor, reason=reason)
                 self._give_back(uow, said, when)
                 redemption = evolved(said, cancelled_at=when)
@@ -177,6 +178,7 @@ class Redeeming:
         uow.add(redemption)
         account = self._paid(uow, of, redemption)
         accounts.look_again(uow, account, redemption.until)
+        self._rt.events.publish(uow, PointsChanged(customer_id, now))
         self._take(uow, reward, redemption)
         return redemption
 
@@ -208,7 +210,6 @@ class Redeeming:
         burns, lots = accounts.pay(uow, self._rt, account, redemption.cost, like)
         posted = accounts.post(uow, self._rt, of.name, burns, lots)
         self._note(uow, of)
-        self._rt.events.publish(uow, PointsChanged(holder, now))
         return posted[holder].after
 
     def _take(self, uow: UnitOfWork, reward: Reward, redemption: Redemption) -> None:
@@ -271,14 +272,22 @@ class Redeeming:
             case "lapsed":
                 raise RewardRefused("this reward was not fetched in time", reason="lapsed")
 
+    def _when(self, redemption: Redemption, at: datetime | str | None) -> datetime:
+        """The instant asked for, or now; raises `InvalidInput` for one that cannot be."""
+        if at is None:  # clocks of two machines differ
+            return max(self._rt.now(), redemption.reserved_at)
+        when = instant(at)
+        if not redemption.reserved_at <= when <= self._rt.now():
+            raise InvalidInput("expected a time since the reward was reserved", field="at")
+        return when
+
     def _give_back(self, uow: UnitOfWork, redemption: Redemption, at: datetime) -> None:
         back = accounts.give_back(uow, self._rt, redemption, at)
         holder = redemption.customer_id or ""
         account = uow.get(PointsAccount, holder, redemption.programme)
         if account is not None:
             accounts.settle(uow, self._rt, account, back)
-        if redemption.cost:
-            self._rt.events.publish(uow, PointsChanged(holder, at))
+        self._rt.events.publish(uow, PointsChanged(holder, at))
 
 
 def wanted_of(
@@ -318,9 +327,3 @@ def _checked(redemption_id: object) -> str:
         return checked_id(redemption_id)
     except NotFound as error:
         raise NotFound("no such redemption: expected the `id` of a redemption") from error
-
-
-def _between(redemption: Redemption, at: datetime, now: datetime) -> datetime:
-    if not redemption.reserved_at <= at <= now:
-        raise InvalidInput("expected a time since the reward was reserved", field="at")
-    return at

@@ -23,6 +23,7 @@ from crmkit.loyalty.referrals import Referrals
 from crmkit.loyalty.rewards import Redeemed
 from crmkit.loyalty.standing import Account, Expiring, expiring, history, standing
 from crmkit.loyalty.tiers import Progress, progress
+from crmkit.loyalty.upkeep import Ledger
 from crmkit.model import (
     Enrolment,
     Metrics,
@@ -80,6 +81,11 @@ class Loyalty:
     def referrals(self) -> Referrals:
         """Customers who bring customers."""
         return Referrals(self._rt, self._note_version)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Whether all that is kept is what the entries tell, and the programmes' versions."""
+        return Ledger(self._rt)
 
     # --- points ---
 

@@ -210,6 +210,8 @@ def _expired(
             limit=limit,
             **of,
         )
+        if not lots:
+            break
         sums: Counter[str] = Counter()
         for entry in uow.find(PointsEntry, lot_id=tuple(lot.id for lot in lots)):
             if entry.occurred_at < entry.expires_at:

@@ -32,7 +32,7 @@ from crmkit.model.rule import (
 from crmkit.model.time import FOREVER, Duration
 from crmkit.segmentation.comparing import Test, average_test, json_test, value_test
 from crmkit.segmentation.doings import did, then
-from crmkit.segmentation.fields import Field, Source, Type, find
+from crmkit.segmentation.fields import BALANCE, Field, Source, Type, find
 from crmkit.segmentation.moments import OPERATORS, Answer, Timed, aged, timed
 from crmkit.segmentation.subject import Subject
 
@@ -174,8 +174,19 @@ def _compare(rule: Compare, settings: Settings) -> _Question:
         holds = _within(get, rule, settings) if isinstance(rule.value, Duration) else None
         return _Question.timed(_timely(get, ask), holds)
     if rule.operator in _INLINE and field.type in _ALIKE and field.source is not Source.AVERAGE:
-        return _Question(_INLINE[rule.operator](get, rule.value))
-    return _Question(_plain(get, _test_of(field, rule)))
+        plain = _INLINE[rule.operator](get, rule.value)
+    else:
+        plain = _plain(get, _test_of(field, rule))
+    return _of_balance(plain) if field is BALANCE else _Question(plain)
+
+
+def _of_balance(plain: Predicate) -> _Question:
+    def lasts(subject: Subject, at: datetime) -> Answer:
+        account = subject.account
+        until = account.next_at if account is not None else None
+        return plain(subject, at), until or FOREVER
+
+    return _Question.timed(lasts, plain)
 
 
 _ALIKE: Final = frozenset({Type.NUMBER, Type.MONEY, Type.TEXT, Type.MOMENT, Type.DATE, Type.FLAG})

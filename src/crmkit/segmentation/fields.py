@@ -185,6 +185,12 @@ def _built_in() -> Iterator[Field]:
 FIELDS: Final[Mapping[str, Field]] = MappingProxyType({f.name: f for f in _built_in()})
 """The fields with a fixed name; beside them come ``custom.<name>`` and consents."""
 
+BALANCE: Final = FIELDS["points"]
+"""The points that can be used; time alone changes them."""
+
+QUALIFYING: Final = FIELDS["qualifying_points"]
+"""What ever counted for the tier."""
+
 PSEUDO_FIELDS: Final[Mapping[str, Field]] = MappingProxyType(
     {
         "location": Field("location", Type.PLACE, Source.PLACE, ""),

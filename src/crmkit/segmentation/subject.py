@@ -14,11 +14,12 @@ from crmkit.model import Customer, Metrics, Occasion, PointsAccount, TierPeriod
 class Subject:
     """One customer with everything known about them at an instant.
 
-    `account` and `tiers`, in order, are those of the first programme, the tiers at any
-    instant. `consents` holds, by purpose and channel, what the latest fact said; `memberships` and
-    `kept_out` the segments that the customer was put into, or kept out of, by hand;
-    `occasions` what they did, by kind, in the order of `happened_at`: every version, also
-    those that no longer hold, or not yet.
+    `account` and `tiers`, in order, are those of the first programme: the tiers at any
+    instant, the account with the balance from when until when it holds. `consents` holds, by
+    purpose and channel, what the latest fact said; `memberships` and `kept_out` the segments
+    that the customer was put into, or kept out of, by hand; `occasions` what they did, by
+    kind, in the order of `happened_at`: every version, also those that no longer hold, or not
+    yet.
     """
 
     customer: Customer

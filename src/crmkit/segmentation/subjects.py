@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from crmkit.gdpr.consents import state
+from crmkit.loyalty import courses
 from crmkit.model import (
     Consent,
     Customer,
@@ -26,16 +28,22 @@ AT_ONCE = 200
 
 
 def subjects(
-    uow: UnitOfWork, rt: Runtime, customers: Sequence[Customer], wanted: Needs
+    uow: UnitOfWork,
+    rt: Runtime,
+    customers: Sequence[Customer],
+    wanted: Needs,
+    at: datetime | None,
 ) -> list[Subject]:
     """The subjects of these customers, in their order; at most a few hundred at once.
 
-    Metrics are always there; of the rest what is wanted.
+    Metrics are always there; of the rest what is wanted. Accounts are told at an instant,
+    or with None as they were last settled.
     """
     ids = tuple(c.id for c in customers)
     metrics = {m.customer_id: m for m in uow.find(Metrics, customer_id=ids)}
     of: dict[str, Any] = {"customer_id": ids, "programme": rt.settings.programme.name}
-    accounts = {a.customer_id: a for a in uow.find(PointsAccount, **of)} if wanted.points else {}
+    stored = uow.find(PointsAccount, **of) if wanted.points else []
+    accounts = {a.customer_id: a for a in (courses.told(uow, stored, at) if at else stored)}
     tiers: dict[str, list[TierPeriod]] = defaultdict(list)
     if wanted.tiers:
         for period in uow.find(TierPeriod, **of):
@@ -83,13 +91,13 @@ def _occasions(
 
 
 def all_subjects(
-    uow: UnitOfWork, rt: Runtime, wanted: Needs, *, after: str | None = None
+    uow: UnitOfWork, rt: Runtime, wanted: Needs, at: datetime | None, *, after: str | None = None
 ) -> Iterator[Subject]:
     """All customers' subjects in the order of their ids, a page in memory at a time."""
     while True:
         edge = None if after is None else (after,)
         page = uow.find(Customer, order=("id",), after=edge, limit=AT_ONCE)
-        yield from subjects(uow, rt, page, wanted)
+        yield from subjects(uow, rt, page, wanted, at)
         if len(page) < AT_ONCE:
             return
         after = page[-1].id

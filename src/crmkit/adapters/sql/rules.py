@@ -36,7 +36,7 @@ from crmkit.model.rule import (
     leaves,
 )
 from crmkit.segmentation.comparing import value_test
-from crmkit.segmentation.fields import Source, find
+from crmkit.segmentation.fields import BALANCE, QUALIFYING, Source, find
 
 _PROFILE: Final = frozenset({Source.CUSTOMER, Source.PREFERENCES, Source.CUSTOM, Source.AGE})
 _METRICS: Final = frozenset({Source.METRICS, Source.AVERAGE})
@@ -170,17 +170,21 @@ def _unsure(rule: Rule, origin: _Origin, doings: Doings, *, settled: bool) -> Co
     every = list(leaves(rule))
     # A cut-off is that of now, and so is the whole rule with it.
     ranked = any(isinstance(leaf, Top) for leaf in every)
+    asked = {find(leaf.field) for leaf in every if isinstance(leaf, Compare) and not ranked}
     sources = frozenset[Source]() if ranked or settled else _sources(rule)
     now, among = doings.instant.micros, doings.values.among
-    found: list[Condition] = []
+    found: list[Condition] = [_turned(now)] if BALANCE in asked else []
     if sources & _METRICS:
         last = table(Metrics).c.last_activity_at
         found.append(sa.and_(last.is_not(None), last > now))
     if sources & _PROFILE:
         # No change of the profile is later than that.
         found.append(table(Customer).c.updated_at > now)
-    for needed, record in ((Source.TAGS, ProfileChange), (Source.LOYALTY, PointsEntry)):
-        if needed in sources:
+    for needed, record in (
+        (Source.TAGS in sources, ProfileChange),
+        (QUALIFYING in asked and not settled, PointsEntry),
+    ):
+        if needed:
             facts = table(record).c
             later = sa.select(facts.customer_id).where(
                 facts.tenant == doings.tenant,
@@ -196,6 +200,15 @@ def _unsure(rule: Rule, origin: _Origin, doings: Doings, *, settled: bool) -> Co
         if isinstance(leaf, Did | Then) and not doings.tells(leaf)
     ]
     return joined(sa.or_, found) if found else None
+
+
+def _turned(now: int) -> Condition:
+    """The balance that is stored does not hold: it is of later, or was not settled since."""
+    account = table(PointsAccount).c
+    return sa.or_(
+        sa.and_(account.next_at.is_not(None), account.next_at <= now),
+        sa.and_(account.since.is_not(None), account.since > now),
+    )
 
 
 def _height(rule: Rule) -> int:
