@@ -63,10 +63,11 @@ def balance(uow: UnitOfWork, account: PointsAccount | None, at: datetime) -> Bal
         return Balance()
     if holds(account, at):
         return Balance(account.balance, account.pending)
-    return _reckoned(uow, account, at)
+    return reckoned(uow, account, at)
 
 
-def _reckoned(uow: UnitOfWork, account: PointsAccount, at: datetime) -> Balance:
+def reckoned(uow: UnitOfWork, account: PointsAccount, at: datetime) -> Balance:
+    """What an account holds at an instant by its entries alone, whatever is stored of it."""
     lapses = list(lapsed(uow, account, at))
     if account.indebted:
         state = ledger.replay([*entries(uow, account), *lapses], at)
@@ -273,7 +274,7 @@ def settled(
     times += chain.from_iterable(ledger.instants(e) for e in (*told, *news))
     last, ahead = ledger.last_and_next((t for t in times if t != FOREVER), now)
     seen = [t for t in (account.since, account.next_at, last) if t is not None and t <= now]
-    held = _reckoned(uow, account, now)
+    held = reckoned(uow, account, now)
     return evolved(
         account,
         balance=held.balance,

@@ -484,9 +484,11 @@ class Loyalty:
 
     def on_merged(self, uow: UnitOfWork, event: CustomersMerged) -> None:
         """Make one account of two: their lots stay as they are; crmkit's own."""
-        self._rebuild(uow, event.merge.kept_id)
+        both = event.merge.kept_id, event.merge.dropped_id
+        programmes = self._programmes_of(uow, both)
         for kind in (PointsAccount, TierPeriod):
             uow.remove(kind, customer_id=event.merge.dropped_id)
+        self._rebuild(uow, event.merge.kept_id, programmes)
         self.referrals.on_merged(uow, event)
 
     def on_undone(self, uow: UnitOfWork, event: MergeUndone) -> None:
@@ -496,17 +498,25 @@ class Loyalty:
             granting = Granting(uow, self._rt, programme, self._fits)
             granting.share_again(both, event.merge.recorded_at)
         self._redeeming.on_undone(uow, both)
+        programmes = self._programmes_of(uow, both)
         for customer_id in both:
-            self._rebuild(uow, customer_id)
+            self._rebuild(uow, customer_id, programmes)
         self.referrals.on_undone(uow, event)
 
-    def _rebuild(self, uow: UnitOfWork, customer_id: str) -> None:
+    def _programmes_of(self, uow: UnitOfWork, customers: tuple[str, ...]) -> set[str]:
+        """The programmes in which these have accounts, be they configured here or not."""
+        found = uow.find(PointsAccount, customer_id=customers)
+        return {account.programme for account in found}
+
+    def _rebuild(self, uow: UnitOfWork, customer_id: str, programmes: set[str]) -> None:
         uow.remove(PointsAccount, customer_id=customer_id)
-        for programme in self._rt.settings.programmes:
-            account = accounts.rebuilt(uow, self._rt, customer_id, programme.name)
+        for name in sorted(programmes):
+            account = accounts.rebuilt(uow, self._rt, customer_id, name)
             if account is not None:
                 uow.add(account)
-            tiering.retier(uow, self._rt, programme, [customer_id])
+        for programme in self._rt.settings.programmes:
+            if programme.name in programmes:
+                tiering.retier(uow, self._rt, programme, [customer_id])
 
     def standing(self, uow: UnitOfWork, customer_id: str) -> Account:
         """`account`, inside a unit of work that is under way; crmkit's own."""

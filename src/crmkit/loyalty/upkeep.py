@@ -100,7 +100,7 @@ class Ledger:
         ]
         found += [(name, getattr(account, name), getattr(right, name)) for name in _SUMMED]
         if account.since is not None and account.since < (account.next_at or FOREVER):
-            held = accounts.balance(uow, evolved(right, since=None), account.since)
+            held = accounts.reckoned(uow, right, account.since)
             found += [("balance", account.balance, held.balance)]
             found += [("pending", account.pending, held.pending)]
         of = self._programme(account)
