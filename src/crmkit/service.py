@@ -90,6 +90,7 @@ class CRMService:
             {
                 StoriesChanged: (
                     lambda uow, e: self.loyalty.on_stories(uow, e),
+                    lambda uow, e: self.loyalty.referrals.on_stories(uow, e),
                     lambda uow, e: self.segments.keeper.on_stories(uow, e),
                 ),
                 ProfileChanged: (lambda uow, e: self.segments.keeper.on_profile(uow, e),),
@@ -101,12 +102,14 @@ class CRMService:
                 CustomersMerged: (
                     lambda uow, e: self.activities.on_merged(uow, e),
                     lambda uow, e: self.loyalty.on_merged(uow, e),
+                    lambda uow, e: self.loyalty.referrals.on_merged(uow, e),
                     lambda uow, e: self.gdpr.consents.on_merged(uow, e),
                     lambda uow, e: self.segments.keeper.on_merged(uow, e),
                 ),
                 MergeUndone: (
                     lambda uow, e: self.activities.on_undone(uow, e),
                     lambda uow, e: self.loyalty.on_undone(uow, e),
+                    lambda uow, e: self.loyalty.referrals.on_undone(uow, e),
                     lambda uow, e: self.gdpr.consents.on_undone(uow, e),
                     lambda uow, e: self.segments.keeper.on_undone(uow, e),
                 ),

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from functools import cached_property, partial
 from typing import Any
-
-import attrs
 
 from crmkit.activities.drafts import draft
 from crmkit.activities.recording import StoriesChanged
@@ -20,8 +17,9 @@ from crmkit.loyalty.offering import Rewards
 from crmkit.loyalty.periods import dates
 from crmkit.loyalty.redeeming import Redeeming, optional_text, wanted_of
 from crmkit.loyalty.referrals import Referrals
+from crmkit.loyalty.reports import LoyaltyReports
 from crmkit.loyalty.rewards import Redeemed
-from crmkit.loyalty.standing import Account, Expiring, expiring, history, standing
+from crmkit.loyalty.standing import Account, Earning, Expiring, expiring, history, standing
 from crmkit.loyalty.tiers import Progress, progress
 from crmkit.loyalty.upkeep import Ledger
 from crmkit.model import (
@@ -50,17 +48,6 @@ _DUE_AT_ONCE = 100
 _RECOUNTED_AT_ONCE = 500
 
 
-@attrs.frozen
-class Earning:
-    """What an activity would earn by one rule, and when the points could be used."""
-
-    rule: str
-    points: int
-    on_completion: bool
-    available_at: datetime
-    expires_at: datetime | None
-
-
 class Loyalty:
     """Points, tiers and rewards of one tenant's customers.
 
@@ -81,6 +68,11 @@ class Loyalty:
     def referrals(self) -> Referrals:
         """Customers who bring customers."""
         return Referrals(self._rt, self._note_version)
+
+    @cached_property
+    def reports(self) -> LoyaltyReports:
+        """What the programmes owe their customers, and how tiers are doing."""
+        return LoyaltyReports(self._rt)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -422,16 +414,9 @@ class Loyalty:
     def tiers(
         self, *, programme: str | None = None, at: datetime | str | None = None
     ) -> dict[str, int]:
-        """How many customers each tier has, from the first tier up."""
-        of, when = self._programme(programme), self._rt.at(at)
-        ranks: Counter[int] = Counter()
-        with self._rt.read() as uow:
-            fields = ("since", "until", "rank")
-            for since, until, rank in uow.stream_rows(TierPeriod, fields, programme=of.name):
-                if since <= when < until:
-                    ranks[min(rank, len(of.tiers) - 1)] += 1
-            ranks[0] += uow.count(Metrics) - ranks.total()
-        return {tier.name: ranks[rank] for rank, tier in enumerate(of.tiers)}
+        """How many customers each tier has, from the first tier up; see `reports.tiers`."""
+        found = self.reports.tiers(at=at, programme=programme)
+        return {share.tier: share.customers for share in found.tiers}
 
     def run_due(self, now: datetime, progress: Callable[[int], None] | None = None) -> int:
         """Settle the accounts in which points became available or expired; crmkit's own."""
@@ -480,7 +465,6 @@ class Loyalty:
                 tiering.follow(uow, self._rt, programme, posted)
             if milestones.reach(uow, self._rt, programme, event) or posted:
                 self._note_version(uow, programme)
-        self.referrals.on_stories(uow, event)
 
     def on_merged(self, uow: UnitOfWork, event: CustomersMerged) -> None:
         """Make one account of two: their lots stay as they are; crmkit's own."""
@@ -489,7 +473,6 @@ class Loyalty:
         for kind in (PointsAccount, TierPeriod):
             uow.remove(kind, customer_id=event.merge.dropped_id)
         self._rebuild(uow, event.merge.kept_id, programmes)
-        self.referrals.on_merged(uow, event)
 
     def on_undone(self, uow: UnitOfWork, event: MergeUndone) -> None:
         """Give the customer who is back an account, and the other what is left; crmkit's own."""
@@ -501,7 +484,6 @@ class Loyalty:
         programmes = self._programmes_of(uow, both)
         for customer_id in both:
             self._rebuild(uow, customer_id, programmes)
-        self.referrals.on_undone(uow, event)
 
     def _programmes_of(self, uow: UnitOfWork, customers: tuple[str, ...]) -> set[str]:
         """The programmes in which these have accounts, be they configured here or not."""
