@@ -19,6 +19,7 @@ from crmkit.loyalty.granting import Fits, Granting
 from crmkit.loyalty.offering import Rewards
 from crmkit.loyalty.periods import dates
 from crmkit.loyalty.redeeming import Redeeming, optional_text, wanted_of
+from crmkit.loyalty.referrals import Referrals
 from crmkit.loyalty.rewards import Redeemed
 from crmkit.loyalty.standing import Account, Expiring, expiring, history, standing
 from crmkit.loyalty.tiers import Progress, progress
@@ -75,6 +76,11 @@ class Loyalty:
     def rewards(self) -> Rewards:
         """What customers can have for their points, and what they had."""
         return Rewards(self._rt, self._fits)
+
+    @cached_property
+    def referrals(self) -> Referrals:
+        """Customers who bring customers."""
+        return Referrals(self._rt, self._note_version)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -474,6 +480,7 @@ class Loyalty:
                 tiering.follow(uow, self._rt, programme, posted)
             if milestones.reach(uow, self._rt, programme, event) or posted:
                 self._note_version(uow, programme)
+        self.referrals.on_stories(uow, event)
 
     def on_merged(self, uow: UnitOfWork, event: CustomersMerged) -> None:
         """Make one account of two: their lots stay as they are; crmkit's own."""
@@ -482,6 +489,7 @@ class Loyalty:
         for kind in (PointsAccount, TierPeriod):
             uow.remove(kind, customer_id=event.merge.dropped_id)
         self._rebuild(uow, event.merge.kept_id, programmes)
+        self.referrals.on_merged(uow, event)
 
     def on_undone(self, uow: UnitOfWork, event: MergeUndone) -> None:
         """Give the customer who is back an account, and the other what is left; crmkit's own."""
@@ -493,6 +501,7 @@ class Loyalty:
         programmes = self._programmes_of(uow, both)
         for customer_id in both:
             self._rebuild(uow, customer_id, programmes)
+        self.referrals.on_undone(uow, event)
 
     def _programmes_of(self, uow: UnitOfWork, customers: tuple[str, ...]) -> set[str]:
         """The programmes in which these have accounts, be they configured here or not."""

@@ -44,6 +44,7 @@ from crmkit.model.merge import Merge, Redirect, Snapshot
 from crmkit.model.money import Money
 from crmkit.model.page import Page
 from crmkit.model.privacy import Consent, Erasure, IdempotencyKey
+from crmkit.model.referral import ReferralAccepted, ReferralCode, ReferralMade
 from crmkit.model.segment import (
     Cutoff,
     Membership,
@@ -93,6 +94,9 @@ __all__ = [
     "Rank",
     "Redemption",
     "Redirect",
+    "ReferralAccepted",
+    "ReferralCode",
+    "ReferralMade",
     "RewardStock",
     "SearchToken",
     "Segment",

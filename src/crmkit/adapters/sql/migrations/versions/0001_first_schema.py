@@ -7,7 +7,7 @@ import secrets
 import sqlalchemy as sa
 from alembic import op
 
-from crmkit.adapters.sql.migrations import loyalty
+from crmkit.adapters.sql.migrations import loyalty, referrals
 from crmkit.adapters.sql.migrations.columns import JSON, TEXT, index, numbers, texts
 
 revision = "0001"
@@ -38,6 +38,7 @@ def upgrade() -> None:
     _participations()
     _profile_changes()
     _redirects()
+    referrals.create()
     _search_tokens()
     _secrets()
     _segment_catalogues()
