@@ -90,7 +90,7 @@ class Redeeming:
             ):
                 return told(self._rt, redemption)
             self._check_waiting(redemption)
-            when = _between(redemption, self._rt.at(at), now)
+            when = _between(redemption, now if at is None else self._rt.at(at), now)
             redemption = evolved(redemption, fulfilled_at=when, ended_by=actor)
             uow.put(redemption)
             return told(self._rt, redemption)
@@ -112,7 +112,7 @@ class Redeeming:
             if state == "fulfilled":
                 self._check_waiting(redemption)
             if state == "reserved":
-                when = _between(redemption, self._rt.at(at), now)
+                when = _between(redemption, now if at is None else self._rt.at(at), now)
                 said = evolved(redemption, ended_by=actor, reason=reason)
                 self._give_back(uow, said, when)
                 redemption = evolved(said, cancelled_at=when)
@@ -272,11 +272,11 @@ class Redeeming:
                 raise RewardRefused("this reward was not fetched in time", reason="lapsed")
 
     def _give_back(self, uow: UnitOfWork, redemption: Redemption, at: datetime) -> None:
-        back = accounts.give_back(uow, self._rt, redemption, at)
+        accounts.give_back(uow, self._rt, redemption, at)
         holder = redemption.customer_id or ""
         account = uow.get(PointsAccount, holder, redemption.programme)
         if account is not None:
-            accounts.settle(uow, self._rt, account, back)
+            accounts.settle(uow, self._rt, account)
         if redemption.cost:
             self._rt.events.publish(uow, PointsChanged(holder, at))
 

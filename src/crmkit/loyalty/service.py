@@ -110,7 +110,7 @@ class Loyalty:
         """
         _check_delta(delta)
         of, now = self._programme(programme), self._rt.now()
-        why, when = _required(reason, "reason"), self._rt.at(at)
+        why, when = _required(reason, "reason"), now if at is None else self._rt.at(at)
         if delta < 0 and when > now:
             raise InvalidInput("points cannot be taken ahead of time", field="at")
         content = canonical([delta, why, stated(at), of.name, actor])
