@@ -21,7 +21,7 @@ from crmkit.segmentation.explain import explain
 from crmkit.segmentation.subject import Subject
 from crmkit.segmentation.verdicts import Explanation, Kind, Verdict
 from crmkit.testing.strategies import INSTANTS, MOMENTS, SETTINGS, instants, rules, subjects
-from tests.points import told_at
+from tests.balances import told_at
 
 _TOP = Top("total_spend", count=2)
 _NAMES = ("s1", "s2", "fixed")

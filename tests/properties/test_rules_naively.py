@@ -33,8 +33,8 @@ from crmkit.testing.strategies import (
     rules,
     subjects,
 )
+from tests.balances import kept_for_ever, told_at
 from tests.naive_rules import Naive
-from tests.points import kept_for_ever, told_at
 
 MICROSECOND = timedelta(microseconds=1)
 HORIZON = timedelta(days=5 * 366)

@@ -284,12 +284,13 @@ class Redeeming:
         return when
 
     def _give_back(self, uow: UnitOfWork, redemption: Redemption, at: datetime) -> None:
-        back = accounts.give_back(uow, self._rt, redemption, at)
+        accounts.give_back(uow, self._rt, redemption, at)
         holder = redemption.customer_id or ""
         account = uow.get(PointsAccount, holder, redemption.programme)
         if account is not None:
-            accounts.settle(uow, self._rt, account, back)
-        self._rt.events.publish(uow, PointsChanged(holder, at))
+            accounts.settle(uow, self._rt, account)
+        if redemption.cost:
+            self._rt.events.publish(uow, PointsChanged(holder, at))
 
 
 def wanted_of(
