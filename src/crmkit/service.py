@@ -89,7 +89,7 @@ class CRMService:
         return Events(
             {
                 StoriesChanged: (
-                    lambda uow, e: self.loyalty.on_stories(uow, e),
+                    lambda uow, e: self.loyalty.keeper.on_stories(uow, e),
                     lambda uow, e: self.segments.keeper.on_stories(uow, e),
                 ),
                 ProfileChanged: (lambda uow, e: self.segments.keeper.on_profile(uow, e),),
@@ -100,13 +100,13 @@ class CRMService:
                 NumbersCorrected: (lambda uow, e: self.segments.keeper.on_corrected(uow, e),),
                 CustomersMerged: (
                     lambda uow, e: self.activities.on_merged(uow, e),
-                    lambda uow, e: self.loyalty.on_merged(uow, e),
+                    lambda uow, e: self.loyalty.keeper.on_merged(uow, e),
                     lambda uow, e: self.gdpr.consents.on_merged(uow, e),
                     lambda uow, e: self.segments.keeper.on_merged(uow, e),
                 ),
                 MergeUndone: (
                     lambda uow, e: self.activities.on_undone(uow, e),
-                    lambda uow, e: self.loyalty.on_undone(uow, e),
+                    lambda uow, e: self.loyalty.keeper.on_undone(uow, e),
                     lambda uow, e: self.gdpr.consents.on_undone(uow, e),
                     lambda uow, e: self.segments.keeper.on_undone(uow, e),
                 ),

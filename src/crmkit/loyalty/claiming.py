@@ -11,7 +11,8 @@ import attrs
 
 from crmkit.loyalty import accounts
 from crmkit.loyalty.codes import code_of, read_code
-from crmkit.loyalty.granting import Fits, memberships
+from crmkit.loyalty.granting import Fits
+from crmkit.loyalty.membership import memberships
 from crmkit.loyalty.periods import celebrates, period
 from crmkit.loyalty.rewards import Claim, Redeemed, Stamps, stamps, stands, state_of
 from crmkit.loyalty.standing import rank_at

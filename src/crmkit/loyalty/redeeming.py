@@ -9,7 +9,7 @@ from typing import Any, Final
 import attrs
 
 from crmkit.errors import Erased, InvalidInput, NotFound, RewardRefused, unknown
-from crmkit.loyalty import accounts
+from crmkit.loyalty import accounts, tiering
 from crmkit.loyalty.claiming import Claimant, code_for, code_hash, left_of, told
 from crmkit.loyalty.granting import Fits
 from crmkit.loyalty.rewards import Redeemed, refusals
@@ -39,11 +39,10 @@ class Wanted:
 
 @attrs.frozen
 class Redeeming:
-    """Redemptions of one tenant; `note` remembers the configuration that is posted by."""
+    """Redemptions of one tenant."""
 
     _rt: Runtime
     _fits: Fits
-    _note: Callable[[UnitOfWork, Programme], None]
 
     def redeem(self, customer_id: str, wanted: Wanted, key: str | None) -> Redeemed:
         """Reserve a reward; see `Loyalty.redeem`."""
@@ -211,7 +210,7 @@ class Redeeming:
         burns, lots = accounts.pay(uow, self._rt, account, redemption.cost, like)
         known = {holder: account}
         posted = accounts.post(uow, self._rt, of.name, burns, lots, known=known)
-        self._note(uow, of)
+        tiering.note_once(uow, self._rt, of)
         return posted[holder].after
 
     def _take(self, uow: UnitOfWork, reward: Reward, redemption: Redemption) -> None:
