@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any
 
 import attrs
@@ -31,7 +31,8 @@ from crmkit.ports.storage import UnitOfWork
 
 _BEHIND = "~"
 """Behind every id."""
-_PAGE = 50
+_FIRST, _PAGE = 4, 50
+"""How many lots are read at once: most that is taken comes from the first ones."""
 
 
 @attrs.frozen
@@ -140,10 +141,14 @@ def read(
     found = uow.find(PointsAccount, customer_id=ids, programme=programme)
     stored = {account.customer_id: account for account in found}
     return {
-        customer_id: stored.get(customer_id)
-        or PointsAccount(tenant=rt.tenant, customer_id=customer_id, programme=programme)
+        customer_id: stored.get(customer_id) or empty(rt, customer_id, programme)
         for customer_id in ids
     }
+
+
+def empty(rt: Runtime, customer_id: str, programme: str) -> PointsAccount:
+    """An account without anything in it."""
+    return PointsAccount(tenant=rt.tenant, customer_id=customer_id, programme=programme)
 
 
 def post(
@@ -260,7 +265,6 @@ def settled(
     """
     now = rt.now()
     times = [r.until for r in _lapse(uow, rt, account, now)]
-    times += chain.from_iterable(ledger.instants(e) for e in news)
     lots = uow.find(
         PointsLot, customer_id=account.customer_id, programme=account.programme, status="open"
     )
@@ -361,7 +365,7 @@ def allocate(
 
 def _open(uow: UnitOfWork, account: PointsAccount, at: datetime) -> Iterable[tuple[PointsLot, int]]:
     edge: tuple[datetime, str] = (at, _BEHIND)
-    while True:
+    for limit in chain([_FIRST], repeat(_PAGE)):
         page = uow.find(
             PointsLot,
             customer_id=account.customer_id,
@@ -369,10 +373,10 @@ def _open(uow: UnitOfWork, account: PointsAccount, at: datetime) -> Iterable[tup
             status="open",
             order=("expires_at", "id"),
             after=edge,
-            limit=_PAGE,
+            limit=limit,
         )
         yield from ((lot, lot.left) for lot in page if lot.available_at <= at)
-        if len(page) < _PAGE:
+        if len(page) < limit:
             return
         edge = (page[-1].expires_at, page[-1].id)
 

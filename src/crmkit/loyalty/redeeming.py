@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-from crmkit.errors import Erased, InsufficientPoints, InvalidInput, NotFound, RewardRefused, unknown
+from crmkit.errors import Erased, InvalidInput, NotFound, RewardRefused, unknown
 from crmkit.loyalty import accounts
 from crmkit.loyalty.claiming import Claimant, code_for, code_hash, left_of, told
 from crmkit.loyalty.granting import Fits
@@ -155,7 +155,10 @@ class Redeeming:
         self, uow: UnitOfWork, wanted: Wanted, customer_id: str, new_id: str, origin: str | None
     ) -> Redemption:
         of, reward, now = wanted.programme, wanted.reward, self._rt.now()
-        claimant = Claimant(uow, self._rt, self._fits, of, customer_id, now, wanted.party_size)
+        account = accounts.up_to_now(uow, self._rt, customer_id, of.name)
+        claimant = Claimant(
+            uow, self._rt, self._fits, of, customer_id, account, now, wanted.party_size
+        )
         # Points and stock are not looked at but taken: that tells at once if there are any.
         for refusal in refusals(reward, of, claimant.claim(reward, balance=reward.cost, left=None)):
             raise RewardRefused(refusal.text, reason=refusal.reason)
@@ -176,21 +179,19 @@ class Redeeming:
             origin=origin,
         )
         uow.add(redemption)
-        account = self._paid(uow, of, redemption)
+        account = account or accounts.empty(self._rt, customer_id, of.name)
+        if reward.cost:
+            account = self._paid(uow, of, account, redemption)
         accounts.look_again(uow, account, redemption.until)
         self._rt.events.publish(uow, PointsChanged(customer_id, now))
         self._take(uow, reward, redemption)
         return redemption
 
-    def _paid(self, uow: UnitOfWork, of: Programme, redemption: Redemption) -> PointsAccount:
+    def _paid(
+        self, uow: UnitOfWork, of: Programme, account: PointsAccount, redemption: Redemption
+    ) -> PointsAccount:
         """The account once the points are taken."""
-        holder, now = redemption.customer_id or "", redemption.reserved_at
-        account = accounts.up_to_now(uow, self._rt, holder, of.name)
-        if not redemption.cost:
-            tenant = self._rt.tenant
-            return account or PointsAccount(tenant=tenant, customer_id=holder, programme=of.name)
-        if account is None:
-            raise InsufficientPoints("the balance does not cover these points")
+        holder, now = account.customer_id, redemption.reserved_at
         like = PointsEntry(
             tenant=self._rt.tenant,
             id=redemption.id,
@@ -208,7 +209,8 @@ class Redeeming:
             recorded_at=now,
         )
         burns, lots = accounts.pay(uow, self._rt, account, redemption.cost, like)
-        posted = accounts.post(uow, self._rt, of.name, burns, lots)
+        known = {holder: account}
+        posted = accounts.post(uow, self._rt, of.name, burns, lots, known=known)
         self._note(uow, of)
         return posted[holder].after
 
