@@ -83,6 +83,14 @@ class CRMService:
             keys=keys or StoredKey(opened.secret),
             events=self._events(),
         )
+        self._check_conditions()
+
+    def _check_conditions(self) -> None:
+        """Rules that programmes carry are checked at once, not when somebody first asks."""
+        if any(True for programme in self.settings.programmes for _ in programme.conditions):
+            from crmkit.segmentation.conditions import check
+
+            check(self._runtime)
 
     def _events(self) -> Events:
         """Who hears of what, in this order."""
@@ -270,6 +278,8 @@ class CRMService:
         other = object.__new__(type(self))
         other._opened = False
         other._runtime = attrs.evolve(self._runtime, events=other._events(), **changes)
+        if "settings" in changes:
+            other._check_conditions()
         return other
 
     def __enter__(self) -> CRMService:
