@@ -49,10 +49,13 @@ def midnight_after(at: datetime, days: int) -> datetime:
 def stays(crm: CRMService, name: str) -> list[tuple[datetime, datetime | None]]:
     """From when until when customers were kept as members, in order."""
     segment = crm.segments.get(name).id
+    found: list[tuple[datetime, datetime | None]] = []
     with crm._runtime.read() as uow:
-        past = [(s.entered_at, s.left_at) for s in uow.find(SegmentStay, segment_id=segment)]
-        now = [(s.since, None) for s in uow.find(SegmentState, segment_id=segment, member=True)]
-    return sorted(past) + now
+        found += sorted(
+            (s.entered_at, s.left_at) for s in uow.find(SegmentStay, segment_id=segment)
+        )
+        states = uow.find(SegmentState, segment_id=segment, member=True)
+        return found + [(state.since, None) for state in states]
 
 
 def check_told(crm: CRMService, who: str, name: str, least: int, ats: Sequence[datetime]) -> None:

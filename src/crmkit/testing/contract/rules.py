@@ -77,14 +77,15 @@ class RuleContract(Contract):
             unsure = [i for i, sure in found if not sure]
             assert counted == (len(found) - len(unsure), unsure)
             if all(_is_over(subject, at) for subject in people):
-                self._agrees_settled(names[0], rule, at, found)
+                self._agrees_settled(names[0], rule, people, at)
 
     def _agrees_settled(
-        self, tenant: str, rule: Rule, at: datetime, found: Sequence[tuple[str, bool]]
+        self, tenant: str, rule: Rule, people: Sequence[Subject], at: datetime
     ) -> None:
         with self.storage.read(tenant) as uow:
             able = cast(RulePushdown, uow)
-            assert able.matching(rule, SETTINGS, at, settled=True) == found
+            found = able.matching(rule, SETTINGS, at, settled=True)
+            check(rule, people, at, dict(found))
             unsure = [i for i, sure in found if not sure]
             counted = able.count_matching(rule, SETTINGS, at, settled=True)
             assert counted == (len(found) - len(unsure), unsure)
