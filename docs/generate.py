@@ -244,8 +244,9 @@ def programme() -> str:
 
 
 def _default(field: attrs.Attribute[Any]) -> str:
-    if isinstance(field.default, attrs.Factory):  # type: ignore[arg-type]
-        return code(repr(field.default.factory()))
+    factory = getattr(field.default, "factory", None)
+    if factory is not None:
+        return code(repr(factory()))
     if isinstance(field.default, tuple) and field.default:
         return "see below"
     return code(repr(field.default))

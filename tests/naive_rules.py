@@ -355,11 +355,14 @@ class Naive:
         return getattr(customer, field)
 
     def of_account(self, field: str) -> Any:
-        """Who has no account yet has no points."""
+        """Who has no account yet has no points; what is pending can be used in the end."""
         account = self.subject.account
-        if field == "points":
-            return account.balance if account else 0
-        return account.qualifying if account else 0
+        if account is None:
+            return 0
+        if field == "qualifying_points":
+            return account.qualifying
+        turned = account.next_at is not None and account.next_at <= self.at
+        return account.balance + (account.pending if turned else 0)
 
     def near(self, place: Document) -> bool:
         customer = self.subject.customer

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
@@ -466,6 +466,14 @@ class Programme:
         for reward in self.rewards:
             if reward.by_card and reward.name not in by_card:
                 raise _wrong(f"no card gives {shown(reward.name)}", "rewards.by_card")
+
+    @property
+    def conditions(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """The segmentation rules of its parts, each with its place."""
+        for place in ("earn_rules", "multipliers", "rewards"):
+            for part in getattr(self, place):
+                if part.when is not None:
+                    yield place, part.when
 
     @cached_property
     def starts(self) -> tuple[int, ...]:

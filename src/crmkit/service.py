@@ -83,14 +83,21 @@ class CRMService:
             keys=keys or StoredKey(opened.secret),
             events=self._events(),
         )
+        self._check_conditions()
+
+    def _check_conditions(self) -> None:
+        """Rules that programmes carry are checked at once, not when somebody first asks."""
+        if any(True for programme in self.settings.programmes for _ in programme.conditions):
+            from crmkit.segmentation.conditions import check
+
+            check(self._runtime)
 
     def _events(self) -> Events:
         """Who hears of what, in this order."""
         return Events(
             {
                 StoriesChanged: (
-                    lambda uow, e: self.loyalty.on_stories(uow, e),
-                    lambda uow, e: self.loyalty.referrals.on_stories(uow, e),
+                    lambda uow, e: self.loyalty.keeper.on_stories(uow, e),
                     lambda uow, e: self.segments.keeper.on_stories(uow, e),
                 ),
                 ProfileChanged: (lambda uow, e: self.segments.keeper.on_profile(uow, e),),
@@ -101,15 +108,13 @@ class CRMService:
                 NumbersCorrected: (lambda uow, e: self.segments.keeper.on_corrected(uow, e),),
                 CustomersMerged: (
                     lambda uow, e: self.activities.on_merged(uow, e),
-                    lambda uow, e: self.loyalty.on_merged(uow, e),
-                    lambda uow, e: self.loyalty.referrals.on_merged(uow, e),
+                    lambda uow, e: self.loyalty.keeper.on_merged(uow, e),
                     lambda uow, e: self.gdpr.consents.on_merged(uow, e),
                     lambda uow, e: self.segments.keeper.on_merged(uow, e),
                 ),
                 MergeUndone: (
                     lambda uow, e: self.activities.on_undone(uow, e),
-                    lambda uow, e: self.loyalty.on_undone(uow, e),
-                    lambda uow, e: self.loyalty.referrals.on_undone(uow, e),
+                    lambda uow, e: self.loyalty.keeper.on_undone(uow, e),
                     lambda uow, e: self.gdpr.consents.on_undone(uow, e),
                     lambda uow, e: self.segments.keeper.on_undone(uow, e),
                 ),
@@ -273,6 +278,8 @@ class CRMService:
         other = object.__new__(type(self))
         other._opened = False
         other._runtime = attrs.evolve(self._runtime, events=other._events(), **changes)
+        if "settings" in changes:
+            other._check_conditions()
         return other
 
     def __enter__(self) -> CRMService:

@@ -173,10 +173,10 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
 
 # Called by crmkit itself inside a unit of work, which has its tenant.
 _INTERNAL = {
-    "insights.historic", "segments.names", "loyalty.on_stories", "loyalty.run_due",
+    "insights.historic", "segments.names", "loyalty.run_due",
     "loyalty.standing",
     "consents.standing", "consents.on_stated",
-    *(f"{name}.on_{event}" for name in ("activities", "loyalty", "consents")
+    *(f"{name}.on_{event}" for name in ("activities", "consents")
       for event in ("merged", "undone")),
 }  # fmt: skip
 # What makes or closes a service, and what is about two customers: these have tests of their own.

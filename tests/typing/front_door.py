@@ -15,7 +15,7 @@ from crmkit.gdpr.documents import ErasureReceipt, Export
 from crmkit.identity.service import Resolution
 from crmkit.insights.service import Bands, LifetimeValue
 from crmkit.insights.view import CustomerView
-from crmkit.loyalty.service import Account
+from crmkit.loyalty.standing import Account
 from crmkit.model import (
     Activity,
     Consent,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any
 
 import attrs
@@ -31,7 +31,8 @@ from crmkit.ports.storage import UnitOfWork
 
 _BEHIND = "~"
 """Behind every id."""
-_PAGE = 50
+_FIRST, _PAGE = 4, 50
+"""How many lots are read at once: most that is taken comes from the first ones."""
 
 
 @attrs.frozen
@@ -140,10 +141,14 @@ def read(
     found = uow.find(PointsAccount, customer_id=ids, programme=programme)
     stored = {account.customer_id: account for account in found}
     return {
-        customer_id: stored.get(customer_id)
-        or PointsAccount(tenant=rt.tenant, customer_id=customer_id, programme=programme)
+        customer_id: stored.get(customer_id) or empty(rt, customer_id, programme)
         for customer_id in ids
     }
+
+
+def empty(rt: Runtime, customer_id: str, programme: str) -> PointsAccount:
+    """An account without anything in it."""
+    return PointsAccount(tenant=rt.tenant, customer_id=customer_id, programme=programme)
 
 
 def post(
@@ -178,7 +183,7 @@ def post(
             indebted=before[customer_id].indebted or customer_id in overdrawn,
         )
         if account.indebted or (account.next_at is not None and account.next_at <= now):
-            account = settled(uow, rt, account, mine)
+            account = settled(uow, rt, account)
         else:
             account = moved(account, mine, now)
         done[customer_id] = Posted(before[customer_id], account, mine)
@@ -242,44 +247,42 @@ def look_again(uow: UnitOfWork, account: PointsAccount, at: datetime) -> None:
         uow.put(evolved(account, next_at=at))
 
 
-def settle(
-    uow: UnitOfWork, rt: Runtime, account: PointsAccount, news: Iterable[PointsEntry] = ()
-) -> PointsAccount:
-    """Bring an account up to the clock's instant, with these entries too, and store it."""
-    account = settled(uow, rt, account, news)
+def settle(uow: UnitOfWork, rt: Runtime, account: PointsAccount) -> PointsAccount:
+    """Bring an account up to the clock's instant, and store it."""
+    account = settled(uow, rt, account)
     uow.put(account)
     return account
 
 
 def settled(
-    uow: UnitOfWork, rt: Runtime, account: PointsAccount, news: Iterable[PointsEntry] = ()
+    uow: UnitOfWork,
+    rt: Runtime,
+    account: PointsAccount,
+    told: Sequence[PointsEntry] | None = None,
 ) -> PointsAccount:
     """The account at the clock's instant; what lapsed until then is stored.
 
-    `news` are the entries that it has not taken in yet.
+    `told` are all its entries, where they were read.
     """
     now = rt.now()
     times = [r.until for r in _lapse(uow, rt, account, now)]
-    times += chain.from_iterable(ledger.instants(e) for e in news)
-    lots = uow.find(
-        PointsLot, customer_id=account.customer_id, programme=account.programme, status="open"
-    )
+    of: dict[str, Any] = {"customer_id": account.customer_id, "programme": account.programme}
+    lots = uow.find(PointsLot, status="open", **of)
     over = tuple(lot.id for lot in lots if lot.expires_at <= now)
     if over:
         uow.change(PointsLot, {"status": "expired"}, id=over)
-    for lot in lots:
-        times += (lot.available_at, lot.expires_at)
-    turned = min(now, account.next_at or now)  # what happened since then was missed
-    told = entries(uow, account) if account.indebted else _after(uow, account, turned)
-    times += chain.from_iterable(ledger.instants(e) for e in (*told, *news))
+    times += chain.from_iterable((lot.available_at, lot.expires_at) for lot in lots)
+    if told is None and account.indebted:
+        told = entries(uow, account)
+    some = _after(uow, account, now) if told is None else told
+    times += chain.from_iterable(ledger.instants(e) for e in some)
     last, ahead = ledger.last_and_next((t for t in times if t != FOREVER), now)
-    seen = [t for t in (account.since, account.next_at, last) if t is not None and t <= now]
     held = reckoned(uow, account, now)
     return evolved(
         account,
         balance=held.balance,
         pending=held.pending,
-        since=max(seen, default=now),
+        since=now if told is None or last is None else last,
         next_at=ahead,
     )
 
@@ -307,12 +310,10 @@ def _lapse(uow: UnitOfWork, rt: Runtime, account: PointsAccount, now: datetime) 
     return waiting
 
 
-def give_back(
-    uow: UnitOfWork, rt: Runtime, redemption: Redemption, at: datetime
-) -> list[PointsEntry]:
+def give_back(uow: UnitOfWork, rt: Runtime, redemption: Redemption, at: datetime) -> None:
     """Cancel a redemption as of an instant: its points go to their lots, it to the stock.
 
-    Returns what was posted; the account is left to the caller.
+    The account is left to the caller.
     """
     back = [evolved(entry, recorded_at=rt.now()) for entry in returned(uow, redemption, at)]
     uow.add_many(back)
@@ -322,7 +323,6 @@ def give_back(
         of, reward = redemption.programme, redemption.reward
         stock = RewardStock(tenant=rt.tenant, programme=of, reward=reward)
         uow.increase(stock, {"level": redemption.taken})
-    return back
 
 
 def _lots_after(uow: UnitOfWork, news: Iterable[PointsEntry]) -> list[PointsLot]:
@@ -361,7 +361,7 @@ def allocate(
 
 def _open(uow: UnitOfWork, account: PointsAccount, at: datetime) -> Iterable[tuple[PointsLot, int]]:
     edge: tuple[datetime, str] = (at, _BEHIND)
-    while True:
+    for limit in chain([_FIRST], repeat(_PAGE)):
         page = uow.find(
             PointsLot,
             customer_id=account.customer_id,
@@ -369,10 +369,10 @@ def _open(uow: UnitOfWork, account: PointsAccount, at: datetime) -> Iterable[tup
             status="open",
             order=("expires_at", "id"),
             after=edge,
-            limit=_PAGE,
+            limit=limit,
         )
         yield from ((lot, lot.left) for lot in page if lot.available_at <= at)
-        if len(page) < _PAGE:
+        if len(page) < limit:
             return
         edge = (page[-1].expires_at, page[-1].id)
 

@@ -15,7 +15,7 @@ import attrs
 from crmkit.activities.metrics import NOTHING, effect
 from crmkit.activities.recording import StoriesChanged
 from crmkit.loyalty import accounts, tiering
-from crmkit.loyalty.granting import memberships
+from crmkit.loyalty.membership import memberships
 from crmkit.loyalty.periods import dates
 from crmkit.model import (
     Achievement,

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import attrs
 
-from crmkit.errors import Erased, InsufficientPoints, InvalidInput, NotFound, RewardRefused, unknown
-from crmkit.loyalty import accounts
+from crmkit.errors import Erased, InvalidInput, NotFound, RewardRefused, unknown
+from crmkit.loyalty import accounts, tiering
 from crmkit.loyalty.claiming import Claimant, code_for, code_hash, left_of, told
 from crmkit.loyalty.granting import Fits
 from crmkit.loyalty.rewards import Redeemed, refusals
@@ -39,11 +39,10 @@ class Wanted:
 
 @attrs.frozen
 class Redeeming:
-    """Redemptions of one tenant; `note` remembers the configuration that is posted by."""
+    """Redemptions of one tenant."""
 
     _rt: Runtime
     _fits: Fits
-    _note: Callable[[UnitOfWork, Programme], None]
 
     def redeem(self, customer_id: str, wanted: Wanted, key: str | None) -> Redeemed:
         """Reserve a reward; see `Loyalty.redeem`."""
@@ -155,7 +154,10 @@ class Redeeming:
         self, uow: UnitOfWork, wanted: Wanted, customer_id: str, new_id: str, origin: str | None
     ) -> Redemption:
         of, reward, now = wanted.programme, wanted.reward, self._rt.now()
-        claimant = Claimant(uow, self._rt, self._fits, of, customer_id, now, wanted.party_size)
+        account = accounts.up_to_now(uow, self._rt, customer_id, of.name)
+        claimant = Claimant(
+            uow, self._rt, self._fits, of, customer_id, account, now, wanted.party_size
+        )
         # Points and stock are not looked at but taken: that tells at once if there are any.
         for refusal in refusals(reward, of, claimant.claim(reward, balance=reward.cost, left=None)):
             raise RewardRefused(refusal.text, reason=refusal.reason)
@@ -176,21 +178,19 @@ class Redeeming:
             origin=origin,
         )
         uow.add(redemption)
-        account = self._paid(uow, of, redemption)
+        account = account or accounts.empty(self._rt, customer_id, of.name)
+        if reward.cost:
+            account = self._paid(uow, of, account, redemption)
         accounts.look_again(uow, account, redemption.until)
         self._rt.events.publish(uow, PointsChanged(customer_id, now))
         self._take(uow, reward, redemption)
         return redemption
 
-    def _paid(self, uow: UnitOfWork, of: Programme, redemption: Redemption) -> PointsAccount:
+    def _paid(
+        self, uow: UnitOfWork, of: Programme, account: PointsAccount, redemption: Redemption
+    ) -> PointsAccount:
         """The account once the points are taken."""
-        holder, now = redemption.customer_id or "", redemption.reserved_at
-        account = accounts.up_to_now(uow, self._rt, holder, of.name)
-        if not redemption.cost:
-            tenant = self._rt.tenant
-            return account or PointsAccount(tenant=tenant, customer_id=holder, programme=of.name)
-        if account is None:
-            raise InsufficientPoints("the balance does not cover these points")
+        holder, now = account.customer_id, redemption.reserved_at
         like = PointsEntry(
             tenant=self._rt.tenant,
             id=redemption.id,
@@ -208,8 +208,9 @@ class Redeeming:
             recorded_at=now,
         )
         burns, lots = accounts.pay(uow, self._rt, account, redemption.cost, like)
-        posted = accounts.post(uow, self._rt, of.name, burns, lots)
-        self._note(uow, of)
+        known = {holder: account}
+        posted = accounts.post(uow, self._rt, of.name, burns, lots, known=known)
+        tiering.note_once(uow, self._rt, of)
         return posted[holder].after
 
     def _take(self, uow: UnitOfWork, reward: Reward, redemption: Redemption) -> None:
@@ -282,12 +283,13 @@ class Redeeming:
         return when
 
     def _give_back(self, uow: UnitOfWork, redemption: Redemption, at: datetime) -> None:
-        back = accounts.give_back(uow, self._rt, redemption, at)
+        accounts.give_back(uow, self._rt, redemption, at)
         holder = redemption.customer_id or ""
         account = uow.get(PointsAccount, holder, redemption.programme)
         if account is not None:
-            accounts.settle(uow, self._rt, account, back)
-        self._rt.events.publish(uow, PointsChanged(holder, at))
+            accounts.settle(uow, self._rt, account)
+        if redemption.cost:
+            self._rt.events.publish(uow, PointsChanged(holder, at))
 
 
 def wanted_of(

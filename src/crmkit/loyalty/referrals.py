@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import count
@@ -13,6 +13,7 @@ import attrs
 from crmkit.activities.bulk import CHUNK, chunked
 from crmkit.activities.recording import StoriesChanged, StoryChange
 from crmkit.errors import InvalidInput, NotFound
+from crmkit.loyalty import tiering
 from crmkit.loyalty.codes import code_of, read_code
 from crmkit.loyalty.earning import counts_from
 from crmkit.loyalty.kinship import household, reached
@@ -40,9 +41,6 @@ _GROUPS: Final = 3
 """60 bits: short enough to be told to a friend, and of 2**60 codes nobody guesses one."""
 
 State = Literal["pending", "qualified", "rewarded", "refused"]
-
-Noted = Callable[[UnitOfWork, Programme], None]
-"""Remembers the programme by which something was posted."""
 
 
 @attrs.frozen
@@ -85,9 +83,8 @@ class ReferralCounts:
 class Referrals:
     """Customers who bring customers."""
 
-    def __init__(self, runtime: Runtime, noted: Noted) -> None:
+    def __init__(self, runtime: Runtime) -> None:
         self._rt = runtime
-        self._noted = noted
 
     def code(self, customer_id: str) -> str:
         """The code that a customer hands to friends, such as ``7KQ2-MX94-TA8P``; always the same.
@@ -332,7 +329,7 @@ class Referrals:
         self, uow: UnitOfWork, referees: Iterable[str], referrers: Iterable[str] = ()
     ) -> None:
         for programme in Referring(uow, self._rt).settle(referees, referrers):
-            self._noted(uow, programme)
+            tiering.note_once(uow, self._rt, programme)
 
     def _concerned(self, uow: UnitOfWork, customer_id: str) -> list[ReferralAccepted]:
         """The referrals in which a customer has a side."""

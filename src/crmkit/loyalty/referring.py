@@ -21,8 +21,8 @@ import attrs
 from crmkit.activities.bulk import CHUNK, chunked
 from crmkit.activities.stories import stories
 from crmkit.loyalty import accounts
-from crmkit.loyalty.granting import memberships
 from crmkit.loyalty.ledger import is_overdrawn, short
+from crmkit.loyalty.membership import memberships
 from crmkit.loyalty.periods import end_of_day, period
 from crmkit.loyalty.turns import Turn, turns, was_customer
 from crmkit.model import (

@@ -187,7 +187,7 @@ def _told(
     """
     over = min(start, (now, _BEHIND)) if start else (now, _BEHIND)
     lapses = list(accounts.lapsed(uow, account, now))
-    if account.indebted:
+    if account.indebted or lapses:
         told = [e for e in accounts.entries(uow, account) if e.occurred_at <= now] + lapses
         told += _effects(told, now)
     else:
@@ -200,7 +200,6 @@ def _told(
             limit=limit,
             **of,
         )
-        told += lapses
         told += [_over_at_once(e) for e in told if e.lot_id and e.expires_at <= e.occurred_at]
         for status in ("open", "expired"):
             told += _expired(uow, over, limit, {**of, "status": status})

@@ -221,6 +221,15 @@ def note(uow: UnitOfWork, rt: Runtime, programme: Programme) -> ProgrammeVersion
     return version
 
 
+def note_once(uow: UnitOfWork, rt: Runtime, programme: Programme) -> None:
+    """`note`, the first time that this process posts something by a configuration."""
+    known = rt.memory.setdefault("programmes", set())
+    mark = (rt.tenant, programme.name, programme.version)
+    if mark not in known:
+        note(uow, rt, programme)
+        known.add(mark)  # should this unit of work be undone, `run_due` notes it
+
+
 def recount_some(uow: UnitOfWork, rt: Runtime, programme: Programme, limit: int) -> int:
     """Let the tiers of some customers follow a new configuration: how many; 0 when all do."""
     version = note(uow, rt, programme)

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from crmkit.activities.recording import StoriesChanged
+from crmkit.activities.recording import StoriesChanged, StoryChange
 from crmkit.model import (
     Customer,
     Metrics,
@@ -67,7 +67,7 @@ class Keeper:
         watched = watchlist(uow, self.rt)
         if not watched:
             return
-        earliest = min(change.since for change in event.changes)
+        earliest = min(map(_since, event.changes))
         since = dict.fromkeys(event.customers, earliest)
         if len(event.customers) > 1:
             since |= _by_payer(event)
@@ -310,8 +310,19 @@ def _by_payer(event: StoriesChanged) -> dict[str, datetime]:
     since: dict[str, datetime] = {}
     for change in () if shared else event.changes:
         payer = change.fact.customer_id or ""
-        since[payer] = min(since.get(payer, change.since), change.since)
+        changed = _since(change)
+        since[payer] = min(since.get(payer, changed), changed)
     return since
+
+
+def _since(change: StoryChange) -> datetime:
+    """From when on anything may be otherwise; points count what is told ahead of time at once."""
+    found = change.since
+    for story in (change.before, change.after):
+        for fact in story.standing if story is not None else ():
+            if fact.occurred_at >= change.since:
+                found = min(found, fact.recorded_at)
+    return found
 
 
 def _tops(watched: Iterable[Watched]) -> frozenset[Top]:

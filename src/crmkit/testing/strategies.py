@@ -427,6 +427,26 @@ def tier_periods(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> tuple[
 
 
 @st.composite
+def accounts(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> PointsAccount:
+    """A customer's account, whose balance may hold from an instant, and until another.
+
+    Then what is pending can be used.
+    """
+    points = st.sampled_from([-1, 0, 1, 999, 1_000, 2_999, 3_000, 6_000, 2**53])
+    edges = sorted(draw(st.lists(st.sampled_from(MOMENTS), min_size=2, max_size=2, unique=True)))
+    return PointsAccount(
+        tenant=tenant,
+        customer_id=id,
+        programme=SETTINGS.programme.name,
+        balance=draw(points),
+        pending=draw(points),
+        qualifying=draw(points),
+        since=draw(st.sampled_from([None, edges[0]])),
+        next_at=draw(st.sampled_from([None, edges[1]])),
+    )
+
+
+@st.composite
 def subjects(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> Subject:
     """Customers with metrics, points, tiers, tags and consents."""
     counted = draw(_drawn(Source.METRICS, _METRICS))
@@ -438,18 +458,10 @@ def subjects(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> Subject:
     first = min((o.happened_at for of in did.values() for o in of), default=None)
     if first is not None:  # whoever did something did it no earlier than their first activity
         counted["first_activity_at"] = min(counted.get("first_activity_at") or first, first)
-    points = st.sampled_from([-1, 0, 1, 999, 1_000, 2_999, 3_000, 6_000, 2**53])
-    account = st.builds(
-        PointsAccount,
-        tenant=st.just(tenant),
-        customer_id=st.just(id),
-        balance=points,
-        qualifying=points,
-    )
     return Subject(
         customer=draw(customers(tenant=tenant, id=id)),
         metrics=Metrics(tenant=tenant, customer_id=id, **counted),
-        account=draw(st.none() | account),
+        account=draw(st.none() | accounts(tenant=tenant, id=id)),
         tiers=draw(tier_periods(tenant=tenant, id=id)),
         tags=draw(st.frozensets(st.sampled_from(TEXTS), max_size=3)),
         consents=draw(st.dictionaries(st.sampled_from(_CONSENTS), st.booleans())),

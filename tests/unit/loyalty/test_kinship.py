@@ -28,7 +28,10 @@ def test_contacts_are_compared_in_their_canonical_form() -> None:
 
 def test_further_and_former_contacts_count() -> None:
     one = customer(email="new@mail.com", aliases={"email": ["Also@mail.com"], "phone": ["+401"]})
-    told = [{"email": "Old@mail.com", "city": "Roma"}, {"email": None, "phone": "+402"}]
+    told: list[dict[str, Any]] = [
+        {"email": "Old@mail.com", "city": "Roma"},
+        {"email": None, "phone": "+402"},
+    ]
     assert reached(one, told) == {
         ("email", "new@mail.com"),
         ("email", "also@mail.com"),

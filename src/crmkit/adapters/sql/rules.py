@@ -62,7 +62,8 @@ def matching(
     led = None if sources & (_PROFILE | _METRICS | {Source.LOYALTY}) else _leading(rule, doings)
     origin = _Origin.of(sources, instant) if led is None else _Origin.led(led[1])
     unsure = _unsure(rule, origin, doings, settled=settled)
-    writer = _Writer(Fields(tenant, instant, origin.customer, values), doings, unsure)
+    fields = Fields(tenant, instant, origin.customer, values)
+    writer = _Writer(fields, doings, unsure, settled)
     where = [] if origin.tenant is None else [origin.tenant == tenant]
     if led is None:
         where.append(writer.rule(rule))
@@ -236,6 +237,7 @@ class _Writer:
     fields: Fields
     doings: Doings
     unsure: Condition | None
+    settled: bool
 
     def rule(self, rule: Rule, *, negated: bool = False) -> Condition:
         if self.unsure is not None and self.doubtful(rule):
@@ -265,7 +267,10 @@ class _Writer:
         return [self.rule(attrs.evolve(group, parts=doubtful), negated=negated), *others]
 
     def doubtful(self, rule: Rule) -> bool:
-        """Whether all that the rule looks at is as it is now, or not told by the database."""
+        """Whether all that the rule looks at is as it is now, or not told by the database.
+
+        Where nothing came later, it is only the balance that may be another.
+        """
         match rule:
             case AllOf(parts) | AnyOf(parts):
                 return all(map(self.doubtful, parts))
@@ -273,7 +278,9 @@ class _Writer:
                 return self.doubtful(part)
             case Did() | Then():
                 return not self.doings.tells(rule)
-        return _source(rule) not in (None, Source.CONSENT, Source.TIER)
+            case Compare(field) if self.settled:
+                return find(field) is BALANCE
+        return not self.settled and _source(rule) not in (None, Source.CONSENT, Source.TIER)
 
     def plain(self, rule: Rule) -> Condition:
         """The rule without the doubt."""
