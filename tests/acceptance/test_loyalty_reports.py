@@ -87,6 +87,15 @@ def test_a_liability_is_told_as_of_any_instant(club: CRMService, clock: FrozenCl
         assert [t.customers for t in told] == [0, 1, 1, 1, 1, 1]
 
 
+def test_what_was_used_since_was_held_then(club: CRMService, clock: FrozenClock) -> None:
+    ana = guest(club, "ana")
+    club.track_activity(ana, "visit")
+    clock.advance(days=2)
+    club.loyalty.update_points(ana, -100, reason="cake")
+    assert club.loyalty.reports.liability().outstanding == 0
+    assert club.loyalty.reports.liability(at=MARCH + timedelta(days=1)).outstanding == 100
+
+
 def test_debt_is_told_beside_the_points_of_others(club: CRMService) -> None:
     ana, ion = guest(club, "ana"), guest(club, "ion")
     visit = club.track_activity(ana, "visit")
@@ -118,6 +127,16 @@ def test_what_nobody_fetched_is_outstanding_again(
     assert club.loyalty.reports.liability().usable == before + 40
     assert club.loyalty.account(ana).balance == before + 40
     assert club.loyalty.reports.liability(at=MARCH + timedelta(days=1)).usable == before
+
+
+def test_what_comes_back_too_late_is_not_outstanding(club: CRMService, clock: FrozenClock) -> None:
+    """The points had expired when the reservation ended."""
+    ana = guest(club, "ana")
+    club.track_activity(ana, "visit")
+    clock.advance(days=19)
+    club.loyalty.redeem(ana, "cake")
+    clock.advance(days=2)
+    assert (club.loyalty.reports.liability().usable, club.loyalty.account(ana).balance) == (0, 0)
 
 
 def test_the_erased_hold_nothing(club: CRMService) -> None:
@@ -189,6 +208,8 @@ def test_a_flow_tells_who_came_rose_and_fell(club: CRMService, clock: FrozenCloc
     assert found.counts == ((0, 1, 0), (0, 0, 1), (1, 0, 0))
     assert found.came == (0, 2, 0)
     assert (found.rose, found.fell, found.stayed) == (2, 1, 0)
+    earlier = club.loyalty.reports.flow(MARCH, MARCH + timedelta(days=1))
+    assert (earlier.came, earlier.stayed) == ((0, 0, 0), 3)
     same = club.loyalty.reports.flow(start, start + timedelta(hours=1))
     assert (same.rose, same.fell, same.stayed) == (0, 0, 5)
 

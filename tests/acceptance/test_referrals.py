@@ -208,6 +208,20 @@ def test_a_late_fact_of_an_earlier_visit_moves_the_points(pair: Pair) -> None:
     assert pair.crm.loyalty.account(pair.ana, at=came + WINDOW).balance == 50
 
 
+def test_visits_that_are_told_together_count_together(pair: Pair) -> None:
+    """In whatever order they are in their batch."""
+    start = pair.clock()
+    pair.accept()
+    pair.clock.advance(days=9)
+    pair.come()
+    items = [
+        {"customer_id": pair.ion, "kind": "visit", "at": start + timedelta(days=day)}
+        for day in (2, 9)
+    ]
+    pair.crm.activities.track_many(items)
+    assert pair.now.qualified_at == start + timedelta(days=2)
+
+
 def test_points_can_be_seen_as_of_any_instant(pair: Pair) -> None:
     start = pair.clock()
     pair.accept()
@@ -591,6 +605,30 @@ def test_who_is_called_off_leaves_room(storage: Storage, clock: FrozenClock) -> 
     assert crm.loyalty.account(ana).pending == 100
 
 
+def test_what_became_of_the_erased_stays(storage: Storage, clock: FrozenClock) -> None:
+    """Beyond the limit they stay beyond it, though there is room by now."""
+    crm = service(storage, clock, ReferralPolicy(limit=Limit(2)))
+    ana = guest(crm, "Ana")
+    guests = come_by(crm, crm.loyalty.referrals.code(ana), 3, clock)
+    crm.gdpr.erase(guests[2])
+    crm.track_activity(guests[0], "cancellation", {"booking_id": "0"})
+    assert [r.referrer_points for r in crm.loyalty.referrals.of(ana)] == [0, 50, 50]
+    assert crm.loyalty.account(ana).pending == 50
+
+
+def test_a_limit_is_that_of_the_acceptance(storage: Storage, clock: FrozenClock) -> None:
+    crm = service(storage, clock, ReferralPolicy(limit=Limit(1)))
+    ana = guest(crm, "Ana")
+    guests = [guest(crm, f"Guest{n}") for n in range(3)]
+    for one in guests:
+        crm.loyalty.referrals.accept(one, crm.loyalty.referrals.code(ana))
+    unlimited = service(storage, clock, ReferralPolicy())
+    for one in guests:
+        clock.advance(days=1)
+        unlimited.track_activity(one, "visit")
+    assert crm.loyalty.account(ana).pending == 50
+
+
 def test_a_limit_of_a_period_counts_anew_in_the_next(storage: Storage, clock: FrozenClock) -> None:
     crm = service(storage, clock, ReferralPolicy(limit=Limit(1, "month")))
     clock.set("2026-01-30T12:00:00Z")
@@ -646,6 +684,27 @@ def test_points_that_could_be_used_stay_when_both_are_one(pair: Pair) -> None:
     assert pair.points() == [(50, 0), (30, 0)]
 
 
+def test_what_stays_changes_no_more(pair: Pair) -> None:
+    """Until that very merge is undone: then it is as the facts tell."""
+    start = pair.clock()
+    pair.accept()
+    pair.clock.advance(days=3)
+    pair.come()
+    pair.clock.advance(days=14)
+    eva, dan = guest(pair.crm, "Eva"), guest(pair.crm, "Dan")
+    first = pair.crm.identity.merge(pair.ion, eva, reason="one person")
+    second = pair.crm.identity.merge(pair.ion, dan, reason="one person")
+    pair.crm.track_activity(pair.ion, "visit", at=start + timedelta(days=1))
+    before = pair.now
+    assert before.qualified_at == start + timedelta(days=3)
+    pair.crm.identity.unmerge(second.id)
+    assert pair.now == before
+    assert len(pair.crm.loyalty.history(pair.ana)) == 1
+    pair.crm.identity.unmerge(first.id)
+    assert pair.now.qualified_at == start + timedelta(days=1)
+    assert pair.points() == [(50, 0), (30, 0)]
+
+
 def test_one_who_turns_out_to_be_a_customer(pair: Pair) -> None:
     """The referred is merged with somebody who came before."""
     eva = guest(pair.crm, "Eva")
@@ -678,6 +737,31 @@ def test_two_who_were_referred_and_are_one(pair: Pair) -> None:
     assert pending == [50, 50, 30, 30]
 
 
+def test_who_was_rewarded_is_not_referred_again(pair: Pair) -> None:
+    """By an older code of one who is the same person."""
+    referrals = pair.crm.loyalty.referrals
+    eva, dan = guest(pair.crm, "Eva"), guest(pair.crm, "Dan")
+    referrals.accept(dan, referrals.code(eva))
+    pair.clock.advance(days=1)
+    pair.accept()
+    pair.come()
+    pair.clock.advance(days=14)
+    pair.crm.identity.merge(pair.ion, dan, reason="one person")
+    assert [r.reason for r in referrals.of(eva)] == ["referred_before"]
+    assert pair.now.state == "rewarded"
+    assert pair.crm.loyalty.account(eva).pending == 0
+
+
+def test_a_code_goes_with_its_id(pair: Pair) -> None:
+    """Also one that was first asked for while both were one; erasing one leaves the other's."""
+    eva = guest(pair.crm, "Eva")
+    merge = pair.crm.identity.merge(pair.ana, eva, reason="one person")
+    code = pair.crm.loyalty.referrals.code(eva)
+    pair.crm.identity.unmerge(merge.id)
+    pair.crm.gdpr.erase(pair.ana)
+    assert pair.crm.loyalty.referrals.accept(pair.ion, code).referrer_id == eva
+
+
 def test_limits_of_two_who_are_one_are_one(storage: Storage, clock: FrozenClock) -> None:
     """Of what is pending; what could be used stays."""
     crm = service(storage, clock, ReferralPolicy(limit=Limit(1)))
@@ -695,6 +779,7 @@ def test_limits_of_two_who_are_one_are_one(storage: Storage, clock: FrozenClock)
     clock.advance(days=30)
     crm.identity.merge(ana, eva, reason="one person")
     assert crm.loyalty.account(ana).balance == 100
+    assert [r.referrer_points for r in referrals.of(ana)] == [50, 50]
 
 
 @pytest.mark.parametrize("erased", ["ana", "ion"])

@@ -196,7 +196,7 @@ class Referrals:
         merge = event.merge
         for row in self._concerned(uow, merge.kept_id):
             usable = row.usable_at is not None and row.usable_at <= merge.recorded_at
-            if usable and row.reason is None and row.kept_by is None:
+            if usable and row.kept_by is None:
                 uow.put(evolved(row, kept_by=merge.id))
         self._settle(uow, [merge.kept_id], [merge.kept_id])
 
@@ -383,7 +383,7 @@ def _referral(row: ReferralAccepted, referrer: str | None, now: datetime) -> Ref
 def _state(row: ReferralAccepted, now: datetime) -> tuple[State, str | None]:
     if row.reason is not None:
         return "refused", row.reason
-    if row.qualified_at is None or row.qualified_at > now:
+    if row.qualified_at is None:
         return ("refused", "erased") if row.customer_id is None else ("pending", None)
     return ("qualified" if (row.usable_at or FOREVER) > now else "rewarded"), None
 
