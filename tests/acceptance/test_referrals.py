@@ -214,9 +214,10 @@ def test_visits_that_are_told_together_count_together(pair: Pair) -> None:
     pair.accept()
     pair.clock.advance(days=9)
     pair.come()
+    pair.clock.advance(days=3)
     items = [
         {"customer_id": pair.ion, "kind": "visit", "at": start + timedelta(days=day)}
-        for day in (2, 9)
+        for day in (2, 11)
     ]
     pair.crm.activities.track_many(items)
     assert pair.now.qualified_at == start + timedelta(days=2)
