@@ -113,7 +113,9 @@ def _update(estimate: Matrix, step: list[float], change: list[float]) -> None:
     own = (1 + _dot(change, moved) / curvature) / curvature
     for i, row in enumerate(estimate):
         for j in range(len(row)):
-            row[j] += own * step[i] * step[j] - (step[i] * moved[j] + moved[i] * step[j]) / curvature
+            row[j] += (
+                own * step[i] * step[j] - (step[i] * moved[j] + moved[i] * step[j]) / curvature
+            )
 
 
 def _identity(size: int) -> Matrix:

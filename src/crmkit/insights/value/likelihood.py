@@ -90,12 +90,16 @@ def fit_purchasing(
 
 
 def _default_prior(rows: Sequence[Row]) -> Prior:
-    """Centres that hold for any time unit: `alpha` is where the mean rate is that of the data."""
+    """Centres that hold for any time unit, and for a tenth to ten times as much each.
+
+    `alpha` is where the mean rate is that of the data, if half of the time that customers
+    are known they are customers.
+    """
     lived = sum(row.age * row.weight for row in rows)
     bought = sum(row.frequency * row.weight for row in rows)
-    r, a, b = 0.7, 0.8, 2.0
-    alpha = r * lived / (bought + 1)
-    return Prior(centre=(log(r), log(alpha), log(a), log(b)), width=(0.8, 0.8, 0.8, 0.8))
+    r, a, b = 0.7, 0.8, 1.2
+    alpha = r * lived / 2 / (bought + 1)
+    return Prior(centre=(log(r), log(alpha), log(a), log(b)), width=(1.0, 1.0, 1.0, 1.0))
 
 
 def _fit(rows: Sequence[Row], kind: Kind, prior: Prior | None, large: int) -> Minimum:

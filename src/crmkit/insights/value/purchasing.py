@@ -18,7 +18,7 @@ binomial's chance of at least k in place of that of at least one. Everything her
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from math import asinh, cosh, exp, expm1, inf, log, log1p, pi, sinh
 from typing import Final, Literal, TypeAlias
 
@@ -32,6 +32,7 @@ _SLOW: Final = 0.97
 """From here on the series of expected purchases takes longer than the integral."""
 _UNDERFLOW: Final = 600.0
 _PRECISION: Final = 1e-14
+_NOTHING: Final = 1e-12
 _MOST_COUNTS: Final = 5_000
 
 
@@ -54,11 +55,11 @@ class Purchasing:
         Not for showing to people: under the BG/NBD it is 1 for everybody who bought once.
         `returning` is the number to show.
         """
-        staying = self._staying(frequency) - 1
-        if staying < self.b and not frequency:
+        chances_to_leave = frequency + (self.kind == "mbg")
+        if not chances_to_leave:
             return 1.0
         silence = log((self.alpha + age) / (self.alpha + recency))
-        odds = log(self.a / staying) + (self.r + frequency) * silence
+        odds = log(self.a / (self.b + chances_to_leave - 1)) + (self.r + frequency) * silence
         return 1 / (1 + exp(odds)) if odds < 0 else exp(-odds) / (1 + exp(-odds))
 
     def returning(self, frequency: int, recency: float, age: float, horizon: float) -> float:
@@ -91,38 +92,48 @@ class Purchasing:
     def counts(self, frequency: int, recency: float, age: float, horizon: float) -> list[float]:
         """The chances of 0, 1, 2, … purchases within the horizon.
 
-        They end where the rest is below 1e-12; the last chance includes the rest.
+        They end where the rest is below 1e-12, and its last is the rest.
         """
-        chances, above = [], 1.0
-        for at_least in self._at_least(frequency, recency, age, horizon):
-            chances.append(max(above - at_least, 0.0))
-            above = at_least
-            if above < 1e-12 or len(chances) >= _MOST_COUNTS:
-                break
-        chances[-1] += above
-        return chances
+        return in_counts(self.at_least(frequency, recency, age, horizon))
 
-    def _at_least(
+    def at_least(
         self, frequency: int, recency: float, age: float, horizon: float
     ) -> Iterator[float]:
-        """The chances of at least 1, 2, … purchases within the horizon."""
-        shape, ratio = self.r + frequency, horizon / (self.alpha + age)
-        staying, z = self._staying(frequency), ratio / (1 + ratio)
+        """The chances of at least 1, 2, … purchases within the horizon, without end."""
+        staying = self._staying(frequency)
         reach = self.active(frequency, recency, age)
-        # In logarithms, for the chance of no purchase at all may be below what floats hold.
-        chance = -shape * log1p(ratio)
-        tail = -expm1(chance)
-        k = 1
-        while True:
-            yield reach * max(tail, 0.0)
-            reach *= (staying + k - 1) / (self.a + staying + k - 1)
-            chance += log(z * (shape + k - 1) / k) if z > 0 else -inf
-            tail -= exp(chance)
-            k += 1
+        for tail in tails(self.r + frequency, horizon / (self.alpha + age)):
+            yield reach * tail
+            reach *= staying / (self.a + staying)
+            staying += 1
 
     def _staying(self, frequency: int) -> float:
         """The second parameter of the chance to leave, for somebody known to be active."""
         return self.b + frequency + (self.kind == "mbg")
+
+
+def tails(shape: float, ratio: float) -> Iterator[float]:
+    """The negative binomial's chances of at least 1, 2, …; `shape · ratio` is its mean."""
+    z = ratio / (1 + ratio)
+    # In logarithms, for the chance of none at all may be below what floats hold.
+    chance = -shape * log1p(ratio)
+    tail, k = -expm1(chance), 1
+    while True:
+        yield max(tail, 0.0)
+        chance += log(z * (shape + k - 1) / k) if z > 0 else -inf
+        tail -= exp(chance)
+        k += 1
+
+
+def in_counts(at_least: Iterable[float]) -> list[float]:
+    """The chances of 0, 1, 2, … from those of at least 1, 2, …, to where the rest is nothing."""
+    chances, above = [], 1.0
+    for chance in at_least:
+        chances.append(max(above - chance, 0.0))
+        above = chance
+        if above < _NOTHING or len(chances) >= _MOST_COUNTS:
+            break
+    return [*chances, above]
 
 
 def _summed(a: float, staying: float, shape: float, ratio: float) -> float:
