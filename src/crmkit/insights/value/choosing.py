@@ -61,8 +61,8 @@ def fit_value(
     rule = hiatus_rule(summaries, silence)
     repeating = sum(1 for s in summaries if s.frequency)
     if repeating < FEWEST_REPEATING:
-        reason = f"{repeating} customers came back, a model needs {FEWEST_REPEATING}"
-        return ValueModel(rule, spend, fit=None, misfit=None, reason=reason)
+        few = f"{repeating} customers came back, a model needs {FEWEST_REPEATING}"
+        return ValueModel(rule, spend, fit=None, misfit=None, reason=few)
     fit = fit_purchasing(summaries, kind, prior, large=large)
     off = misfit(fit.model, summaries)
     reason = _refused(fit, off)

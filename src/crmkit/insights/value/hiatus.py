@@ -35,13 +35,23 @@ class Hiatus:
 
     def returning(self, frequency: int, recency: float, age: float, horizon: float) -> float:
         """The chance of at least one purchase within the horizon."""
-        shape, ratio = self._spread(frequency, age, horizon)
-        return -self.active(frequency, recency, age) * expm1(-shape * log1p(ratio))
+        active = self.active(frequency, recency, age)
+        return active * self.returning_if_active(frequency, age, horizon)
 
     def expected(self, frequency: int, recency: float, age: float, horizon: float) -> float:
         """How many purchases are expected within the horizon."""
+        active = self.active(frequency, recency, age)
+        return active * self.expected_if_active(frequency, age, horizon)
+
+    def returning_if_active(self, frequency: int, age: float, horizon: float) -> float:
+        """The chance of at least one purchase of a customer not silent for too long."""
         shape, ratio = self._spread(frequency, age, horizon)
-        return self.active(frequency, recency, age) * shape * ratio
+        return -expm1(-shape * log1p(ratio))
+
+    def expected_if_active(self, frequency: int, age: float, horizon: float) -> float:
+        """How many purchases are expected of a customer not silent for too long."""
+        shape, ratio = self._spread(frequency, age, horizon)
+        return shape * ratio
 
     def counts(self, frequency: int, recency: float, age: float, horizon: float) -> list[float]:
         """The chances of 0, 1, 2, … purchases within the horizon; the last is the rest."""

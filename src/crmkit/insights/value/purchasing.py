@@ -11,9 +11,12 @@ with the odds (b + x + m - 1)/a · ((alpha + t_x)/(alpha + T))^(r + x), with m =
 and 0 for the BG/NBD (where a customer without a repeat purchase is active); and if active, then
 the rate has the gamma distribution (r + x, alpha + T), the chance to leave the beta distribution
 (a, b + x + m). Whoever is active still makes the next purchase whatever their chance to leave,
-so that the chance of at least one within t is P(active) · (1 - ((alpha + T)/(alpha + T + t))^(r + x));
-that of at least k has (b + x + m)_(k-1) / (a + b + x + m)_(k-1) as a factor more, and the negative
-binomial's chance of at least k in place of that of at least one. Everything here follows from it.
+so that the chance of at least one within t is
+
+    P(active) · (1 - ((alpha + T)/(alpha + T + t))^(r + x))
+
+and that of at least k has (b + x + m)_(k-1) / (a + b + x + m)_(k-1) as a factor more, and the
+negative binomial's chance of at least k in place of that of at least one. All the rest follows.
 """
 
 from __future__ import annotations
@@ -65,7 +68,7 @@ class Purchasing:
     def returning(self, frequency: int, recency: float, age: float, horizon: float) -> float:
         """The chance of at least one purchase within the horizon; exact."""
         active = self.active(frequency, recency, age)
-        return -active * expm1(-(self.r + frequency) * log1p(horizon / (self.alpha + age)))
+        return active * self.returning_if_active(frequency, age, horizon)
 
     def expected(self, frequency: int, recency: float, age: float, horizon: float) -> float:
         """How many purchases are expected within the horizon.
@@ -74,6 +77,10 @@ class Purchasing:
         """
         active = self.active(frequency, recency, age)
         return active * self.expected_if_active(frequency, age, horizon)
+
+    def returning_if_active(self, frequency: int, age: float, horizon: float) -> float:
+        """The chance of at least one purchase of a customer known not to have left."""
+        return -expm1(-(self.r + frequency) * log1p(horizon / (self.alpha + age)))
 
     def expected_if_active(self, frequency: int, age: float, horizon: float) -> float:
         """How many purchases are expected of a customer known not to have left.
