@@ -16,6 +16,7 @@ Matrix: TypeAlias = list[list[float]]
 _LONGEST_STEP: Final = 2.0
 """No parameter grows or shrinks by more than e² in one step, so that no step leaves the world."""
 _FLAT: Final = 1e-5
+_ROUNDING: Final = 1e-13
 
 
 @attrs.frozen
@@ -66,8 +67,7 @@ def minimise(
             direction = [-g for g in gradient]
         taken, found, slope, tried = _search(function, point, value, gradient, direction)
         evaluations += tried
-        # At the limit of what floats can tell apart no step improves anything.
-        if not found < value:
+        if taken is point:
             break
         step = [b - a for a, b in zip(point, taken, strict=True)]
         change = [b - a for a, b in zip(gradient, slope, strict=True)]
@@ -89,14 +89,21 @@ def _search(
     gradient: list[float],
     direction: list[float],
 ) -> tuple[list[float], float, list[float], int]:
-    """A step along the direction that lowers the function by enough."""
+    """A step along the direction that lowers the function by enough; else the same point.
+
+    Where values differ by no more than their rounding, a smaller gradient is the better point.
+    """
     slope = _dot(direction, gradient)
+    rounding = _ROUNDING * (1 + abs(value))
     length = min(1.0, _LONGEST_STEP / _size(direction))
     for tried in range(1, 40):
         taken = [x + length * d for x, d in zip(point, direction, strict=True)]
         found, at_end = function(taken)
-        if found <= value + 1e-4 * length * slope:
+        nearer = found <= value + rounding and _size(at_end) < 0.9 * _size(gradient)
+        if nearer or found <= value + 1e-4 * length * slope:
             return taken, found, at_end, tried
+        if -slope * length < rounding:
+            break
         # The lowest point of the parabola through what is known, kept within reason.
         rise = found - value - length * slope
         best = -slope * length * length / (2 * rise) if isfinite(rise) and rise > 0 else 0.0

@@ -22,7 +22,7 @@ PriorName: TypeAlias = Literal["default"]
 LARGE: Final = 20_000
 """Rows from which on numpy, where it is there, is worth its import."""
 
-_COARSE: Final = 48
+_COARSE: Final = 20
 """Steps of time of the rough data on which a large fit starts."""
 
 Shares: TypeAlias = Mapping[int, float]
@@ -67,20 +67,15 @@ def fit_purchasing(
     """
     rows = merged(summaries)
     customers = sum(row.weight for row in rows)
-    lived = sum(row.age * row.weight for row in rows)
-    if lived <= 0:
+    if not any(row.age for row in rows):
         raise InvalidInput("expected customers who were first seen before the last day")
-    # With the mean age as the unit the parameters are of the order of one.
-    unit = lived / customers
-    scaled = [Row(x, tx / unit, age / unit, n) for x, tx, age, n in rows]
-    belief = _default_prior(scaled) if prior == "default" else None
-    best = _fit(scaled, kind, belief, large)
+    belief = _default_prior(rows)
+    best = _fit(rows, kind, belief, belief if prior else None, large)
     r, alpha, a, b = map(exp, best.point)
-    repeats = sum(row.frequency * row.weight for row in rows)
-    found, _ = objective(scaled, kind, None, large=large)(best.point)
+    penalty = belief.penalty(best.point)[0] if prior else 0.0
     return PurchasingFit(
-        model=Purchasing(kind, r, alpha * unit, a, b),
-        log_likelihood=-found * customers - repeats * log(unit),
+        model=Purchasing(kind, r, alpha, a, b),
+        log_likelihood=penalty - best.value * customers,
         customers=customers,
         repeating=sum(row.weight for row in rows if row.frequency),
         rows=len(rows),
@@ -102,15 +97,14 @@ def _default_prior(rows: Sequence[Row]) -> Prior:
     return Prior(centre=(log(r), log(alpha), log(a), log(b)), width=(1.0, 1.0, 1.0, 1.0))
 
 
-def _fit(rows: Sequence[Row], kind: Kind, prior: Prior | None, large: int) -> Minimum:
-    start: Sequence[float] = prior.centre if prior else _default_prior(rows).centre
-    inverse = None
+def _fit(rows: Sequence[Row], kind: Kind, start: Prior, prior: Prior | None, large: int) -> Minimum:
     coarse = _coarse(rows)
     # A fit on rounded times ends near enough that few looks at all rows are needed.
-    if len(coarse) * 4 < len(rows):
-        rough = minimise(objective(coarse, kind, prior, large=large), start, tolerance=1e-6)
-        start, inverse = rough.point, rough.inverse
-    return minimise(objective(rows, kind, prior, large=large), start, inverse=inverse)
+    if len(coarse) * 4 > len(rows):
+        return minimise(objective(rows, kind, prior, large=large), start.centre)
+    rough = minimise(objective(coarse, kind, prior, large=large), start.centre, tolerance=1e-6)
+    exact = objective(rows, kind, prior, large=large)
+    return minimise(exact, rough.point, inverse=rough.inverse)
 
 
 def _coarse(rows: Sequence[Row]) -> list[Row]:

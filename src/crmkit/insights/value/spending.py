@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from math import exp, lgamma, log
+from math import exp, fsum, lgamma, log
 from typing import Any, Final, TypeAlias
 
 import attrs
@@ -77,32 +77,30 @@ def fit_spending(
     told = sorted((s.frequency, s.monetary) for s in summaries if s.frequency and s.monetary > 0)
     if not told:
         raise InvalidInput("expected customers with repeat purchases and a positive spend")
-    unit = sum(z for _, z in told) / len(told)
-    scaled = [(x, z / unit) for x, z in told]
-    start = _default_prior()
-    belief = start if prior == "default" else None
+    start = _default_prior(fsum(z for _, z in told) / len(told))
+    belief = start if prior else None
     point: Sequence[float] = start.centre
     inverse = None
-    if len(scaled) > 4 * _SAMPLE:
-        sample = scaled[:: len(scaled) // _SAMPLE]
-        rough = minimise(spend_objective(sample, belief), point, tolerance=1e-6)
+    if len(told) > 4 * _SAMPLE:
+        sample = told[:: len(told) // _SAMPLE]
+        rough = minimise(spend_objective(sample, belief, large=large), point, tolerance=1e-6)
         point, inverse = rough.point, rough.inverse
-    best = minimise(spend_objective(scaled, belief, large=large), point, inverse=inverse)
-    found, _ = spend_objective(scaled, None, large=large)(best.point)
+    best = minimise(spend_objective(told, belief, large=large), point, inverse=inverse)
     p, q_above, v = map(exp, best.point)
+    penalty = belief.penalty(best.point)[0] if belief else 0.0
     return SpendingFit(
-        model=Spending(p, 1 + q_above, v * unit),
-        log_likelihood=-len(told) * (found + log(unit)),
+        model=Spending(p, 1 + q_above, v),
+        log_likelihood=penalty - len(told) * best.value,
         customers=len(told),
         evaluations=best.evaluations,
         converged=best.converged,
     )
 
 
-def _default_prior() -> Prior:
-    """The mean spend as the unit: purchases vary by half of a customer's mean, means by as much."""
+def _default_prior(mean: float) -> Prior:
+    """Purchases vary by half of a customer's mean, and these means by as much."""
     p, q_above = 4.0, 4.0
-    return Prior(centre=(log(p), log(q_above), log(q_above / p)), width=(1.0, 1.0, 1.0))
+    return Prior(centre=(log(p), log(q_above), log(mean * q_above / p)), width=(1.0, 1.0, 1.0))
 
 
 def spend_objective(
