@@ -57,7 +57,7 @@ def fit_value(
     places (`misfit`).
     """
     paid = any(s.frequency and s.monetary > 0 for s in summaries)
-    spend = fit_spending(summaries, prior, large=large) if paid else None
+    spend = _spend(summaries, prior, large) if paid else None
     rule = hiatus_rule(summaries, silence)
     repeating = sum(1 for s in summaries if s.frequency)
     if repeating < FEWEST_REPEATING:
@@ -67,6 +67,12 @@ def fit_value(
     off = misfit(fit.model, summaries)
     reason = _refused(fit, off)
     return ValueModel(rule if reason else fit.model, spend, fit, off, reason)
+
+
+def _spend(summaries: Collection[Summary], prior: PriorName | None, large: int) -> SpendingFit:
+    """Without a prior the best model of few customers may lie nowhere: then with it."""
+    fit = fit_spending(summaries, prior, large=large)
+    return fit if fit.converged else fit_spending(summaries, "default", large=large)
 
 
 def _refused(fit: PurchasingFit, off: float) -> str | None:
@@ -84,10 +90,11 @@ def misfit(model: Purchasing, summaries: Collection[Summary]) -> float:
     """
     ages: defaultdict[float, int] = defaultdict(int)
     places = [0.0] * _CELLS
+    # In whole numbers before anything else, and then in a fixed order: the same to the last bit.
     for s in summaries:
         ages[s.age] += 1
         places[min(s.frequency, _CELLS - 1)] += 1
-    for age, customers in ages.items():
+    for age, customers in sorted(ages.items()):
         above = 1.0
         for k, chance in enumerate(islice(model.at_least(0, 0, 0, age), _CELLS - 1)):
             places[k] -= customers * (above - chance)

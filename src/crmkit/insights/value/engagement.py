@@ -15,8 +15,9 @@ from crmkit.errors import InvalidInput
 
 ENGAGEMENT_WEIGHTS: Final[Mapping[str, float]] = MappingProxyType(
     {
-        "visit": 10, "check_in": 10, "purchase": 10, "booking": 8, "ticket": 8,
-        "referral": 8, "review": 6, "feedback": 4, "interaction": 3, "message_clicked": 3,
+        "visit": 10, "check_in": 10, "attendance": 10, "purchase": 10, "order": 10,
+        "booking": 8, "ticket": 8, "referral": 8, "review": 6, "feedback": 4,
+        "interaction": 3, "message_clicked": 3,
     }
 )  # fmt: skip
 """What each kind of activity is worth at once; what is not in it is worth nothing.

@@ -15,6 +15,9 @@ Matrix: TypeAlias = list[list[float]]
 
 _LONGEST_STEP: Final = 2.0
 """No parameter grows or shrinks by more than e² in one step, so that no step leaves the world."""
+_FARTHEST: Final = 25.0
+"""A parameter e²⁵ times what it was at the start is on its way to nowhere."""
+
 _FLAT: Final = 1e-5
 _ROUNDING: Final = 1e-13
 
@@ -37,7 +40,8 @@ class Minimum:
     """Where a minimisation ended.
 
     `inverse` is its estimate of the inverse of the second derivatives, a good start for a
-    search on similar data; `converged` says that the gradient had vanished.
+    search on similar data; `converged` says that the gradient had vanished, and at no
+    absurd distance from the start.
     """
 
     point: tuple[float, ...]
@@ -73,6 +77,8 @@ def minimise(
         change = [b - a for a, b in zip(gradient, slope, strict=True)]
         _update(estimate, step, change)
         point, value, gradient = taken, found, slope
+        if _size([x - x0 for x, x0 in zip(point, start, strict=True)]) > _FARTHEST:
+            return Minimum(tuple(point), value, tuple(map(tuple, estimate)), evaluations, False)
     return Minimum(
         point=tuple(point),
         value=value,

@@ -8,7 +8,7 @@ managerial rule of thumb it is hard to beat on little data (Wübben & von Wangen
 from __future__ import annotations
 
 from collections.abc import Collection
-from math import expm1, log1p
+from math import expm1, fsum, log1p
 
 import attrs
 
@@ -66,13 +66,11 @@ class Hiatus:
 def hiatus_rule(summaries: Collection[Summary], silence: float) -> Hiatus:
     """The rule with the rate of these customers, worth their mean age.
 
-    One repeat purchase more than there was keeps the rate above 0. Raises `InvalidInput` for a
-    hiatus that is not positive.
+    One more is made up, who came back once within a hiatus: so there is a rate from the first
+    day on. Raises `InvalidInput` for a hiatus that is not positive.
     """
     if not silence > 0:
         raise InvalidInput("expected more than 0", field="silence")
-    lived = sum(s.age for s in summaries)
-    if not lived:
-        return Hiatus(silence, rate=1 / silence, weight=silence)
-    rate = (sum(s.frequency for s in summaries) + 1) / lived
-    return Hiatus(silence, rate, weight=lived / len(summaries))
+    lived = fsum(s.age for s in summaries) + silence
+    bought = sum(s.frequency for s in summaries) + 1
+    return Hiatus(silence, rate=bought / lived, weight=lived / (len(summaries) + 1))
