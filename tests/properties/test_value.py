@@ -60,7 +60,6 @@ def test_chances_are_chances(model: Purchasing | Hiatus, s: Summary, horizon: fl
     assert 0 <= returning <= active <= 1
     assert isfinite(expected)
     assert returning <= expected * (1 + 1e-9)
-    assert expected <= expected + active * model.expected_if_active(s.frequency, s.age, horizon)
 
 
 @given(models, seen(), horizons, st.data())

@@ -163,16 +163,17 @@ def backtest(
             for predicted in ([f.expected_purchases for f in found], naive, recency)
         )
     )
+    spend = _of_spend(cases, found, naive, recency) if spending else None
     return Backtest(
         cut=cut,
         horizon_days=horizon_days,
         model=model,
         customers=len(cases),
         purchases=purchases,
-        spend=_of_spend(cases, found, naive, recency) if spending else None,
+        spend=spend,
         calibration=calibration(cases, found, naive),
         tracking=tracking(cases, model.frequency, cut + timedelta(days=horizon_days), unit_days),
-        verdict=verdict(purchases, horizon_days, model.reason),
+        verdict=verdict(purchases, spend, horizon_days, model.reason),
     )
 
 
@@ -240,16 +241,31 @@ def tracking(
     return tuple(told)
 
 
-def verdict(scores: Scores, horizon_days: int, reason: str | None) -> str:
-    """One plain sentence on who predicted best, and one more if the model was not asked."""
+def verdict(purchases: Scores, spend: Scores | None, horizon_days: int, reason: str | None) -> str:
+    """Who predicted the purchases best, in plain words.
+
+    And who the spend, if that is another, and why the hiatus rule answered, if it did.
+    """
     ours = "the model" if reason is None else "the hiatus rule"
-    errors = {
+    errors = _errors(purchases, ours)
+    best = min(errors, key=lambda name: errors[name])
+    told = ", ".join(f"{name} {mae:.2f}" for name, mae in errors.items())
+    trust = "predicts best" if best == ours else "predicts better here, trust it more"
+    said = [f"Over {horizon_days} days the mean error in purchases was: {told}; {best} {trust}."]
+    if spend:
+        errors = _errors(spend, ours)
+        other = min(errors, key=lambda name: errors[name])
+        if other != best and errors[best]:
+            less = 1 - errors[other] / errors[best]
+            said.append(f"For the spend {other} errs less, by {less:.0%}.")
+    if reason is not None:
+        said.append(f"The hiatus rule answered: {reason}.")
+    return " ".join(said)
+
+
+def _errors(scores: Scores, ours: str) -> dict[str, float]:
+    return {
         ours: scores.model.mae,
         "going on as before": scores.naive.mae,
         "going on as before unless silent for too long": scores.recency.mae,
     }
-    best = min(errors, key=lambda name: errors[name])
-    told = ", ".join(f"{name} {mae:.2f}" for name, mae in errors.items())
-    trust = "predicts best" if best == ours else "predicts better here, trust it more"
-    said = f"Over {horizon_days} days the mean error in purchases was: {told}; {best} {trust}."
-    return said if reason is None else f"{said} The hiatus rule answered: {reason}."

@@ -37,9 +37,9 @@ def test_who_was_not_yet_known_is_no_case() -> None:
 
 def test_the_errors_by_hand() -> None:
     found = score([1.0, 2.0, 0.0], [0, 2, 3])
-    assert found == Score(
-        mae=4 / 3, rmse=pytest.approx((10 / 3) ** 0.5), predicted=3, actual=5, total_error=3 / 5 - 1
-    )
+    assert (found.mae, found.predicted, found.actual) == (4 / 3, 3, 5)
+    assert found.rmse == pytest.approx((10 / 3) ** 0.5)
+    assert found.total_error == pytest.approx(-0.4)
     assert score([1.0], [0]).total_error is None
 
 
@@ -98,14 +98,22 @@ def test_who_was_first_seen_on_the_day_of_the_cut_is_not_divided_by_nothing() ->
 
 def test_the_sentence_says_who_predicts_better() -> None:
     good, bad = (Score(mae, mae, 0, 0, None) for mae in (0.5, 1.0))
-    assert verdict(Scores(bad, good, bad), 90, None) == (
+    assert verdict(Scores(bad, good, bad), None, 90, None) == (
         "Over 90 days the mean error in purchases was: the model 1.00, going on as before 0.50, "
         "going on as before unless silent for too long 1.00; "
         "going on as before predicts better here, trust it more."
     )
-    assert verdict(Scores(good, bad, bad), 90, "nobody came back").endswith(
+    assert verdict(Scores(good, bad, bad), None, 90, "nobody came back").endswith(
         "the hiatus rule predicts best. The hiatus rule answered: nobody came back."
     )
+
+
+def test_the_sentence_says_where_the_spend_is_another_s() -> None:
+    """Whoever errs least in purchases is named again only if somebody else does in spend."""
+    good, bad = (Score(mae, mae, 0, 0, None) for mae in (0.75, 1.0))
+    mixed = verdict(Scores(good, bad, bad), Scores(bad, good, bad), 90, None)
+    assert mixed.endswith("best. For the spend going on as before errs less, by 25%.")
+    assert "spend" not in verdict(Scores(good, bad, bad), Scores(good, bad, bad), 90, None)
 
 
 def test_nothing_to_test() -> None:

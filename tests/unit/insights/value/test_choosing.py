@@ -8,6 +8,7 @@ from crmkit.errors import InvalidInput
 from crmkit.insights.value.choosing import fit_value, misfit
 from crmkit.insights.value.hiatus import Hiatus, hiatus_rule
 from crmkit.insights.value.purchasing import Purchasing
+from crmkit.insights.value.spending import fit_spending
 from crmkit.insights.value.summaries import Summary
 from tests.cdnow import summaries
 
@@ -51,6 +52,13 @@ def test_the_misfit_is_the_share_in_the_wrong_place() -> None:
 
 def test_without_a_paid_repeat_there_is_no_model_of_spending() -> None:
     assert fit_value([Summary(0, 0, 9), Summary(1, 3, 9)], 30).spend is None
+
+
+def test_where_the_best_model_of_spending_lies_nowhere_the_prior_helps() -> None:
+    """One who paid: the likeliest is that all purchases of all customers cost the same."""
+    paid = [Summary(2, 8, 9, 40.0), Summary(0, 0, 9)]
+    assert not fit_spending(paid, None).converged
+    assert fit_value(paid, 30, "mbg", None).spend == fit_spending(paid)
 
 
 def test_nobody_at_all() -> None:
