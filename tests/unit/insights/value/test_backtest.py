@@ -12,7 +12,7 @@ from crmkit.insights.value.backtest import Score, Scores, backtest, parted, scor
 from crmkit.insights.value.likelihood import fit_purchasing
 from crmkit.insights.value.predicting import forecasts
 from crmkit.insights.value.summaries import Summary
-from tests.cdnow import CUT, HORIZON_DAYS, cases
+from tests.cdnow import CUT, HORIZON_DAYS, cases, purchases
 
 DAY = date(2026, 3, 1)
 
@@ -87,6 +87,20 @@ def test_thirty_customers_never_fail() -> None:
     naive = [s.frequency / s.age * HORIZON_DAYS for s in (case.summary for case in sample)]
     assert sum(errors) / 40 <= 0.81
     assert score(naive, [case.purchases for case in sample]).mae > 0.95
+
+
+def test_weeks_as_the_time_unit_change_little() -> None:
+    """The same purchases, but for those of one week that are one."""
+    weekly = [c for c in (parted(p, CUT, HORIZON_DAYS, 7) for p in purchases()) if c]
+    found = backtest(weekly, CUT, HORIZON_DAYS, 180, unit_days=7)
+    assert sum(c.purchases for c in weekly) < sum(c.purchases for c in cases())
+    assert found.purchases.model.mae == pytest.approx(0.74, abs=0.03)
+    assert found.tracking[-1].expected == pytest.approx(found.tracking[-1].actual, rel=0.1)
+
+
+def test_the_bg_model_can_be_asked_instead() -> None:
+    found = backtest(cases(), CUT, HORIZON_DAYS, 180, "bg", None)
+    assert round(found.purchases.model.mae, 3) == 0.785
 
 
 def test_who_was_first_seen_on_the_day_of_the_cut_is_not_divided_by_nothing() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from collections.abc import Sequence
 from math import exp, log
 
@@ -111,6 +113,18 @@ def test_numpy_gives_the_same_answer(kind: Kind, prior: PriorName | None) -> Non
     for name in ("r", "alpha", "a", "b"):
         assert getattr(fast.model, name) == pytest.approx(getattr(pure.model, name), rel=1e-6)
     assert fast.log_likelihood == pytest.approx(pure.log_likelihood, rel=1e-9)
+
+
+def test_small_fits_do_not_wait_for_numpy() -> None:
+    """Its import takes longer than such a fit."""
+    code = (
+        "import sys; from crmkit.insights.value import backtest, predicting; "
+        "from crmkit.insights.value.summaries import Summary; "
+        "from crmkit.insights.value.choosing import fit_value; "
+        "fit_value([Summary(1, n, 40, 9.0) for n in range(1, 30)], 90); "
+        "sys.exit('numpy' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_numpy_bears_the_same_extremes() -> None:

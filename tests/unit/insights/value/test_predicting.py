@@ -8,6 +8,7 @@ from statistics import quantiles
 import pytest
 
 from crmkit.errors import InvalidInput
+from crmkit.insights.value.choosing import fit_value
 from crmkit.insights.value.hiatus import Hiatus
 from crmkit.insights.value.predicting import forecasts, predict
 from crmkit.insights.value.purchasing import Purchasing
@@ -52,8 +53,6 @@ def test_the_bounds_are_those_of_a_simulation() -> None:
 
 def test_the_bounds_hold_on_real_data() -> None:
     """Of the customers about a tenth spend more than the upper bound, and nobody much less."""
-    from crmkit.insights.value.choosing import fit_value
-
     sample = cases()[::6]
     fit = fit_value([case.summary for case in cases()], 180)
     assert fit.spend is not None

@@ -114,6 +114,13 @@ def test_one_purchase_is_a_certain_return_under_neither_model() -> None:
         assert model.returning(0, 0, 500, 39) < model.returning(0, 0, 5, 39) / 5
 
 
+def test_under_the_mbg_nobody_is_certain_to_be_active() -> None:
+    """Whatever b, be it one for which b + 1 - 1 is less than b in floats."""
+    odd = [b / 997 for b in range(1, 3_000)]
+    assert any(b + 1 - 1 < b for b in odd)
+    assert all(Purchasing("mbg", 0.5, 6, 0.9, b).active(0, 0, 500) < 0.7 for b in odd)
+
+
 @pytest.mark.parametrize("kind", ["mbg", "bg"])
 def test_no_argument_is_too_far_out(kind: Kind) -> None:
     """Odds that floats cannot hold are chances of 0, not errors."""
