@@ -31,7 +31,8 @@ check: $(VENV)/.dev ## Format, lint, types, architecture, tests: what a change m
 
 deep: $(VENV)/.test ## Run the property tests with 2,000 examples each, and kill imports 100 times
 	CRMKIT_HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest -n 2 tests/properties \
-	    tests/contract/test_crashes.py tests/acceptance/test_sync_cut_off.py
+	    tests/contract/test_crashes.py tests/acceptance/test_sync_cut_off.py \
+	    tests/acceptance/test_a_year.py tests/contract/test_rules.py
 
 bench: $(VENV)/.test ## Run the benchmarks
 	$(BIN)/python -m benchmarks

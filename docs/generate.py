@@ -7,6 +7,7 @@ where one is stale.
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -22,14 +23,17 @@ from crmkit import (
     Settings,
     SpendingBands,
     errors,
+    presets,
 )
 from crmkit.gdpr.documents import blanks
 from crmkit.model import Column, Customer, Entry, OnErase, Preferences, catalogue, entry_of
 from crmkit.model.catalogue import columns_of
 from crmkit.payload_fields import COMMON, PayloadField
 from crmkit.reporting.svg import Point, waterfall_chart
-from crmkit.segmentation.fields import FIELDS, Source, Type
-from crmkit.segmentation.rules import OPERATORS
+from crmkit.reporting.verdicts import verdict_tree
+from crmkit.segmentation.fields import FIELDS, OCCASION_FIELDS, OPERATORS, RANKINGS, Source, Type
+from crmkit.segmentation.schema import json_schema
+from crmkit.testing import FrozenClock
 
 DOCS: Final = Path(__file__).parent
 
@@ -144,6 +148,51 @@ def rule_fields() -> str:
         for f in sorted(FIELDS.values(), key=lambda f: (list(Source).index(f.source), f.name))
     )
     return table(("field", "type", "from"), rows)
+
+
+def occasion_fields() -> str:
+    """What a `where` may ask about."""
+    rows = ((code(f.name), f.type.value) for f in OCCASION_FIELDS.values())
+    return table(("field", "type"), rows)
+
+
+def ranked_fields() -> str:
+    """The fields by which customers are ranked, and how."""
+    names = codes(f.name for f in FIELDS.values() if f.ranked)
+    return table(("operators", "fields"), ((codes(RANKINGS), names),))
+
+
+_VERTICALS: Final = (
+    presets.nightclub,
+    presets.restaurant,
+    presets.escape_rooms,
+    presets.playcentre,
+    presets.ticketing,
+)
+
+
+def preset_segments() -> str:
+    """The segments of each preset, but the bands that all have."""
+    made = [vertical() for vertical in _VERTICALS]
+    of = {s.name: s.description for preset in made for s in preset}
+    sold_by = {name: [p.name for p in made if name in {s.name for s in p}] for name in of}
+    bands = ("lifecycle_", "spending_", "frequency_")
+    rows = (
+        (code(name), of[name], "all" if len(sold_by[name]) == len(made) else codes(sold_by[name]))
+        for name in of
+        if not name.startswith(bands)
+    )
+    return table(("segment", "who is in", "presets"), rows)
+
+
+def preset_thresholds() -> str:
+    """What each preset may be given, and what it takes without."""
+    rows = []
+    for vertical in _VERTICALS:
+        parameters = inspect.signature(vertical).parameters.values()
+        given = ", ".join(code(f"{p.name}={p.default!r}") for p in parameters)
+        rows.append((code(f"{vertical.__name__}()"), given))
+    return table(("preset", "thresholds"), rows)
 
 
 def operators() -> str:
@@ -261,7 +310,11 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "common-payload": common_payload,
     "payloads": payloads,
     "rule-fields": rule_fields,
+    "occasion-fields": occasion_fields,
+    "ranked-fields": ranked_fields,
     "operators": operators,
+    "preset-segments": preset_segments,
+    "preset-thresholds": preset_thresholds,
     "settings": settings,
     "tiers": tiers,
     "earn-rules": earn_rules,
@@ -291,11 +344,47 @@ def match_picture() -> str:
     return waterfall_chart(title, points, unit="bits", sum_label="together")
 
 
-PICTURES: Final[Mapping[str, Callable[[], str]]] = {"match.svg": match_picture}
+def explanation_picture() -> str:
+    """Why a made-up guest is not in a segment, as a picture."""
+    clock = FrozenClock("2026-03-10T12:00:00Z")
+    romanian = Settings(region="RO", timezone="Europe/Bucharest", currency="RON")
+    with CRMService(MemoryStorage(), clock=clock, settings=romanian) as crm:
+        ana = crm.find_or_create({"name": "Ana", "email": "ana@pop.ro"})
+        for day, amount in (("2025-12-12", 90), ("2026-01-30", 120), ("2026-02-21", 190)):
+            paid = {"amount": amount, "item": "The Crypt"}
+            crm.track_activity(ana.id, "purchase", paid, at=f"{day}T18:00:00Z")
+        crm.segments.create("friends of the house")
+        crm.segments.create("about to go", {"operator": "and", "conditions": [
+            {"field": "total_spend", "operator": ">=", "value": 300},
+            {"did": "purchase", "within": "90d", "count": 3},
+            {"operator": "not", "conditions": [
+                {"field": "last_purchase", "operator": "within", "value": "30d"}]},
+            {"operator": "not", "conditions": [{"in_segment": "friends of the house"}]},
+        ]})  # fmt: skip
+        clock.advance(days=3)
+        return verdict_tree(crm.segments.explain(ana.id, "about to go"))
+
+
+PICTURES: Final[Mapping[str, Callable[[], str]]] = {
+    "match.svg": match_picture,
+    "explanation.svg": explanation_picture,
+}
+
+
+def rule_schema() -> str:
+    """The JSON Schema of rules under the default settings."""
+    return json.dumps(json_schema(), indent=1) + "\n"
+
+
+FILES: Final[Mapping[str, Callable[[], str]]] = {
+    "reference/segment-rule.schema.json": rule_schema,
+}
 
 
 def main() -> None:
-    """Rewrite all pages and pictures."""
+    """Rewrite all pages, pictures and files."""
+    for name, made in FILES.items():
+        (DOCS / name).write_text(made(), encoding="utf-8")
     for name, drawn in PICTURES.items():
         (DOCS / "images" / name).write_text(drawn(), encoding="utf-8")
     for page in sorted(DOCS.rglob("*.md")):

@@ -96,6 +96,9 @@ def populate(crm: CRMService) -> str:
     crm.track_activity(found.id, "completion", {"booking_id": canary("booking")})
     crm.track_activity(found.id, "refund", {"booking_id": canary("booking"), "amount": 20})
     crm.track_activity(found.id, "review", {"text": canary("review")})
+    crm.track_activity(
+        found.id, "support", {"topic": canary("call ahead")}, at="2100-01-01T00:00:00Z"
+    )
     crm.loyalty.update_points(found.id, 50, reason=canary("reason"), key=canary("key of points"))
     crm.loyalty.update_points(found.id, -20, reason=canary("other reason"))
     crm.gdpr.consents.give(
@@ -109,6 +112,8 @@ def populate(crm: CRMService) -> str:
     crm.add_to_segment(found.id, "by hand")
     everybody = {"field": "bookings", "operator": ">=", "value": 0}
     crm.segments.create("by rule", everybody)
+    best = {"field": "total_bookings", "operator": "top_count", "value": 1}
+    crm.segments.create("by rank", best)
     crm.segments.create("fixed", everybody, auto_update=False)
     other = crm.find_or_create({"name": canary("other name"), "tags": [canary("tag")]})
     crm.identity.merge(

@@ -19,7 +19,17 @@ from crmkit.loyalty.service import Loyalty, standing
 from crmkit.model import Activity, Customer, PointsAccount
 from crmkit.model.document import text
 from crmkit.model.ids import TimeOrderedIds
-from crmkit.ports.events import ConsentStated, CustomersMerged, Events, MergeUndone
+from crmkit.ports.events import (
+    ConsentChanged,
+    ConsentStated,
+    CustomerErased,
+    CustomersMerged,
+    Events,
+    MergeUndone,
+    NumbersCorrected,
+    PointsChanged,
+    ProfileChanged,
+)
 from crmkit.ports.keys import Keys, StoredKey
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import Storage
@@ -78,17 +88,27 @@ class CRMService:
         """Who hears of what, in this order."""
         return Events(
             {
-                StoriesChanged: (lambda uow, e: self.loyalty.on_stories(uow, e),),
+                StoriesChanged: (
+                    lambda uow, e: self.loyalty.on_stories(uow, e),
+                    lambda uow, e: self.segments.keeper.on_stories(uow, e),
+                ),
+                ProfileChanged: (lambda uow, e: self.segments.keeper.on_profile(uow, e),),
+                ConsentChanged: (lambda uow, e: self.segments.keeper.on_consent(uow, e),),
+                PointsChanged: (lambda uow, e: self.segments.keeper.on_points(uow, e),),
                 ConsentStated: (lambda uow, e: self.gdpr.consents.on_stated(uow, e),),
+                CustomerErased: (lambda uow, e: self.segments.keeper.on_erased(uow, e),),
+                NumbersCorrected: (lambda uow, e: self.segments.keeper.on_corrected(uow, e),),
                 CustomersMerged: (
                     lambda uow, e: self.activities.on_merged(uow, e),
                     lambda uow, e: self.loyalty.on_merged(uow, e),
                     lambda uow, e: self.gdpr.consents.on_merged(uow, e),
+                    lambda uow, e: self.segments.keeper.on_merged(uow, e),
                 ),
                 MergeUndone: (
                     lambda uow, e: self.activities.on_undone(uow, e),
                     lambda uow, e: self.loyalty.on_undone(uow, e),
                     lambda uow, e: self.gdpr.consents.on_undone(uow, e),
+                    lambda uow, e: self.segments.keeper.on_undone(uow, e),
                 ),
             }
         )
@@ -214,13 +234,19 @@ class CRMService:
         """The service of another tenant in the same storage."""
         return self._with(tenant=_tenant(tenant), settings=settings or self.settings)
 
-    def run_due(self, now: datetime | str | None = None) -> DueRun:
+    def run_due(
+        self,
+        now: datetime | str | None = None,
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> DueRun:
         """Do everything that time has made due; idempotent, for any scheduler to call.
 
-        In this version nothing waits for time to pass: every answer is worked out at the
-        instant that is asked about, so there is never anything to do.
+        Customers come into segments and leave them by time alone: each at its own instant,
+        however late the run is. Answers never wait for it; history and events do.
         """
-        return DueRun(self._runtime.at(now), 0)
+        moment = min(self._runtime.at(now), self._runtime.now())
+        return DueRun(moment, self.segments.run_due(moment, progress))
 
     def close(self) -> None:
         """Close what this service opened; a host's engine is left alone.

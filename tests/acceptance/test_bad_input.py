@@ -340,7 +340,7 @@ CUSTOMER_CALLS: dict[str, Call] = {
     "rebuild": lambda crm, c: crm.activities.rebuild("" if c is None else c),
     "lifetime_value": lambda crm, c: crm.get_lifetime_value(c),
     "add_to_segment": lambda crm, c: crm.add_to_segment(c, "a new one"),
-    "segments.of": lambda crm, c: crm.segments.of(c),
+    "segments.segments_of": lambda crm, c: crm.segments.segments_of(c),
     "account": lambda crm, c: crm.loyalty.account(c),
     "update_points": lambda crm, c: crm.loyalty.update_points(c, 5, reason="x", key="new"),
     "history": lambda crm, c: crm.loyalty.history(c),

@@ -90,14 +90,14 @@ def test_all_that_takes_an_id_takes_the_old_one(crm: CRMService, ana: str, anna:
     assert crm.get_lifetime_value(anna) == crm.get_lifetime_value(ana)
     assert crm.loyalty.account(anna).balance == 5
     assert crm.loyalty.history(anna) == crm.loyalty.history(ana)
-    assert crm.segments.of(anna) == ("fans",)
+    assert crm.segments.segments_of(anna) == ("fans",)
     assert crm.segments.is_member(anna, "fans")
     assert crm.gdpr.consents.state(anna).given("marketing", "email")
     assert len(crm.gdpr.consents.history(anna)) == 2
     assert crm.gdpr.export(anna).records == crm.gdpr.export(ana).records
     assert [hit.customer.id for hit in crm.customers.search(anna)] == [ana]
     crm.segments.remove(anna, "fans")
-    assert crm.segments.of(ana) == ()
+    assert crm.segments.segments_of(ana) == ()
 
 
 def test_old_ids_lead_through_chains(crm: CRMService, ana: str, anna: str, ioana: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import re
 import sqlite3
@@ -19,6 +20,8 @@ import sqlalchemy as sa
 from crmkit import CRMError, CRMService, Erased, MemoryStorage, Settings, SqlStorage, StorageError
 from crmkit.model import Customer, Identity, MatchPair, PointsEntry, catalogue
 from crmkit.ports.storage import Storage, UnitOfWork
+from crmkit.segmentation.definition import SegmentDefinition
+from crmkit.segmentation.figures import Group
 from crmkit.testing import FrozenClock
 from tests.fixtures import sqlite_url
 from tests.populate import MARK, OTHERS, canary, is_filled, populate, profile, rows
@@ -39,6 +42,9 @@ def person(crm: CRMService) -> str:
     return populate(crm)
 
 
+_NOBODY_LEFT_YET = "crm_segment_stays"
+
+
 def test_every_field_is_filled(crm: CRMService, person: str, storage: Storage) -> None:
     """A field or record that is added to the catalogue must get its canary here."""
     assert all(is_filled(crm.customers.get(person)).values())
@@ -46,11 +52,28 @@ def test_every_field_is_filled(crm: CRMService, person: str, storage: Storage) -
     bill = {"amount": 80, "participants": [{"customer_id": person}]}
     crm.track_activity(friend.id, "purchase", bill)
     stored = rows(storage, crm.tenant)
-    assert [t for t, found in stored.items() if not found] == ["crm_erasures"]
+    assert {t for t, found in stored.items() if not found} == {"crm_erasures", _NOBODY_LEFT_YET}
     assert len(canaries(str(stored))) > 40
 
 
 # --- repr, errors, logs ---
+
+
+def _about(crm: CRMService, person: str) -> str:
+    """A segment whose rule is all about a person."""
+    customer = crm.customers.get(person)
+    asked = {
+        "name": customer.name,
+        "email": customer.email,
+        "occupation": canary("occupation"),
+        "custom.deep": "x",
+    }
+    conditions: list[dict[str, object]] = [
+        {"field": field, "operator": "=", "value": value} for field, value in asked.items()
+    ]
+    conditions.append({"did": "booking", "count": 1})
+    crm.segments.create("about", {"operator": "or", "conditions": conditions})
+    return "about"
 
 
 def _answers(crm: CRMService, person: str) -> Iterator[object]:
@@ -79,6 +102,22 @@ def _answers(crm: CRMService, person: str) -> Iterator[object]:
     yield crm.insights.spend_series(person)
     yield list(crm.segments.members("by rule"))
     yield crm.segments.list()
+    told = crm.segments.explain(person, _about(crm, person))
+    assert canaries(told.text())  # it does tell, to who asks
+    yield from (told, told.root, told.why, *told.root.leaves())
+    yield crm.segments.preview({"field": "email", "operator": "exists", "value": True})
+    yield crm.segments.verify("by rule")
+    analytics = crm.segments.analytics
+    yield analytics.overview()
+    yield analytics.customers(analytics.overview().frequency_tiers[1])
+    yield analytics.distribution()
+    yield analytics.compare("by rule", "fixed")
+    yield analytics.overlap(["by rule", "fixed"])
+    yield analytics.growth("by rule", "2025-01-01T00:00:00Z")
+    yield analytics.history("by rule")
+    yield analytics.versions("by rule")
+    yield analytics.metadata(person)
+    yield analytics.export("by rule", io.StringIO())
     yield crm.gdpr.erase(person)
 
 
@@ -128,6 +167,24 @@ HOSTILE: dict[str, Callable[[CRMService, str], object]] = {
     "an e-mail as kind": lambda crm, p: crm.track_activity(p, _MAIL),
     "an e-mail as status": lambda crm, p: crm.track_activity(p, "visit", {"status": _MAIL}),
     "an e-mail as segment": lambda crm, _: crm.segments.get(_MAIL),
+    "an e-mail as column": lambda crm, _: crm.segments.analytics.export(
+        "by rule", io.StringIO(), [_MAIL]
+    ),
+    "an e-mail as step": lambda crm, _: crm.segments.analytics.growth(
+        "by rule", "2025-01-01T00:00:00Z", step=_MAIL
+    ),
+    "an e-mail as group": lambda crm, _: crm.segments.analytics.customers(
+        Group(_MAIL, _MAIL, _MAIL, 0, crm.segments.get("by rule").created_at)
+    ),
+    "a cursor of history": lambda crm, p: crm.segments.analytics.history(
+        customer_id=p, after=_WRONG
+    ),
+    "an e-mail installed": lambda crm, _: crm.segments.install(
+        [SegmentDefinition("s", "", _RULE | {"field": _MAIL})]
+    ),
+    "two e-mails installed": lambda crm, _: crm.segments.install(
+        [SegmentDefinition(_MAIL, "", _RULE), SegmentDefinition(_MAIL, "", _RULE)]
+    ),
     "an e-mail as preference": lambda crm, _: crm.find_or_create({"preferences": {_MAIL: 1}}),
     "an e-mail as rule field": lambda crm, _: crm.segments.create("s", _RULE | {"field": _MAIL}),
     "an e-mail as operator": lambda crm, _: crm.segments.create("s", _RULE | {"operator": _MAIL}),
@@ -342,7 +399,9 @@ def test_no_unique_index_of_postgresql_is_personal(postgres_engine: sa.Engine) -
         if table in columns and columns[table][column].personal:
             assert not unique, f"{table}.{column}"
             personal.add(f"{table}.{column}")
-    assert personal == {f"crm_activities.{name}" for name in ("item", "venue")}
+    facts = {"crm_occasions.item", "crm_occasions.venue"}
+    kept = {"states.next_change_at", "stays.left_at", "ranks.value"}
+    assert personal == facts | {f"crm_segment_{column}" for column in kept}
 
 
 # --- erasure ---

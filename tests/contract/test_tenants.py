@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import io
 import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -21,6 +22,7 @@ from crmkit import (
     NotFound,
     Settings,
     SqlStorage,
+    presets,
 )
 from crmkit.adapters.sql.engine import open_engine
 from crmkit.ports.storage import Storage
@@ -31,6 +33,13 @@ from tests.populate import MARK, canary, populate, profile, rows
 ONE, OTHER = "tenant-one", "tenant-other"
 RULE = {"field": "email", "operator": "=", "value": "Canary.zqEmailzq@Mail.com"}
 KEY = canary("key")
+
+
+def _exported(crm: CRMService) -> list[str]:
+    out = io.StringIO()
+    crm.segments.analytics.export("by rule", out)
+    return out.getvalue().splitlines()
+
 
 # With the id of another tenant's customer, each of these finds nobody.
 ABOUT_A_CUSTOMER: dict[str, Callable[[CRMService, str], object]] = {
@@ -59,9 +68,13 @@ ABOUT_A_CUSTOMER: dict[str, Callable[[CRMService, str], object]] = {
     "insights.visit_series": lambda crm, c: crm.insights.visit_series(c),
     "insights.booking_series": lambda crm, c: crm.insights.booking_series(c),
     "segments.is_member": lambda crm, c: crm.segments.is_member(c, "by hand"),
-    "segments.of": lambda crm, c: crm.segments.of(c),
+    "segments.explain": lambda crm, c: crm.segments.explain(c, "by rule"),
+    "segments.segments_of": lambda crm, c: crm.segments.segments_of(c),
     "segments.add": lambda crm, c: crm.segments.add(c, "by hand"),
     "segments.remove": lambda crm, c: crm.segments.remove(c, "by hand"),
+    "segments.keep_out": lambda crm, c: crm.segments.keep_out(c, "by rule"),
+    "analytics.history": lambda crm, c: crm.segments.analytics.history(customer_id=c),
+    "analytics.metadata": lambda crm, c: crm.segments.analytics.metadata(c),
     "loyalty.account": lambda crm, c: crm.loyalty.account(c),
     "loyalty.update_points": lambda crm, c: crm.loyalty.update_points(c, 1, reason="x"),
     "loyalty.history": lambda crm, c: crm.loyalty.history(c),
@@ -114,6 +127,24 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
     "segments.members by hand": lambda crm: list(crm.segments.members("by hand")),
     "segments.members then": lambda crm: list(crm.segments.members("fixed", at=INSTANTS[0])),
     "segments.count": lambda crm: crm.segments.count("by rule"),
+    "segments.change": lambda crm: crm.segments.change("by rule", description="ruled", rules=RULE),
+    "segments.install": lambda crm: list(crm.segments.install(presets.nightclub())),
+    "segments.preview": lambda crm: crm.segments.preview(RULE).count,
+    "segments.verify": lambda crm: crm.segments.verify("by rule"),
+    "segments.run_due": lambda crm: crm.segments.run_due(INSTANTS[0]),
+    "analytics.overview": lambda crm: crm.segments.analytics.overview(),
+    "analytics.customers": lambda crm: list(
+        crm.segments.analytics.customers(crm.segments.analytics.overview().venue_preferences[0])
+    ),
+    "analytics.distribution": lambda crm: crm.segments.analytics.distribution().customers,
+    "analytics.compare": lambda crm: crm.segments.analytics.compare("by rule", "fixed").both,
+    "analytics.overlap": lambda crm: list(
+        crm.segments.analytics.overlap(["by rule", "by hand"]).counts
+    ),
+    "analytics.growth": lambda crm: list(crm.segments.analytics.growth("fixed", INSTANTS[0])),
+    "analytics.versions": lambda crm: [v.rules for v in crm.segments.analytics.versions("by rule")],
+    "analytics.history of all": lambda crm: list(crm.segments.analytics.history("by rule")),
+    "analytics.export": lambda crm: _exported(crm),
     "loyalty.tiers": lambda crm: crm.loyalty.tiers(),
     "find_or_create": lambda crm: crm.find_or_create(profile(), key=canary("key of resolve")),
     "find_or_create by phone": lambda crm: crm.find_or_create({"phone": "+40722987654"}),
@@ -143,6 +174,7 @@ def test_every_public_method_is_tried() -> None:
     """A new method of a namespace must be added above."""
     crm = CRMService(MemoryStorage())
     known = set(_methods(crm)) | set(_methods(crm.gdpr.consents, "consents"))
+    known |= set(_methods(crm.segments.analytics, "analytics"))
     for name, made in inspect.getmembers(type(crm), lambda m: isinstance(m, cached_property)):
         assert made
         known |= set(_methods(getattr(crm, name), name))

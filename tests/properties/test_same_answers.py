@@ -200,7 +200,7 @@ class SameAnswers(RuleBasedStateMachine):
 
         self.changed(ask, customer)
 
-    @rule(name=SEGMENTS, rules=st.none() | rules(), auto=st.booleans())
+    @rule(name=SEGMENTS, rules=st.none() | rules(ranked=False), auto=st.booleans())
     def segment(self, name: str, rules: dict[str, Any] | None, auto: bool) -> None:
         self.changed(lambda crm: crm.segments.create(name, rules, auto_update=auto))
 

@@ -9,7 +9,7 @@ from typing import assert_type
 from sqlalchemy import Connection, Engine
 from sqlalchemy.orm import Session
 
-from crmkit import CRMService, MemoryStorage, Money, Settings
+from crmkit import CRMService, MemoryStorage, Money, Settings, presets
 from crmkit.customers.profile import ConsentState, Profile
 from crmkit.gdpr.documents import ErasureReceipt, Export
 from crmkit.identity.service import Resolution
@@ -27,6 +27,7 @@ from crmkit.model import (
     Preferences,
     Segment,
 )
+from crmkit.segmentation.figures import CustomerMetadata, Overview, Stay, Step
 from crmkit.service import DueRun
 
 
@@ -89,7 +90,15 @@ def the_namespaces(crm: CRMService, customer: Customer) -> None:
     assert_type(crm.segments.create("vip"), Segment)
     assert_type(crm.segments.members("vip"), Iterator[Customer])
     assert_type(crm.segments.count("vip"), int)
-    assert_type(crm.segments.of("id"), tuple[str, ...])
+    assert_type(crm.segments.segments_of("id"), tuple[str, ...])
+    assert_type(crm.segments.install(presets.nightclub(at_risk_days=45)), tuple[str, ...])
+    analytics = crm.segments.analytics
+    assert_type(analytics.overview(), Overview)
+    assert_type(analytics.customers(analytics.overview().venue_preferences[0]), Page[Customer])
+    assert_type(analytics.compare("vip", "new").jaccard, float | None)
+    assert_type(analytics.growth("vip", "2026-01-01T00:00:00Z"), tuple[Step, ...])
+    assert_type(analytics.history("vip"), Page[Stay])
+    assert_type(analytics.metadata("id"), CustomerMetadata)
     assert_type(crm.loyalty.account("id"), Account)
     assert_type(crm.loyalty.update_points("id", 1, reason="x"), Account)
     assert_type(crm.loyalty.history("id"), Page[PointsEntry])

@@ -115,9 +115,31 @@ def _named(fact: Activity, spend: int) -> Iterator[tuple[Place, str, int, int]]:
     if people:
         group = companions(people)
         yield ("companions", group), group, 1, spend
-    items = payload.get("items")
-    if isinstance(items, list):
-        yield from _ordered([i for i in items if isinstance(i, dict)], spend)
+    yield from _ordered(_list(payload), spend)
+
+
+def chosen(payload: Mapping[str, Any], dimension: str) -> str | None:
+    """The value that a payload names of a dimension: an id where there is one, else a name."""
+    ids, names = _NAMED[dimension]
+    return (_text(payload, ids) if ids else "") or _text(payload, names) or None
+
+
+def item_parts(payload: Mapping[str, Any], spend: int) -> Mapping[str, int]:
+    """The items that a payload names, and what of the money was paid for each.
+
+    What it is about itself costs all of it, a line of a list its part of the list's price.
+    """
+    own = chosen(payload, "item")
+    parts = {own: spend} if own else {}
+    if "items" in payload:
+        listed = {place[1]: part for place, _, _, part in _ordered(_list(payload), spend)}
+        parts = listed | parts
+    return parts
+
+
+def _list(payload: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    told = payload.get("items")
+    return [i for i in told if isinstance(i, dict)] if isinstance(told, list) else ()
 
 
 def _ordered(

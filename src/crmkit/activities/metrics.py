@@ -42,8 +42,8 @@ _FAMILIES = ("activity", "booking", "order", "visit")
 _NO_TALLY = Tally()
 
 
-def effect(story: Story, settings: Settings) -> Effect:
-    """What the story adds to its customer's metrics."""
+def effect(story: Story, settings: Settings, *, tallied: bool = True) -> Effect:
+    """What the story adds to its customer's metrics and, where they are `tallied`, counters."""
     if not story.standing:
         return NOTHING
     kinds = settings.kinds_by_name
@@ -72,7 +72,8 @@ def effect(story: Story, settings: Settings) -> Effect:
     spent = borne(story, kinds)[PAYER]
     if spent:
         sums["spend_minor"] = spent
-    return Effect(sums, spans, {} if story.off else tallies(story, settings))
+    named = tallied and not story.off
+    return Effect(sums, spans, tallies(story, settings) if named else {})
 
 
 def spend(story: Story, kinds: Kinds) -> int:

@@ -1,4 +1,6 @@
-"""Storing facts, and with them what follows: metrics and counters, in one unit of work.
+"""Storing facts, and with them what follows from them, in one unit of work.
+
+Metrics and counters are added up; occasions are the versions of what counts of each story.
 
 One fact or a thousand go the same way: what is there is read once, each story is folded
 before and after, and what changed is written once.
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from functools import cache, partial
 from itertools import chain
 
@@ -32,27 +35,37 @@ from crmkit.activities.metrics import (
     fold,
     shared,
 )
-from crmkit.activities.stories import Story, read, stories
+from crmkit.activities.occasions import by_key, occasions
+from crmkit.activities.stories import CORRECTING, Kinds, Story, read, stories
 from crmkit.errors import InvalidInput
-from crmkit.model import Activity, Counter, Metrics, Participation
+from crmkit.model import Activity, Counter, Metrics, Occasion, Participation
+from crmkit.model.time import EARLIEST
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
 
 
 @attrs.frozen
 class StoryChange:
-    """A story that new facts joined: the last of them, what it said before, and says now."""
+    """A story that new facts joined: the last of them, what it said before, and says now.
+
+    `since` is the first instant as of which it says something else than before.
+    """
 
     fact: Activity
     before: Story | None
     after: Story
+    since: datetime
 
 
 @attrs.frozen
 class StoriesChanged:
-    """Activities were recorded; metrics and counters have followed."""
+    """Activities were recorded; metrics, counters and occasions have followed.
+
+    `customers` are all whose numbers may have changed: who paid, and who bears shares.
+    """
 
     changes: Sequence[StoryChange]
+    customers: frozenset[str]
 
 
 Step = tuple[Effect, Effect]
@@ -67,17 +80,25 @@ def record(uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity], told: Told, 
     """
     sharing = _sharing(uow, rt, facts, told, held)
     uow.add_many(facts)
+    rt.foresee(uow, max((fact.occurred_at for fact in facts), default=EARLIEST))
     news: dict[str, list[Activity]] = defaultdict(list)
     for fact in facts:
         news[fact.story].append(fact)
     kinds = rt.settings.kinds_by_name
     changes: list[StoryChange] = []
     steps: dict[str, list[Step]] = defaultdict(list)
+    fresh: list[Occasion] = []
     for story, new in news.items():
-        earlier = told.get(story, [])
+        earlier = told.get(story, ())
+        facts = [*earlier, *new] if earlier else new
         before = read(earlier, kinds) if earlier else None
-        after = read([*earlier, *new], kinds)
-        changes.append(StoryChange(new[-1], before, after))
+        after = read(facts, kinds)
+        changes.append(StoryChange(new[-1], before, after, _since(facts, new, kinds)))
+        counts = occasions(facts, rt.settings, after)
+        if earlier:
+            _exchange(uow, occasions(earlier, rt.settings, before), counts)
+        else:
+            fresh += counts
         steps[new[-1].customer_id or ""].append(
             (effect(before, rt.settings) if before else NOTHING, effect(after, rt.settings))
         )
@@ -88,8 +109,27 @@ def record(uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity], told: Told, 
                     shared(after, part.share, rt.settings),
                 )
             )
+    uow.add_many(fresh)
     _keep(uow, rt, steps)
-    rt.events.publish(uow, StoriesChanged(changes))
+    rt.events.publish(uow, StoriesChanged(changes, frozenset(steps)))
+
+
+def _since(facts: Sequence[Activity], new: Sequence[Activity], kinds: Kinds) -> datetime:
+    """From when on a story says something else; a void or an amendment tells what always was."""
+    if len(new) == 1 == len(facts):
+        return new[0].occurred_at
+    tells_anew = any(kinds[f.kind].role in CORRECTING for f in new)
+    told = [f for f in facts if kinds[f.kind].role not in CORRECTING] if tells_anew else new
+    return min(f.occurred_at for f in told or new)
+
+
+def _exchange(uow: UnitOfWork, old: Iterable[Occasion], new: Iterable[Occasion]) -> None:
+    """Store the new occasions of a story in place of the old ones; only what differs."""
+    before, after = by_key(old), by_key(new)
+    for key in before.keys() - after.keys():
+        story, fact, part, since = key
+        uow.remove(Occasion, story=story, fact=fact, part=part, since=since)
+    uow.put_many([row for key, row in after.items() if row != before.get(key)])
 
 
 def _sharing(
@@ -247,6 +287,25 @@ def joined(
         found = uow.find(Activity, story=tuple(named), order=("story", "id"))
         for facts in stories(f for f in found if asked is None or asked(f)):
             yield from ((facts, share) for share in shares[facts[0].story])
+
+
+def miscounted(uow: UnitOfWork, rt: Runtime, customer_id: str) -> Sequence[Difference]:
+    """Where the occasions that are kept of a customer differ from what the facts tell."""
+    kept = by_key(uow.find(Occasion, customer_id=customer_id))
+    facts = stories(uow.stream(Activity, customer_id=customer_id, order=("occurred_at", "id")))
+    told = by_key(chain.from_iterable(occasions(story, rt.settings) for story in facts))
+    return [
+        Difference(customer_id, "occasion", kept.get(key), told.get(key))
+        for key in sorted({*kept, *told})
+        if kept.get(key) != told.get(key)
+    ]
+
+
+def recount(uow: UnitOfWork, rt: Runtime, customer_id: str) -> Sequence[Difference]:
+    """Put a customer's occasions right; returns what was wrong."""
+    wrong = miscounted(uow, rt, customer_id)
+    _exchange(uow, (w.kept for w in wrong if w.kept), (w.told for w in wrong if w.told))
+    return wrong
 
 
 def refold(uow: UnitOfWork, rt: Runtime, cached: Metrics) -> Sequence[Difference]:

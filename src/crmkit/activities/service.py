@@ -17,7 +17,7 @@ from crmkit.activities.holding import Held, Unheld, hold, write
 from crmkit.activities.joining import Told, placed
 from crmkit.activities.metrics import Difference, Folded, differences
 from crmkit.activities.payload import ITEMS, VENUES
-from crmkit.activities.recording import folded, record, refold
+from crmkit.activities.recording import folded, miscounted, record, recount, refold
 from crmkit.activities.stories import read
 from crmkit.activities.sync import RowMapping, read_row, said_again, says
 from crmkit.activities.timeline import latest
@@ -35,7 +35,7 @@ from crmkit.model.document import canonical, text
 from crmkit.model.document import document as as_document
 from crmkit.model.page import checked_limit, paged, position
 from crmkit.model.time import from_micros, to_micros
-from crmkit.ports.events import CustomersMerged, MergeUndone
+from crmkit.ports.events import CustomersMerged, MergeUndone, NumbersCorrected
 from crmkit.ports.idempotency import Call, claim_all, earlier_of, stated
 from crmkit.ports.runtime import Runtime, Whose, checked_id
 from crmkit.ports.storage import UnitOfWork
@@ -419,10 +419,10 @@ class Activities:
         *,
         progress: Callable[[int], None] | None = None,
     ) -> int:
-        """Recompute metrics and counters from the activities, for one customer or for all.
+        """Recompute metrics, counters and occasions from the activities.
 
-        Each customer is a transaction of its own. `progress` hears how many are done;
-        returns how many customers' numbers were wrong.
+        For one customer or for all, each in a transaction of its own. `progress` hears how
+        many are done; returns how many customers' numbers were wrong.
         """
         wrong = self._each(customer_id, self._rebuild, progress)
         return sum(1 for found in wrong if found)
@@ -433,7 +433,7 @@ class Activities:
         *,
         progress: Callable[[int], None] | None = None,
     ) -> tuple[Difference, ...]:
-        """Compare metrics and counters with what the activities tell; changes nothing."""
+        """Compare metrics, counters and occasions with the activities; changes nothing."""
         wrong = self._each(customer_id, self._verify, progress)
         return tuple(difference for found in wrong for difference in found)
 
@@ -477,11 +477,17 @@ class Activities:
         return self._rt.write(work)
 
     def _rebuild(self, uow: UnitOfWork, cached: Metrics) -> Sequence[Difference]:
-        return refold(uow, self._rt, cached)
+        numbers = refold(uow, self._rt, cached)
+        found = [*numbers, *recount(uow, self._rt, cached.customer_id)]
+        if found:
+            self._rt.events.publish(uow, NumbersCorrected(cached.customer_id))
+        return found
 
     def _verify(self, uow: UnitOfWork, cached: Metrics) -> Sequence[Difference]:
         counters = uow.find(Counter, customer_id=cached.customer_id)
-        return differences(Folded(cached, counters), folded(uow, self._rt, cached.customer_id))
+        told = folded(uow, self._rt, cached.customer_id)
+        numbers = differences(Folded(cached, counters), told)
+        return [*numbers, *miscounted(uow, self._rt, cached.customer_id)]
 
 
 def _because(reason: str | None) -> dict[str, Any]:

@@ -22,6 +22,9 @@ from crmkit.payload_fields import STATUSES
 
 Kinds = Mapping[str, Kind]
 
+CORRECTING = frozenset({"voids", "amends"})
+"""The roles of facts that tell what always was."""
+
 _CALLED_OFF = {"cancelled": "cancellations", "no_show": "no_shows"}
 _STAGES = {status: n for n, status in enumerate(STATUSES)}
 
@@ -95,7 +98,7 @@ def read(facts: Sequence[Activity], kinds: Kinds) -> Story:
 
 def _standing(facts: Sequence[Activity], kinds: Kinds) -> Sequence[Activity]:
     """The facts without what was voided, each as it was amended."""
-    if all(kinds[f.kind].role not in ("voids", "amends") for f in facts):
+    if all(kinds[f.kind].role not in CORRECTING for f in facts):
         return facts
     voided = {f.corrects for f in facts if kinds[f.kind].role == "voids"}
     amendments: dict[str, list[Activity]] = defaultdict(list)

@@ -32,7 +32,7 @@ class ConsentState:
 class ProfileSources:
     """Where the parts of a profile come from that other features know."""
 
-    segments: Callable[[UnitOfWork, str, datetime], Sequence[str]]
+    segments: Callable[[UnitOfWork, str, datetime | None], Sequence[str]]
     lifetime_value: Callable[[UnitOfWork, str, datetime], Money]
     consent: Callable[[UnitOfWork, str], ConsentState]
 

@@ -14,6 +14,7 @@ from crmkit.errors import AlreadyTaken
 from crmkit.model import Customer, Identity, Metrics, Preferences, ProfileChange, Tag
 from crmkit.model.catalogue import as_document, evolved
 from crmkit.model.time import iso
+from crmkit.ports.events import ProfileChanged
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
 
@@ -50,7 +51,7 @@ def create(uow: UnitOfWork, runtime: Runtime, given: Given, at: datetime) -> Cus
             uow.add(evolved(mine, slot=customer.id))
     search.index(uow, runtime, customer)
     blocking.index(uow, runtime, customer)
-    record_change(uow, runtime, customer.id, given.fields, at)
+    record_change(uow, runtime, customer.id, given.fields, at, created=True)
     return customer
 
 
@@ -83,8 +84,10 @@ def record_change(
     changes: Mapping[str, Any],
     at: datetime,
     origin: str | None = None,
+    *,
+    created: bool = False,
 ) -> None:
-    """Store the fact that a profile changed."""
+    """Store the fact that a profile changed, and tell it."""
     uow.add(
         ProfileChange(
             tenant=runtime.tenant,
@@ -96,6 +99,8 @@ def record_change(
             origin=origin,
         )
     )
+    runtime.foresee(uow, at)
+    runtime.events.publish(uow, ProfileChanged(customer_id, at, created))
 
 
 def plain(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -132,6 +132,7 @@ class Customers:
     def profile(self, customer_id: str, *, at: datetime | str | None = None) -> Profile:
         """One person at a glance: profile, metrics, segments, tags, consent."""
         moment = self._rt.at(at)
+        meant = None if at is None else moment
         with self._rt.read() as uow:
             customer = self._rt.customer(uow, customer_id)
             metrics = uow.get(Metrics, customer.id)
@@ -139,7 +140,7 @@ class Customers:
                 customer=customer,
                 metrics=metrics or Metrics(tenant=self._rt.tenant, customer_id=customer.id),
                 lifetime_value=self._sources.lifetime_value(uow, customer.id, moment),
-                segments=tuple(self._sources.segments(uow, customer.id, moment)),
+                segments=tuple(self._sources.segments(uow, customer.id, meant)),
                 tags=_tags(uow, customer.id),
                 consent=self._sources.consent(uow, customer.id),
             )

@@ -9,7 +9,7 @@ from crmkit.customers.profile import ConsentState
 from crmkit.errors import InvalidInput
 from crmkit.model import Consent, Merge
 from crmkit.model.document import canonical, text
-from crmkit.ports.events import ConsentStated, CustomersMerged, MergeUndone
+from crmkit.ports.events import ConsentChanged, ConsentStated, CustomersMerged, MergeUndone
 from crmkit.ports.idempotency import Call, stated
 from crmkit.ports.runtime import Runtime, Whose, checked_id
 from crmkit.ports.storage import UnitOfWork
@@ -127,6 +127,7 @@ class Consents:
                 event.at,
             )
         )
+        self._rt.events.publish(uow, ConsentChanged(event.customer_id, event.at))
 
     def on_merged(self, uow: UnitOfWork, event: CustomersMerged) -> None:
         """Let what either side had withdrawn stay withdrawn, until the next word of the person."""
@@ -189,6 +190,7 @@ class Consents:
             if seen and seen.result_id:
                 return uow.get(Consent, seen.result_id) or fact
             uow.add(fact)
+            self._rt.events.publish(uow, ConsentChanged(customer.id, moment))
             return fact
 
         return self._rt.write(work)

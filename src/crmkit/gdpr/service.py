@@ -9,8 +9,9 @@ from typing import Any
 from crmkit.errors import Erased
 from crmkit.gdpr.consents import Consents
 from crmkit.gdpr.documents import ErasureReceipt, Export, blanks, exported, tells
-from crmkit.model import Erasure, MatchPair, Merge, Metrics, OnErase, Redirect, entry_of
+from crmkit.model import Erasure, MatchPair, Merge, Metrics, OnErase, Rank, Redirect, entry_of
 from crmkit.model.catalogue import owned
+from crmkit.ports.events import CustomerErased
 from crmkit.ports.runtime import Runtime, checked_id
 from crmkit.ports.storage import UnitOfWork
 
@@ -57,6 +58,10 @@ class Privacy:
         # A merge that was undone is told by the one who was kept, and speaks of both.
         merges = uow.find(Merge, customer_id=customer_id) + uow.find(Merge, dropped_id=tuple(ids))
         deleted: Counter[str] = Counter()
+        # Their ranks go first, so that others move up.
+        deleted[entry_of(Rank).table] += uow.count(Rank, customer_id=customer_id)
+        self._rt.events.publish(uow, CustomerErased(customer_id, self._rt.now()))
+        deleted[entry_of(Rank).table] -= uow.count(Rank, customer_id=customer_id)
         anonymised: Counter[str] = Counter()
         for entry in owned():
             theirs: dict[str, Any] = {entry.owner or "": customer_id}

@@ -22,6 +22,7 @@ from crmkit.model import (
     Merge,
     Metrics,
     Note,
+    Occasion,
     PointsEntry,
     ProfileChange,
     Redirect,
@@ -258,6 +259,7 @@ def _send(
         counts[entry_of(PointsEntry).table] += uow.change(
             PointsEntry, to, story=stories, **open_facts
         )
+        counts[entry_of(Occasion).table] = uow.change(Occasion, to, story=stories, **open_facts)
         ids = (*ids, *results)
     if ids:
         uow.change(IdempotencyKey, to, customer_id=holder, result_id=ids)

@@ -105,10 +105,11 @@ class Insights:
     def view(self, customer_id: str, *, at: datetime | str | None = None) -> CustomerView:
         """The whole picture of one customer, in a fixed number of queries.
 
-        `at` is the instant of the numbers, orders, bookings and notes, and the clock of the
+        `at` is the instant of the numbers, orders, bookings, notes and
         segments; profile, tags, points and consents are today's.
         """
         asked, kinds = Asked.of(self._rt, at), self._rt.settings.kinds
+        meant = None if at is None else asked.at
         bookings = {kind.name for kind in kinds if "bookings" in kind.counts}
         orders = {kind.name for kind in kinds if "orders" in kind.counts}
         with self._rt.read() as uow:
@@ -121,7 +122,7 @@ class Insights:
                 engagement=engagement(found.metrics),
                 notes=_notes(uow, customer_id, asked.at),
                 tags=tuple(sorted(t.tag for t in uow.find(Tag, customer_id=customer_id))),
-                segments=tuple(self._sources.segments(uow, customer_id, asked.at)),
+                segments=tuple(self._sources.segments(uow, customer_id, meant)),
                 loyalty=self._sources.loyalty(uow, customer_id),
                 consent=self._sources.consent(uow, customer_id),
             )

@@ -72,7 +72,7 @@ class LoyaltyStanding(Protocol):
 class ViewSources:
     """Where the parts of a view come from that other features know."""
 
-    segments: Callable[[UnitOfWork, str, datetime], Sequence[str]]
+    segments: Callable[[UnitOfWork, str, datetime | None], Sequence[str]]
     consent: Callable[[UnitOfWork, str], ConsentState]
     loyalty: Callable[[UnitOfWork, str], LoyaltyStanding]
 

@@ -17,7 +17,7 @@ from crmkit.model.catalogue import evolved
 from crmkit.model.document import canonical, text
 from crmkit.model.page import checked_limit, paged, position
 from crmkit.model.time import from_micros, to_micros
-from crmkit.ports.events import CustomersMerged, MergeUndone
+from crmkit.ports.events import CustomersMerged, MergeUndone, PointsChanged
 from crmkit.ports.idempotency import Call, stated
 from crmkit.ports.runtime import Runtime, checked_id
 from crmkit.ports.storage import UnitOfWork
@@ -113,6 +113,8 @@ class Loyalty:
             if not seen:
                 mine = evolved(entry, customer_id=holder, origin=origin)
                 self._post(uow, mine, floor={"balance": 0} if delta < 0 else None)
+                self._rt.foresee(uow, mine.occurred_at)
+                self._rt.events.publish(uow, PointsChanged(holder, mine.occurred_at))
             return self._standing(uow, holder)
 
         return self._rt.write(work)

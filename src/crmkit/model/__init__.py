@@ -1,6 +1,13 @@
 """The nouns: records, money, time, ids. Importing this package fills the catalogue."""
 
-from crmkit.model.activity import Activity, Counter, Metrics, Occasion, Participation
+from crmkit.model.activity import (
+    Activity,
+    Counter,
+    Horizon,
+    Metrics,
+    Occasion,
+    Participation,
+)
 from crmkit.model.catalogue import (
     Column,
     Data,
@@ -27,7 +34,9 @@ from crmkit.model.money import Money
 from crmkit.model.page import Page
 from crmkit.model.privacy import Consent, Erasure, IdempotencyKey
 from crmkit.model.segment import (
+    Cutoff,
     Membership,
+    Rank,
     Segment,
     SegmentCatalogue,
     SegmentState,
@@ -41,9 +50,11 @@ __all__ = [
     "Consent",
     "Counter",
     "Customer",
+    "Cutoff",
     "Data",
     "Entry",
     "Erasure",
+    "Horizon",
     "IdempotencyKey",
     "Identity",
     "MatchModel",
@@ -64,6 +75,7 @@ __all__ = [
     "PointsEntry",
     "Preferences",
     "ProfileChange",
+    "Rank",
     "Redirect",
     "SearchToken",
     "Segment",

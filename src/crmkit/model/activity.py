@@ -35,7 +35,6 @@ def _kept(data: Data, *, default: Any = None) -> Any:
     indexes=(
         Index(("tenant", "customer_id", "occurred_at", "id")),
         Index(("tenant", "story", "id")),
-        Index(("tenant", "kind", "occurred_at", "customer_id", "item", "venue")),
     ),
 )
 class Activity:
@@ -98,7 +97,20 @@ class Participation:
     key=("story", "fact", "part", "since"),
     owner="customer_id",
     indexes=(
-        Index(("tenant", "kind", "happened_at", "customer_id", "item", "venue")),
+        # Rules ask of very many of them, so all that most rules ask is in the index.
+        Index(
+            (
+                "tenant",
+                "kind",
+                "happened_at",
+                "customer_id",
+                "item",
+                "venue",
+                "part",
+                "since",
+                "until",
+            )
+        ),
         Index(("tenant", "customer_id", "kind", "happened_at")),
     ),
 )
@@ -130,6 +142,19 @@ class Occasion:
     amount_minor: int | None = _kept(Data.BEHAVIOUR)
     party_size: int | None = _kept(Data.BEHAVIOUR)
     origin: str | None = side(default=None)
+
+
+@record("crm_horizons", key=("id",))
+class Horizon:
+    """The latest instant that facts of a tenant spoke of when it still lay ahead.
+
+    There is one once that has happened, and its id is the tenant's name. From that instant on,
+    what is stored as it is now is what had happened by then.
+    """
+
+    tenant: str = assigned()
+    id: str = assigned()
+    until: datetime = assigned()
 
 
 @record("crm_metrics", key=("customer_id",), owner="customer_id")

@@ -151,8 +151,15 @@ class Identity:
     origin: str | None = side(default=None)
 
 
-@record("crm_profile_changes", key=("id",), owner="customer_id",
-        indexes=(Index(("tenant", "customer_id", "occurred_at")),))  # fmt: skip
+@record(
+    "crm_profile_changes",
+    key=("id",),
+    owner="customer_id",
+    indexes=(
+        Index(("tenant", "customer_id", "occurred_at")),
+        Index(("tenant", "occurred_at", "customer_id")),
+    ),
+)
 class ProfileChange:
     """A fact: these fields or tags of the profile changed to these values."""
 

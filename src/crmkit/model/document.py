@@ -84,16 +84,19 @@ def _step(step: object) -> str:
     return f".{step}" if named else "[…]"
 
 
-def document(value: object, *, field: str) -> dict[str, Any]:
+def document(
+    value: object, *, field: str, nodes: int = MAX_NODES, depth: int = MAX_DEPTH
+) -> dict[str, Any]:
     """A fresh copy of a JSON object, holding only what JSON and every storage can hold.
 
     Decimals and dates become text, tuples lists. Raises `InvalidInput` with the path
-    of what cannot be kept, such as ``payload.items[3].price``.
+    of what cannot be kept, such as ``payload.items[3].price``, and for more than so many
+    `nodes` or a greater `depth`.
     """
     if not isinstance(value, Mapping):
         raise InvalidInput("expected an object (a dict)", field=field)
     try:
-        return _object(value, 1, [MAX_NODES])
+        return _object(value, 1, [nodes, depth, nodes])
     except _Refused as refused:
         raise InvalidInput(str(refused), field=field + refused.path()) from None
 
@@ -136,12 +139,16 @@ def _array(value: Sequence[Any], depth: int, left: list[int]) -> list[Any]:
 
 
 def _spend(nodes: int, depth: int, left: list[int]) -> None:
-    """Count nodes before they are visited; `depth` ends structures that hold themselves."""
-    if depth > MAX_DEPTH:
-        raise _Refused(f"nested deeper than {MAX_DEPTH} levels, or holding itself")
+    """Count nodes before they are visited; `depth` ends structures that hold themselves.
+
+    `left` holds how many nodes may still come, and how deep they may lie, and
+    how many there may be.
+    """
+    if depth > left[1]:
+        raise _Refused(f"nested deeper than {left[1]} levels, or holding itself")
     left[0] -= nodes
     if left[0] < 0:
-        raise _Refused(f"more than {MAX_NODES} values")
+        raise _Refused(f"more than {left[2]} values")
 
 
 def _plain(value: str) -> bool:

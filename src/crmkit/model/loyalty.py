@@ -24,7 +24,11 @@ from crmkit.model.catalogue import (
     owner="customer_id",
     erase=OnErase.ANONYMISE,
     reason="points issued and used belong to the business's books; they name nobody",
-    indexes=(Index(("tenant", "customer_id", "occurred_at")), Index(("tenant", "story"))),
+    indexes=(
+        Index(("tenant", "customer_id", "occurred_at")),
+        Index(("tenant", "occurred_at", "customer_id")),
+        Index(("tenant", "story")),
+    ),
 )
 class PointsEntry:
     """A fact: points were earned, reversed or adjusted. Never changed, never removed.

@@ -20,7 +20,8 @@ class Segment:
 
     `rules` is the JSON rule, or None for a static segment; `version` counts its changes.
     With `auto_update` the rule is asked at every question; without it, it was asked once,
-    when the segment was made. `watched` says whether comings and goings are kept by now.
+    when the segment was made. `watched` says whether comings and goings are kept by now,
+    `by_hand` whether anybody was ever put in or kept out by hand.
     """
 
     tenant: str = assigned()
@@ -31,6 +32,7 @@ class Segment:
     auto_update: bool = assigned(default=True)
     version: int = assigned(default=1)
     watched: bool = assigned(default=False)
+    by_hand: bool = assigned(default=False)
     created_at: datetime = assigned()
     archived_at: datetime | None = assigned(default=None)
 
@@ -50,12 +52,14 @@ class SegmentVersion:
 class SegmentCatalogue:
     """The mark of a tenant's segments as they are now: another one after each change.
 
-    There is one, and its id is the tenant's name.
+    There is one, and its id is the tenant's name. `basis` is a hash of the settings by which
+    comings and goings were kept last: zone, currency, tiers and kinds.
     """
 
     tenant: str = assigned()
     id: str = assigned()
     mark: str = assigned()
+    basis: str = assigned(default="")
 
 
 @record("crm_segment_customers", key=("segment_id", "customer_id"), owner="customer_id",
@@ -63,13 +67,16 @@ class SegmentCatalogue:
 class Membership:
     """A customer put into a segment by hand, or when a fixed segment was made.
 
-    With `kept_out`, who is out of it by hand whatever the rule says.
+    With `kept_out`, who is out of it by hand whatever the rule says; None where what was done
+    by hand was taken back.
     """
 
     tenant: str = assigned()
     segment_id: str = assigned()
     customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.MOVE)
-    kept_out: bool = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.KEEP, default=False)
+    kept_out: bool | None = stored(
+        Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.KEEP, default=False
+    )
     added_at: datetime = stored(Data.BEHAVIOUR, Origin.OBSERVED, merge=OnMerge.EARLIEST)
 
 
@@ -113,6 +120,38 @@ class SegmentStay:
     tenant: str = assigned()
     segment_id: str = assigned()
     customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.FOLD)
-    entered_at: datetime = stored(Data.BEHAVIOUR, Origin.INFERRED, merge=OnMerge.FOLD)
+    entered_at: datetime = stored(Data.TECHNICAL, Origin.INFERRED, merge=OnMerge.FOLD)
     left_at: datetime = stored(Data.BEHAVIOUR, Origin.INFERRED, merge=OnMerge.FOLD)
     version: int = assigned(default=1)
+
+
+@record(
+    "crm_segment_ranks",
+    key=("customer_id", "field"),
+    owner="customer_id",
+    indexes=(Index(("tenant", "field", "value", "customer_id")),),
+)
+class Rank:
+    """A number by which some watched segment ranks customers; kept only where it is positive."""
+
+    tenant: str = assigned()
+    customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.FOLD)
+    field: str = assigned()
+    value: int = stored(Data.BEHAVIOUR, Origin.INFERRED, merge=OnMerge.FOLD)
+
+
+@record("crm_segment_cutoffs", key=("id",))
+class Cutoff:
+    """Where a top or a bottom begins that some watched segment asks for; `id` names it.
+
+    `value` is that of its last customer, None where nobody takes part. Of the `population`,
+    who all have a positive number, `above` are strictly beyond it and `reached` reach it.
+    """
+
+    tenant: str = assigned()
+    id: str = assigned()
+    field: str = assigned()
+    value: int | None = assigned(default=None)
+    above: int = assigned(default=0)
+    reached: int = assigned(default=0)
+    population: int = assigned(default=0)

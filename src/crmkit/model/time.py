@@ -19,6 +19,7 @@ from crmkit.errors import InvalidInput
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 EARLIEST: Final = datetime(1900, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(2200, 1, 1, tzinfo=UTC)
+FOREVER: Final = datetime.max.replace(tzinfo=UTC)
 MONTH: Final = timedelta(days=30.4375)
 _MICROSECOND: Final = timedelta(microseconds=1)
 
@@ -87,7 +88,7 @@ def iso(value: datetime) -> str:
 
 
 _DURATION = re.compile(r"(\d{1,5})\s*(h|d|w|mo|y)", re.ASCII)
-_UNITS = {"h": "hours", "d": "days", "w": "weeks"}
+_UNITS = {"us": "microseconds", "h": "hours", "d": "days", "w": "weeks"}
 
 
 @attrs.frozen
@@ -261,6 +262,22 @@ def _first_day(day: date, unit: str) -> date:
 def midnight(day: date, zone: ZoneInfo) -> datetime:
     """When the day begins there: at the first instant where clocks leave midnight out."""
     return _utc(datetime.combine(day, time.min), zone)
+
+
+def anniversary(day: date, year: int) -> date:
+    """The day in that year; 29 February falls on the 28th in common years."""
+    try:
+        return day.replace(year=year)
+    except ValueError:
+        return date(year, 2, 28)
+
+
+def next_anniversary(day: date, today: date) -> date | None:
+    """The first anniversary from today on, never the day itself; None beyond the calendar."""
+    year = max(today.year, day.year + 1)
+    if anniversary(day, year) < today:
+        year += 1
+    return anniversary(day, year) if year <= date.max.year else None
 
 
 def age(born: date, on: date) -> int:

@@ -33,6 +33,68 @@ class ConsentStated:
 
 
 @attrs.frozen
+class ProfileChanged:
+    """Fields or tags of a profile changed; `created` with the first of them."""
+
+    customer_id: str
+    at: datetime
+    created: bool = False
+
+
+@attrs.frozen
+class ConsentChanged:
+    """A fact was recorded of what a customer consents to."""
+
+    customer_id: str
+    at: datetime
+
+
+@attrs.frozen
+class PointsChanged:
+    """Points were added or taken other than by activities."""
+
+    customer_id: str
+    at: datetime
+
+
+@attrs.frozen
+class SegmentEntered:
+    """A customer came into a segment at that instant, by that version of its rule."""
+
+    segment_id: str
+    segment: str
+    customer_id: str
+    at: datetime
+    version: int
+
+
+@attrs.frozen
+class SegmentLeft:
+    """A customer left a segment at that instant, by that version of its rule."""
+
+    segment_id: str
+    segment: str
+    customer_id: str
+    at: datetime
+    version: int
+
+
+@attrs.frozen
+class NumbersCorrected:
+    """What is folded from a customer's activities was wrong, and was put right."""
+
+    customer_id: str
+
+
+@attrs.frozen
+class CustomerErased:
+    """A customer is about to be erased; what is kept of them is still there."""
+
+    customer_id: str
+    at: datetime
+
+
+@attrs.frozen
 class CustomersMerged:
     """The dropped customer's facts have moved to the kept one.
 

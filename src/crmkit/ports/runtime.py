@@ -11,7 +11,7 @@ import attrs
 
 from crmkit.config import Settings
 from crmkit.errors import Erased, InvalidInput, NotFound
-from crmkit.model import Customer, Erasure, Metrics, Redirect
+from crmkit.model import Customer, Erasure, Horizon, Metrics, Redirect
 from crmkit.model.time import instant
 from crmkit.ports.events import Events
 from crmkit.ports.keys import Keys
@@ -108,6 +108,14 @@ class Runtime:
         """Whose a fact is that was told by this id of that customer."""
         led = None if told_as == customer_id else uow.get(Redirect, told_as)
         return Whose(customer_id, led.origin if led else None, told_as)
+
+    def foresee(self, uow: UnitOfWork, at: datetime) -> None:
+        """Remember that a fact lies ahead, if it does."""
+        if at <= self.now():
+            return
+        known = uow.get(Horizon, self.tenant)
+        if known is None or known.until < at:
+            uow.put(Horizon(tenant=self.tenant, id=self.tenant, until=at))
 
     def missing(
         self, uow: UnitOfWork, customer_id: str, what: str = "customer"

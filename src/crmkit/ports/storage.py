@@ -11,12 +11,14 @@ import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 from crmkit.config import Settings
 from crmkit.model import Customer, Identity, MatchToken, entry_of
 from crmkit.model.catalogue import evolved, gathered
-from crmkit.model.rule import Rule
+
+if TYPE_CHECKING:
+    from crmkit.model.rule import Rule, Top
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -42,7 +44,7 @@ class UnitOfWork(abc.ABC):
         """Store the record in place of the one with its key, if there is one."""
 
     @abc.abstractmethod
-    def get(self, kind: type[R], *key: str, lock: bool = False) -> R | None:
+    def get(self, kind: type[R], *key: Any, lock: bool = False) -> R | None:
         """The record with that key (after the tenant), or None.
 
         With `lock` nobody else changes it before this unit of work ends.
@@ -100,6 +102,11 @@ class UnitOfWork(abc.ABC):
             key = [getattr(record, f) for f in _key_after_tenant(kind)]
             now = self.get(kind, *key, lock=True)
             self.put(record if now is None else gathered(now, record))
+
+    def due(self, kind: type[R], field: str, by: datetime, /, *, limit: int) -> list[R]:
+        """The records whose `field` is there and not later than `by`, the earliest first."""
+        found = [r for r in self.stream(kind) if (at := getattr(r, field)) is not None and at <= by]
+        return sorted(found, key=lambda r: getattr(r, field))[:limit]
 
     def stream(self, kind: type[R], /, *, order: Sequence[str] = (), **equal: Any) -> Iterator[R]:
         """All such records in order, a page in memory at a time.
@@ -170,10 +177,11 @@ class UnitOfWork(abc.ABC):
             self.put(evolved(record, **values))
         return len(found)
 
-    def lock(self, names: Iterable[str]) -> None:  # noqa: B027 - doing nothing is the fallback
+    def lock(self, names: Iterable[str], *, shared: bool = False) -> None:  # noqa: B027 - doing nothing is the fallback
         """Wait until no other unit of work holds one of these names, and hold them to the end.
 
-        Nothing to do where only one unit of work writes at a time.
+        Who is content to share a name waits only for those who are not. Nothing to do where
+        only one unit of work writes at a time.
         """
 
     def increase(
@@ -199,7 +207,16 @@ def _key_after_tenant(kind: type) -> tuple[str, ...]:
 
 
 class RulePushdown(Protocol):
-    """Ability of a unit of work: find the customers a rule fits without loading everybody."""
+    """Ability of a unit of work: find the customers a rule fits without loading everybody.
+
+    What a storage holds of a customer is as it is now. Where the rule asks about an earlier
+    instant and something came after it that the rule looks at (of the metrics, of the
+    profile and the tags, of the points), the storage is unsure and leaves the customer to
+    the evaluator in memory; so too where it cannot tell. Consents, and what customers did,
+    it knows as of any instant. Who was put in by hand, and the cut-off of a `Top`, are those
+    of now: of a rule with a `Top` it is never unsure. Nobody is in before the first fact
+    about them.
+    """
 
     def matching(
         self,
@@ -207,14 +224,25 @@ class RulePushdown(Protocol):
         settings: Settings,
         at: datetime,
         *,
+        settled: bool = False,
         after: str | None = None,
         limit: int | None = None,
-    ) -> list[str]:
-        """Ids of the customers the rule fits at that instant, ascending."""
+    ) -> list[tuple[str, bool]]:
+        """Ids of the customers the rule fits at that instant, ascending, each with True.
+
+        With False those of whom it is unsure whether the rule fits them. `settled` says that
+        nothing is known of anybody that came after the instant.
+        """
         ...
 
-    def count_matching(self, rule: Rule, settings: Settings, at: datetime) -> int:
-        """How many customers the rule fits at that instant."""
+    def cutoff(self, top: Top) -> int | None:
+        """The value of the last who is among the top, or the bottom, now; None for nobody."""
+        ...
+
+    def count_matching(
+        self, rule: Rule, settings: Settings, at: datetime, *, settled: bool = False
+    ) -> tuple[int, list[str]]:
+        """How many customers the rule surely fits at that instant, and the ids of the unsure."""
         ...
 
 

@@ -61,6 +61,11 @@ CHART_STYLE: Final = (
     + ":root.crm-chart{box-sizing:border-box;padding:20px;background:var(--crm-surface)}"
 )
 
+TREE_STYLE: Final = (
+    ".crm-chart .branch{fill:none;stroke:var(--crm-axis)}"
+    ".crm-chart .mark{fill:none;stroke:var(--crm-surface);stroke-width:2;stroke-linecap:round}"
+)
+
 PAGE_STYLE: Final = (
     palette_css(":root")
     + f"\nbody{{font:1rem/1.55 {FONT}}}"

@@ -16,7 +16,7 @@ from typing import Final
 
 import attrs
 
-from crmkit.reporting.style import CHART_STYLE, TEXT_SIZE
+from crmkit.reporting.style import CHART_STYLE, TEXT_SIZE, TREE_STYLE
 from crmkit.reporting.text import (
     ARITHMETIC,
     Number,
@@ -39,6 +39,10 @@ _TICKS_WANTED: Final = 4
 _HEAT_WIDTH: Final = 960
 _HEAT_PITCH: Final = 30
 _FAINTEST: Final = 0.15  # of a cell that has any
+_TREE_WIDTH: Final = 960
+_TREE_PITCH: Final = (32, 48)  # without and with a note
+_TREE_STEP: Final = 30  # a level to the right
+_TREE_DEEPEST: Final = 14  # a level that is deeper stands where this one does
 
 
 class Svg(str):
@@ -161,6 +165,84 @@ def heat_map(
     with localcontext(ARITHMETIC):
         text = description or _describe(cells, "")
     return _wrap(title, text, cells, size, body)
+
+
+@attrs.frozen
+class Step:
+    """A question of a tree with its answer; it belongs to the last one that is less deep.
+
+    `note` stands below the label, `end` at the right edge.
+    """
+
+    depth: int
+    holds: bool
+    label: str
+    note: str = ""
+    end: str = ""
+
+    @property
+    def spoken(self) -> str:
+        """What a reader would say."""
+        answer = "yes" if self.holds else "no"
+        told = ", ".join(one_line(part) for part in (self.note, self.end) if part)
+        return f"{one_line(self.label)}: {answer}" + (f" ({told})" if told else "")
+
+
+def tree_chart(title: str, steps: Sequence[Step], *, description: str = "") -> Svg:
+    """Draw questions that are made of questions, each with its answer, as a tree.
+
+    Args:
+        title: Name for screen readers.
+        steps: From top to bottom, those that a question is made of right below it.
+        description: Text for screen readers; made from the steps when empty.
+    """
+    steps = tuple(steps)
+    if not steps:
+        size = (_TREE_WIDTH, 140)
+        return _wrap(title, description or "No data yet.", steps, size, _no_data(*size))
+    tops = [*accumulate((_TREE_PITCH[bool(step.note)] for step in steps), initial=0)]
+    text = description or "; ".join(step.spoken for step in steps) + "."
+    body = "".join((*_branches(steps, tops), *map(_step, steps, tops)))
+    return _wrap(title, text, steps, (_TREE_WIDTH, tops[-1]), body, CHART_STYLE + TREE_STYLE)
+
+
+def _tree_place(step: Step, top: int) -> tuple[int, int]:
+    return 11 + _TREE_STEP * min(step.depth, _TREE_DEEPEST), top + 14
+
+
+def _branches(steps: Sequence[Step], tops: Sequence[int]) -> Iterator[str]:
+    """Lead from each question down to those that it is made of, from the last of these on."""
+    over: list[list[int]] = []
+    for step, top in zip(steps, tops, strict=False):
+        x, y = _tree_place(step, top)
+        while over and over[-1][2] >= step.depth:
+            over.pop()
+        if over and over[-1][0] < x:
+            yield f'<path class="branch" d="M{over[-1][0]} {over[-1][1]}V{y}H{x}"/>'
+            over[-1][1] = y
+        over.append([x, y, step.depth])
+
+
+def _step(step: Step, top: int) -> str:
+    x, y = _tree_place(step, top)
+    end = shorten(step.end, TEXT_SIZE, _TREE_WIDTH / 3)
+    right = _TREE_WIDTH - _MARGIN
+    room = right - x - 20
+    mark = "M-4 .5l3 3l5 -6.5" if step.holds else "M-3.5 -3.5l7 7m0 -7l-7 7"
+    return (
+        f"<g><title>{escape(step.spoken)}</title>"
+        f'<path class="hit" d="M0 {top}h{_TREE_WIDTH}v{_TREE_PITCH[bool(step.note)]}H0z"/>'
+        f'<circle class="{"accent" if step.holds else "below"}" cx="{x}" cy="{y}" r="9"/>'
+        f'<path class="mark" transform="translate({x} {y})" d="{mark}"/>'
+        + _text(x + 18, y + 4.5, shorten(step.label, TEXT_SIZE, room - _room(end)), "ink")
+        + (_text(x + 18, y + 21, shorten(step.note, TEXT_SIZE, room), "muted") if step.note else "")
+        + (_text(right, y + 4.5, end, "muted end") if end else "")
+        + "</g>"
+    )
+
+
+def _room(text: str) -> float:
+    return text_width(text, TEXT_SIZE) + 3 * _GAP if text else 0.0
 
 
 def _heat_body(rows: Sequence[str], columns: Sequence[str], cells: Sequence[Point]) -> str:
@@ -420,7 +502,12 @@ def _no_data(width: float, height: float) -> str:
 
 
 def _wrap(
-    title: str, description: str, points: Sequence[Point], size: tuple[int, int], body: str
+    title: str,
+    description: str,
+    points: Sequence[Point | Step],
+    size: tuple[int, int],
+    body: str,
+    style: str = CHART_STYLE,
 ) -> Svg:
     width, height = size
     name = _identifier(title, points)
@@ -429,12 +516,12 @@ def _wrap(
         f'aria-labelledby="{name}-title {name}-desc" viewBox="0 0 {width} {height}" width="100%">'
         f'<title id="{name}-title">{escape(one_line(title))}</title>'
         f'<desc id="{name}-desc">{escape(one_line(description, at_most=2_000))}</desc>'
-        f"<style>{CHART_STYLE}</style>"
+        f"<style>{style}</style>"
         f'<rect class="surface" width="{width}" height="{height}"/>{body}</svg>'
     )
 
 
-def _identifier(title: str, points: Sequence[Point]) -> str:
+def _identifier(title: str, points: Sequence[Point | Step]) -> str:
     """Return an id from the title; the digest parts charts of one title on one page."""
     slug = re.sub(r"[^a-z0-9]+", "-", title.lower()[:40]).strip("-")
     digest = hashlib.sha256(repr((title, points)).encode(errors="replace")).hexdigest()[:10]

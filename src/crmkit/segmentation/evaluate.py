@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import operator
+import math
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache, partial
+from functools import reduce
 from operator import attrgetter
 from typing import Any, Final, TypeAlias
 
@@ -14,89 +14,191 @@ import attrs
 
 from crmkit.config import Settings
 from crmkit.errors import RuleError, unknown
-from crmkit.model import Customer, Metrics, PointsAccount
-from crmkit.model.rule import AllOf, AnyOf, Compare, Member, Not, Rule
-from crmkit.model.time import Duration, age
+from crmkit.model import Customer, PointsAccount
+from crmkit.model.rule import (
+    AllOf,
+    AnyOf,
+    Compare,
+    Did,
+    InSegment,
+    Leaf,
+    Member,
+    Near,
+    Not,
+    Rule,
+    Then,
+    Top,
+)
+from crmkit.model.time import FOREVER, Duration
+from crmkit.segmentation.comparing import Test, average_test, json_test, value_test
+from crmkit.segmentation.doings import did, then
 from crmkit.segmentation.fields import Field, Source, Type, find
-
-
-@attrs.frozen(kw_only=True)
-class Subject:
-    """What rules look at: one customer with everything known about them.
-
-    `consents` holds, by purpose and channel, what the latest fact said; `memberships` the
-    segments that the customer was put into by hand.
-    """
-
-    customer: Customer
-    metrics: Metrics
-    account: PointsAccount | None = None
-    tags: frozenset[str] = frozenset()
-    consents: Mapping[tuple[str, str], bool] = attrs.field(factory=dict)
-    memberships: frozenset[str] = frozenset()
-
+from crmkit.segmentation.moments import OPERATORS, Answer, Timed, aged, timed
+from crmkit.segmentation.subject import Subject
 
 Predicate: TypeAlias = Callable[[Subject, datetime], bool]
+Lasting: TypeAlias = Callable[[Subject, datetime], Answer]
 _Getter: TypeAlias = Callable[[Subject], Any]
-_Test: TypeAlias = Callable[[Any], bool]
 
 
 def compiled(rule: Rule, settings: Settings) -> Predicate:
-    """A function that says whether the rule holds for a subject at an instant."""
+    """A function that says whether the rule holds for a subject at an instant.
+
+    Segments and ranks in it were replaced (see `asking`). Raises `RuleError` for a tier that
+    the settings no longer name.
+    """
     match rule:
         case AllOf(parts):
-            return _every(tuple(compiled(p, settings) for p in parts))
+            return _every([compiled(p, settings) for p in parts])
         case AnyOf(parts):
-            return _some(tuple(compiled(p, settings) for p in parts))
+            return _some([compiled(p, settings) for p in parts])
         case Not(part):
             inner = compiled(part, settings)
             return lambda subject, at: not inner(subject, at)
-        case Member(segment_id):
-            return lambda subject, at: segment_id in subject.memberships  # noqa: ARG005
+    return _asked(rule, settings).holds
+
+
+def lasting(rule: Rule, settings: Settings) -> Lasting:
+    """A function that also says until when the answer holds while no further fact comes.
+
+    That instant may be early, never late. Nobody is in before the first fact about them.
+    """
+    ask = once_known(rule, settings)
+
+    def since_known(subject: Subject, at: datetime) -> Answer:
+        begins = subject.begins_at
+        return (False, begins) if at < begins else ask(subject, at)
+
+    return since_known
+
+
+def _every(parts: Sequence[Predicate]) -> Predicate:
+    # By twos: a loop costs more than the comparisons.
+    return reduce(_both, parts) if parts else lambda subject, at: True  # noqa: ARG005
+
+
+def _both(one: Predicate, other: Predicate) -> Predicate:
+    return lambda subject, at: one(subject, at) and other(subject, at)
+
+
+def _some(parts: Sequence[Predicate]) -> Predicate:
+    return reduce(_either, parts) if parts else lambda subject, at: False  # noqa: ARG005
+
+
+def _either(one: Predicate, other: Predicate) -> Predicate:
+    return lambda subject, at: one(subject, at) or other(subject, at)
+
+
+def once_known(rule: Rule, settings: Settings) -> Lasting:
+    """`lasting` of whom something is known by then: what each part of a rule is asked."""
+    match rule:
+        case AllOf(parts):
+            return _together([once_known(p, settings) for p in parts], decides=False)
+        case AnyOf(parts):
+            return _together([once_known(p, settings) for p in parts], decides=True)
+        case Not(part):
+            inner = once_known(part, settings)
+
+            def negated(subject: Subject, at: datetime) -> Answer:
+                truth, until = inner(subject, at)
+                return not truth, until
+
+            return negated
+    question = _asked(rule, settings)
+    holds = question.holds
+    return question.lasts or (lambda subject, at: (holds(subject, at), FOREVER))
+
+
+def _together(parts: Sequence[Lasting], *, decides: bool) -> Lasting:
+    """A group in which one part of the value `decides` decides; else all must be the other."""
+
+    def ask(subject: Subject, at: datetime) -> Answer:
+        decided: datetime | None = None
+        until = FOREVER
+        for part in parts:
+            truth, holds = part(subject, at)
+            if truth is not decides:
+                until = min(until, holds)
+            elif holds == FOREVER:
+                return decides, FOREVER
+            else:  # as long as any of the deciding ones holds
+                decided = holds if decided is None else max(decided, holds)
+        return (not decides, until) if decided is None else (decides, decided)
+
+    return ask
+
+
+@attrs.frozen
+class _Question:
+    """A leaf: whether it holds and, where time alone may change that, also until when."""
+
+    holds: Predicate
+    lasts: Lasting | None = None
+
+    @classmethod
+    def timed(cls, lasts: Lasting, holds: Predicate | None = None) -> _Question:
+        return cls(holds or (lambda subject, at: lasts(subject, at)[0]), lasts)
+
+
+def _asked(leaf: Leaf, settings: Settings) -> _Question:
+    match leaf:
         case Compare():
-            return _leaf(rule, settings)
-        case _:
-            raise RuleError("cannot be asked yet")
+            return _compare(leaf, settings)
+        case Member(segment_id, kept_out):
+            of: Callable[[Subject], frozenset[str]]
+            of = attrgetter("kept_out" if kept_out else "memberships")
+            return _Question(lambda subject, at: segment_id in of(subject))  # noqa: ARG005
+        case Near():
+            return _Question(_near(leaf))
+        case Did():
+            done = did(leaf, settings.zone)
+            return _Question.timed(lambda subject, at: done(subject.occasions, at))
+        case Then():
+            followed = then(leaf, settings.zone)
+            return _Question.timed(lambda subject, at: followed(subject.occasions, at))
+        case Top() | InSegment():
+            raise RuleError("must be replaced before it can be asked")
 
 
-def _every(parts: tuple[Predicate, ...]) -> Predicate:
-    def holds(subject: Subject, at: datetime) -> bool:
-        for part in parts:  # noqa: SIM110 - a generator costs more than the comparisons
-            if not part(subject, at):
-                return False
-        return True
-
-    return holds
-
-
-def _some(parts: tuple[Predicate, ...]) -> Predicate:
-    def holds(subject: Subject, at: datetime) -> bool:
-        for part in parts:  # noqa: SIM110
-            if part(subject, at):
-                return True
-        return False
-
-    return holds
-
-
-def _leaf(rule: Compare, settings: Settings) -> Predicate:
+def _compare(rule: Compare, settings: Settings) -> _Question:
     field = find(rule.field)
     if field.source is Source.AGE:
-        return _age(rule, settings)
-    get = _getter(field, settings)
+        return _of_birth(rule, aged(rule.operator, rule.value, settings.zone))
+    get = getter(field, settings)
     if rule.operator == "exists":
-        return _exists(field, get, wanted=rule.value)
-    if rule.operator in ("within", "not_within"):
-        return _within(get, rule.value, settings, inside=rule.operator == "within")
-    if field.source is Source.AVERAGE:
-        test = _average(rule.operator, rule.value)
-    elif field.type is Type.JSON:
-        test = _json_test(rule.operator, rule.value)
-    elif field.type is Type.TIER:
-        test = _test(rule.operator, tier_ranks(rule.value, settings))
-    else:
-        test = _test(rule.operator, rule.value)
+        return _Question(_exists(field, get, wanted=rule.value))
+    if rule.operator in OPERATORS:
+        ask = timed(rule.operator, rule.value, settings.zone)
+        holds = _within(get, rule, settings) if isinstance(rule.value, Duration) else None
+        return _Question.timed(_timely(get, ask), holds)
+    if rule.operator in _INLINE and field.type in _ALIKE and field.source is not Source.AVERAGE:
+        return _Question(_INLINE[rule.operator](get, rule.value))
+    return _Question(_plain(get, _test_of(field, rule, settings)))
 
+
+_ALIKE: Final = frozenset({Type.NUMBER, Type.MONEY, Type.TEXT, Type.MOMENT, Type.DATE, Type.FLAG})
+# The comparisons that most rules consist of, without the call of a test.
+_INLINE: Final[Mapping[str, Callable[[_Getter, Any], Predicate]]] = {
+    "=": lambda get, x: lambda s, at: (v := get(s)) is not None and v == x,  # noqa: ARG005
+    "!=": lambda get, x: lambda s, at: (v := get(s)) is not None and v != x,  # noqa: ARG005
+    "<": lambda get, x: lambda s, at: (v := get(s)) is not None and v < x,  # noqa: ARG005
+    "<=": lambda get, x: lambda s, at: (v := get(s)) is not None and v <= x,  # noqa: ARG005
+    ">": lambda get, x: lambda s, at: (v := get(s)) is not None and v > x,  # noqa: ARG005
+    ">=": lambda get, x: lambda s, at: (v := get(s)) is not None and v >= x,  # noqa: ARG005
+}
+
+
+def _test_of(field: Field, rule: Compare, settings: Settings) -> Test:
+    if field.source is Source.AVERAGE:
+        return average_test(rule.operator, rule.value)
+    if field.type is Type.JSON:
+        return json_test(rule.operator, rule.value)
+    if field.type is Type.TIER:
+        return value_test(rule.operator, tier_ranks(rule.value, settings))
+    return value_test(rule.operator, rule.value)
+
+
+def _plain(get: _Getter, test: Test) -> Predicate:
     def holds(subject: Subject, at: datetime) -> bool:  # noqa: ARG001
         value = get(subject)
         return value is not None and test(value)
@@ -116,7 +218,8 @@ def tier_ranks(value: str | tuple[str, ...], settings: Settings) -> Any:
     return rank(value) if isinstance(value, str) else tuple(rank(name) for name in value)
 
 
-def _getter(field: Field, settings: Settings) -> _Getter:
+def getter(field: Field, settings: Settings) -> _Getter:
+    """Reads the field from a subject; None where it is missing."""
     name = field.attribute
     match field.source:
         case Source.PREFERENCES:
@@ -153,96 +256,73 @@ def _exists(field: Field, get: _Getter, *, wanted: bool) -> Predicate:
     return lambda subject, at: (get(subject) is not None) is wanted  # noqa: ARG005
 
 
-def _within(get: _Getter, length: Duration, settings: Settings, *, inside: bool) -> Predicate:
-    zone = settings.zone
-    start = lru_cache(maxsize=4)(lambda at: length.before(at, zone))
-
-    def holds(subject: Subject, at: datetime) -> bool:
+def _timely(get: _Getter, ask: Timed) -> Lasting:
+    def lasts(subject: Subject, at: datetime) -> Answer:
         value = get(subject)
-        return value is not None and (start(at) < value <= at) is inside
+        return (False, FOREVER) if value is None else ask(value, at)
 
-    return holds
+    return lasts
 
 
-def _age(rule: Compare, settings: Settings) -> Predicate:
-    zone = settings.zone
-    today = lru_cache(maxsize=4)(lambda at: at.astimezone(zone).date())
-
-    def years(subject: Subject, at: datetime) -> int | None:
-        born, on = subject.customer.birth_date, today(at)
-        return None if born is None or born > on else age(born, on)
-
-    if rule.operator == "exists":
-        wanted = bool(rule.value)
-        return lambda subject, at: (years(subject, at) is not None) is wanted
-    test = _test(rule.operator, rule.value)
+def _within(get: _Getter, rule: Compare, settings: Settings) -> Predicate:
+    """`within` and `not_within` for many customers at one instant: its start is worked out once."""
+    length, zone, inside = rule.value, settings.zone, rule.operator == "within"
+    last: tuple[datetime | None, datetime] = (None, FOREVER)
 
     def holds(subject: Subject, at: datetime) -> bool:
-        value = years(subject, at)
-        return value is not None and test(value)
+        nonlocal last
+        asked, start = last  # one after the other for any thread
+        if asked is not at:
+            start = length.before(at, zone)
+            last = at, start
+        value = get(subject)
+        return value is not None and (start < value <= at) is inside
 
     return holds
 
 
-# Swapped, for partial(lt, 5)(value) asks whether 5 < value.
-_COMPARE: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
-    "=": operator.eq,
-    "!=": operator.ne,
-    "<": operator.gt,
-    "<=": operator.ge,
-    ">": operator.lt,
-    ">=": operator.le,
-}
+def _of_birth(rule: Compare, ask: Timed) -> _Question:
+    unknown_birth = rule.operator == "exists" and not rule.value
+
+    def lasts(subject: Subject, at: datetime) -> Answer:
+        born = subject.customer.birth_date
+        return (unknown_birth, FOREVER) if born is None else ask(born, at)
+
+    return _Question.timed(lasts)
 
 
-def _test(name: str, expected: Any) -> _Test:
-    """The test of a present value."""
-    if name in _COMPARE:
-        return partial(_COMPARE[name], expected)
-    match name:
-        case "between":
-            low, high = expected
-            return lambda value: low <= value <= high
-        case "in":
-            return frozenset(expected).__contains__
-        case "not_in":
-            refused = frozenset(expected)
-            return lambda value: value not in refused
-        case "contains":
-            return lambda value: expected in value
-        case "contains_any":
-            return lambda value: any(e in value for e in expected)
-        case "contains_all":
-            return lambda value: all(e in value for e in expected)
-        case "starts_with":
-            return lambda value: value.startswith(expected)
-    raise RuleError(unknown("operator", name, _COMPARE), field="operator")
+_MICRODEGREE_METRES: Final = 0.111195
+_TURN: Final = 360_000_000
 
 
-def _json_test(name: str, expected: Any) -> _Test:
-    """The same for a value of any type: what is of another type does not compare."""
-    test = _test(name, expected)
-    sample = expected[0] if isinstance(expected, tuple) else expected
-    kinds: Collection[type]
-    if name.startswith("contains"):
-        kinds = (str, list, tuple)
-    elif isinstance(sample, bool):
-        kinds = (bool,)
-    else:
-        kinds = (str,) if isinstance(sample, str) else (int, float)
-    # By exact type: to Python, True is a number.
-    return lambda value: type(value) in kinds and test(value)
+def plane(rule: Near) -> tuple[int, int]:
+    """The reach in microdegrees, and how a square of longitude counts in millionths."""
+    shortened = math.cos(math.radians(rule.latitude_micro / 1e6))
+    return round(rule.metres / _MICRODEGREE_METRES), round(shortened * shortened * 1_000_000)
 
 
-def _average(name: str, expected: Any) -> _Test:
-    """Spend over orders against an amount, multiplied out so that nothing is rounded."""
-    match name:
-        case "between":
-            low, high = expected
-            return lambda of: low * of[1] <= of[0] <= high * of[1]
-        case "in":
-            return lambda of: any(of[0] == e * of[1] for e in expected)
-        case "not_in":
-            return lambda of: all(of[0] != e * of[1] for e in expected)
-    compare = _COMPARE[name]
-    return lambda of: compare(expected * of[1], of[0])
+def distance(rule: Near, customer: Customer) -> float | None:
+    """How many metres a customer's place is from the point, as `Near` measures it."""
+    if customer.latitude_micro is None or customer.longitude_micro is None:
+        return None
+    _, share = plane(rule)
+    north = customer.latitude_micro - rule.latitude_micro
+    east = abs(customer.longitude_micro - rule.longitude_micro)
+    east = min(east, _TURN - east)
+    return math.hypot(north, east * math.sqrt(share / 1_000_000)) * _MICRODEGREE_METRES
+
+
+def _near(rule: Near) -> Predicate:
+    reach, share = plane(rule)
+
+    def holds(subject: Subject, at: datetime) -> bool:  # noqa: ARG001
+        customer = subject.customer
+        if customer.latitude_micro is None or customer.longitude_micro is None:
+            return False
+        north = customer.latitude_micro - rule.latitude_micro
+        east = abs(customer.longitude_micro - rule.longitude_micro)
+        east = min(east, _TURN - east)
+        # Whole numbers only, so that a database comes to the same.
+        return north * north * 1_000_000 + east * east * share <= reach * reach * 1_000_000
+
+    return holds

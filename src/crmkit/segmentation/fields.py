@@ -27,6 +27,8 @@ class Type(enum.Enum):
     LIST = "list"
     TIER = "tier"  # text that is ordered by rank
     JSON = "json"  # a custom field: whatever the host put there
+    PLACE = "place"
+    SEGMENT = "segment"
 
 
 class Source(enum.Enum):
@@ -42,6 +44,34 @@ class Source(enum.Enum):
     TIER = "tier"
     TAGS = "tags"
     CONSENT = "consent"
+    PLACE = "place"  # latitude and longitude of the profile
+    SEGMENT = "segment"
+    OCCASION = "occasion"  # what a customer did, one row each
+    MEASURE = "measure"  # of several occasions
+
+
+_ORDERED: Final = ("=", "!=", "<", "<=", ">", ">=", "between")
+_LISTED: Final = ("in", "not_in")
+_CONTAINS: Final = ("contains", "contains_any", "contains_all")
+_IN_TIME: Final = ("during", "anniversary_within")
+
+OPERATORS: Final[Mapping[Type, tuple[str, ...]]] = {
+    Type.TEXT: (*_ORDERED, *_LISTED, *_CONTAINS, "starts_with", "exists"),
+    Type.NUMBER: (*_ORDERED, *_LISTED, "exists"),
+    Type.MONEY: (*_ORDERED, *_LISTED, "exists"),
+    Type.MOMENT: (*_ORDERED, "before", "after", "within", "not_within", *_IN_TIME, "exists"),
+    Type.DATE: (*_ORDERED, *_LISTED, "before", "after", *_IN_TIME, "exists"),
+    Type.FLAG: ("=", "!=", "exists"),
+    Type.LIST: (*_CONTAINS, "exists"),
+    Type.TIER: (*_ORDERED, *_LISTED, "exists"),
+    Type.JSON: (*_ORDERED, *_LISTED, *_CONTAINS, "starts_with", "exists"),
+    Type.PLACE: ("near",),
+    Type.SEGMENT: ("=", "in", "not_in"),
+}
+"""The operators that each type of field takes."""
+
+RANKINGS: Final = ("top_percent", "bottom_percent", "top_count", "bottom_count")
+"""The operators that compare a customer with all others; see `Field.ranked`."""
 
 
 @attrs.frozen
@@ -60,12 +90,26 @@ class Field:
     default: bool | None = None
 
     @property
+    def ranked(self) -> bool:
+        """Whether a storage can rank customers by it: it holds a whole number of each."""
+        return self.source in (Source.METRICS, Source.LOYALTY) and self.type in _WHOLE
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """The operators that the field takes."""
+        own = OPERATORS[self.type]
+        if self.source is Source.MEASURE and self.type in _WHOLE:
+            return tuple(name for name in own if name != "exists")  # there is always one
+        return (*own, *RANKINGS) if self.ranked else own
+
+    @property
     def consent(self) -> tuple[str, str]:
         """Purpose and channel of a consent field."""
         purpose, _, channel = self.attribute.rpartition("_")
         return purpose, channel
 
 
+_WHOLE: Final = (Type.NUMBER, Type.MONEY)
 _TYPES: Final[Mapping[type, Type]] = {
     str: Type.TEXT,
     bool: Type.FLAG,
@@ -141,10 +185,55 @@ def _built_in() -> Iterator[Field]:
 FIELDS: Final[Mapping[str, Field]] = MappingProxyType({f.name: f for f in _built_in()})
 """The fields with a fixed name; beside them come ``custom.<name>`` and consents."""
 
+PSEUDO_FIELDS: Final[Mapping[str, Field]] = MappingProxyType(
+    {
+        "location": Field("location", Type.PLACE, Source.PLACE, ""),
+        "segment": Field("segment", Type.SEGMENT, Source.SEGMENT, ""),
+    }
+)
+"""Names that conditions of another form than a comparison are written with."""
+
+OCCASION_FIELDS: Final[Mapping[str, Field]] = MappingProxyType(
+    {
+        f.name: f
+        for f in (
+            *(
+                Field(name, Type.TEXT, Source.OCCASION, name)
+                for name in ("item", "venue", "category", "channel", "status")
+            ),
+            Field("amount", Type.MONEY, Source.OCCASION, "amount_minor"),
+            Field("party_size", Type.NUMBER, Source.OCCASION, "party_size"),
+        )
+    }
+)
+"""What a `where` may ask about each thing a customer did."""
+
+MEASURES: Final[Mapping[str, Field]] = MappingProxyType(
+    {
+        "count": Field("count", Type.NUMBER, Source.MEASURE, ""),
+        "sum": Field("sum", Type.MONEY, Source.MEASURE, ""),
+        "first": Field("first", Type.MOMENT, Source.MEASURE, ""),
+        "last": Field("last", Type.MOMENT, Source.MEASURE, ""),
+    }
+)
+"""What may be asked about all that a customer did, together."""
+
+ALIASES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **_ALIASES,
+        **{
+            f"preferences.{f.name}": f.name
+            for f in FIELDS.values()
+            if f.source is Source.PREFERENCES
+        },
+    }
+)
+"""Other names of fields."""
+
 _KNOWN: Final[Mapping[str, Field]] = {
     **FIELDS,
-    **{alias: FIELDS[name] for alias, name in _ALIASES.items()},
-    **{f"preferences.{f.name}": f for f in FIELDS.values() if f.source is Source.PREFERENCES},
+    **PSEUDO_FIELDS,
+    **{alias: FIELDS[name] for alias, name in ALIASES.items()},
 }
 
 
@@ -168,3 +257,10 @@ def find(name: str, *, path: str | None = None) -> Field:
             )
         return Field(name, Type.FLAG, Source.CONSENT, rest, default=False)
     raise RuleError(unknown("field", name, _KNOWN), field=path)
+
+
+def find_of_occasion(name: str, *, path: str | None = None) -> Field:
+    """The field of an occasion of that name; raises `RuleError` as `find` does."""
+    if name not in OCCASION_FIELDS:
+        raise RuleError(unknown("field of an activity", name, OCCASION_FIELDS), field=path)
+    return OCCASION_FIELDS[name]

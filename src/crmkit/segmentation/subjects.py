@@ -3,49 +3,84 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from crmkit.gdpr.consents import state
-from crmkit.model import Consent, Customer, Membership, Metrics, PointsAccount, Tag
+from crmkit.model import (
+    Consent,
+    Customer,
+    Membership,
+    Metrics,
+    Occasion,
+    PointsAccount,
+    Tag,
+)
 from crmkit.ports.storage import UnitOfWork
-from crmkit.segmentation.evaluate import Subject
+from crmkit.segmentation.needs import Needs
+from crmkit.segmentation.subject import Subject
 
-_AT_ONCE = 200
+AT_ONCE = 200
 
 
-def subjects(uow: UnitOfWork, customers: Sequence[Customer]) -> list[Subject]:
-    """The subjects of these customers, in their order; at most a few hundred at once."""
+def subjects(uow: UnitOfWork, customers: Sequence[Customer], wanted: Needs) -> list[Subject]:
+    """The subjects of these customers, in their order; at most a few hundred at once.
+
+    Metrics are always there; of the rest what is wanted.
+    """
     ids = tuple(c.id for c in customers)
     metrics = {m.customer_id: m for m in uow.find(Metrics, customer_id=ids)}
-    accounts = {a.customer_id: a for a in uow.find(PointsAccount, customer_id=ids)}
+    accounts = (
+        {a.customer_id: a for a in uow.find(PointsAccount, customer_id=ids)}
+        if wanted.points
+        else {}
+    )
     tags: dict[str, set[str]] = defaultdict(set)
-    for tag in uow.find(Tag, customer_id=ids):
-        tags[tag.customer_id].add(tag.tag)
+    if wanted.tags:
+        for tag in uow.find(Tag, customer_id=ids):
+            tags[tag.customer_id].add(tag.tag)
     said: dict[str, list[Consent]] = defaultdict(list)
-    for fact in uow.find(Consent, customer_id=ids):
-        said[fact.customer_id].append(fact)
-    memberships: dict[str, set[str]] = defaultdict(set)
-    for row in uow.find(Membership, customer_id=ids):
-        memberships[row.customer_id].add(row.segment_id)
+    if wanted.consents:
+        for fact in uow.find(Consent, customer_id=ids):
+            said[fact.customer_id].append(fact)
+    by_hand: dict[tuple[str, bool | None], set[str]] = defaultdict(set)
+    if wanted.by_hand:
+        for row in uow.find(Membership, customer_id=ids):
+            by_hand[row.customer_id, row.kept_out].add(row.segment_id)
+    done = _occasions(uow, ids, wanted)
     return [
         Subject(
             customer=c,
             metrics=metrics.get(c.id) or Metrics(tenant=c.tenant, customer_id=c.id),
             account=accounts.get(c.id),
             tags=frozenset(tags[c.id]),
-            consents=state(said[c.id]).granted,
-            memberships=frozenset(memberships[c.id]),
+            consents=state(said[c.id]).granted if said[c.id] else {},
+            memberships=frozenset(by_hand[c.id, False]),
+            kept_out=frozenset(by_hand[c.id, True]),
+            occasions=done.get(c.id, {}),
         )
         for c in customers
     ]
 
 
-def all_subjects(uow: UnitOfWork, *, after: str | None = None) -> Iterator[Subject]:
+def _occasions(
+    uow: UnitOfWork, ids: tuple[str, ...], wanted: Needs
+) -> Mapping[str, Mapping[str, Sequence[Occasion]]]:
+    done: dict[str, dict[str, list[Occasion]]] = defaultdict(lambda: defaultdict(list))
+    if wanted.kinds:
+        for o in uow.find(Occasion, customer_id=ids, kind=tuple(sorted(wanted.kinds))):
+            done[o.customer_id][o.kind].append(o)
+        for kinds in done.values():
+            for told in kinds.values():
+                told.sort(key=lambda o: (o.happened_at, o.fact, o.part, o.since))
+    return done
+
+
+def all_subjects(uow: UnitOfWork, wanted: Needs, *, after: str | None = None) -> Iterator[Subject]:
     """All customers' subjects in the order of their ids, a page in memory at a time."""
     while True:
         edge = None if after is None else (after,)
-        page = uow.find(Customer, order=("id",), after=edge, limit=_AT_ONCE)
-        yield from subjects(uow, page)
-        if len(page) < _AT_ONCE:
+        page = uow.find(Customer, order=("id",), after=edge, limit=AT_ONCE)
+        yield from subjects(uow, page, wanted)
+        if len(page) < AT_ONCE:
             return
         after = page[-1].id

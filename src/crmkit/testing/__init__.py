@@ -11,13 +11,16 @@ from crmkit.testing.ids import CountingIds
 from crmkit.testing.threads import together
 
 if TYPE_CHECKING:
-    from crmkit.testing.strategies import customers, instants, rules, subjects
+    from crmkit.testing.contract.rules import RuleContract
+    from crmkit.testing.strategies import customers, histories, instants, rules, subjects
 
 __all__ = [
     "CountingIds",
     "FrozenClock",
+    "RuleContract",
     "StorageContract",
     "customers",
+    "histories",
     "instants",
     "rules",
     "subjects",
@@ -26,7 +29,11 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("customers", "instants", "rules", "subjects"):
+    if name == "RuleContract":
+        from crmkit.testing.contract.rules import RuleContract
+
+        return RuleContract
+    if name in ("customers", "histories", "instants", "rules", "subjects"):
         from crmkit.testing import strategies
 
         return getattr(strategies, name)

@@ -7,18 +7,17 @@ missing and empty values, letters beyond the first Unicode plane.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, TypeAlias
 
 from hypothesis import strategies as st
 
 from crmkit.config import Settings
-from crmkit.model import Customer, Metrics, PointsAccount, Preferences, entry_of
-from crmkit.model.time import Duration
-from crmkit.segmentation.evaluate import Subject
-from crmkit.segmentation.fields import FIELDS, Source, Type, find
-from crmkit.segmentation.rules import OPERATORS
+from crmkit.model import Customer, Metrics, Occasion, PointsAccount, Preferences, entry_of
+from crmkit.model.time import CALENDAR_UNITS, Duration
+from crmkit.segmentation.fields import FIELDS, OPERATORS, Source, Type, find
+from crmkit.segmentation.subject import Subject
 
 Document: TypeAlias = dict[str, Any]
 
@@ -120,13 +119,14 @@ def values(name: str) -> Sequence[Any]:
 
 
 _LISTED: Final = frozenset({"in", "not_in", "contains_any", "contains_all"})
+_CALENDAR: Final = frozenset({"during", "anniversary_within"})
 _OF_TEXT: Final = frozenset({"contains", "contains_any", "contains_all", "starts_with"})
 
 
 @st.composite
 def _leaves(draw: st.DrawFn, names: Sequence[str]) -> Document:
     field = find(draw(st.sampled_from(names)))
-    operator = draw(st.sampled_from(OPERATORS[field.type]))
+    operator = draw(st.sampled_from([o for o in OPERATORS[field.type] if o not in _CALENDAR]))
     pool = values(field.name)
     if field.type is Type.JSON and operator not in _OF_TEXT:
         pools = [TEXTS, _NUMBERS, (False, True)] if operator in "!=" else [TEXTS, _NUMBERS]
@@ -136,18 +136,22 @@ def _leaves(draw: st.DrawFn, names: Sequence[str]) -> Document:
         value = draw(st.booleans())
     elif operator in ("within", "not_within"):
         value = draw(st.sampled_from(DURATIONS))
-    elif operator == "between":
-        ends = draw(st.tuples(*[st.integers(0, len(pool) - 1)] * 2))
-        value = [pool[i] for i in sorted(ends)]
-    elif operator in _LISTED:
-        value = draw(st.lists(st.sampled_from(pool), min_size=1, max_size=3))
+    elif operator == "during":
+        value = draw(st.sampled_from(CALENDARS))
+    elif operator == "anniversary_within":
+        value = draw(st.sampled_from(ANNIVERSARIES))
     else:
-        value = draw(st.sampled_from(pool))
+        value = _compared(draw, operator, pool)
     return {"field": field.name, "operator": operator, "value": value}
 
 
-def rules(*, fields: Sequence[str] | None = None) -> st.SearchStrategy[Document]:
-    """JSON rules that `parse` takes with `SETTINGS`, nested, over all fields or the named ones."""
+def rules(
+    *, fields: Sequence[str] | None = None, ranked: bool = True
+) -> st.SearchStrategy[Document]:
+    """JSON rules that `parse` takes with `SETTINGS`, nested, over all fields or the named ones.
+
+    Without `ranked`, none that compares a customer with all others.
+    """
 
     def nested(inner: st.SearchStrategy[Document]) -> st.SearchStrategy[Document]:
         several = st.lists(inner, min_size=1, max_size=4)
@@ -157,7 +161,126 @@ def rules(*, fields: Sequence[str] | None = None) -> st.SearchStrategy[Document]
             st.builds(_group, st.just("not"), st.lists(inner, min_size=1, max_size=1)),
         )
 
-    return st.recursive(_leaves(fields or _FIELD_NAMES), nested, max_leaves=8)
+    leaves = st.one_of(_leaves(_FIELD_NAMES), _doings(), _PLACES, *([_ranks()] if ranked else []))
+    return st.recursive(_leaves(fields) if fields else leaves, nested, max_leaves=8)
+
+
+KINDS: Final = ("purchase", "visit")
+"""What the generated customers did."""
+
+CALENDARS: Final = tuple(f"{back} {unit}" for back in ("this", "last") for unit in CALENDAR_UNITS)
+_NAMED: Final = ("a", "b", "é")
+_WEIGHED: Final = (0, 0.01, 50, 100, 150)
+_PARTS: Final[Mapping[str, Sequence[Any]]] = {
+    **dict.fromkeys(("item", "venue", "category", "channel", "status"), _NAMED),
+    "amount": _WEIGHED,
+    "party_size": (1, 2, 3),
+}
+_NUMBER_TESTS: Final = ("=", "!=", "<", "<=", ">", ">=", "between", "in", "not_in")
+
+
+def _compared(draw: st.DrawFn, operator: str, pool: Sequence[Any]) -> Any:
+    if operator == "between":
+        ends = draw(st.tuples(*[st.integers(0, len(pool) - 1)] * 2))
+        return [pool[i] for i in sorted(ends)]
+    if operator in _LISTED:
+        return draw(st.lists(st.sampled_from(pool), min_size=1, max_size=2))
+    return draw(st.sampled_from(pool))
+
+
+@st.composite
+def _wheres(draw: st.DrawFn) -> Document:
+    name = draw(st.sampled_from(("item", "item", "item", *_PARTS)))
+    pool = _PARTS[name]
+    some = ("=", "=", "!=", ">", "between", "in", "not_in", "exists")
+    operator = draw(st.sampled_from(some))
+    value = draw(st.booleans()) if operator == "exists" else _compared(draw, operator, pool)
+    leaf = {"field": name, "operator": operator, "value": value}
+    match draw(st.integers(0, 5)):
+        case 0:
+            return _group("not", [leaf])
+        case 1:
+            return _group("or", [leaf, draw(_wheres())])
+        case 2:
+            return _group("and", [leaf, draw(_wheres())])
+    return leaf
+
+
+def _window(draw: st.DrawFn) -> Document:
+    match draw(st.integers(0, 3)):
+        case 0:
+            return {"within": draw(st.sampled_from(DURATIONS))}
+        case 1:
+            return {"during": draw(st.sampled_from(CALENDARS))}
+        case 2:
+            since, until = sorted(draw(st.tuples(*[st.sampled_from(MOMENTS)] * 2)))
+            ends = {"since": since.isoformat(), "until": (until + _MICROSECOND).isoformat()}
+            return {k: v for k, v in ends.items() if draw(st.booleans())}
+    return {}
+
+
+@st.composite
+def _doings(draw: st.DrawFn) -> Document:
+    """What customers did, measured, or followed by something else."""
+
+    def asked(key: str) -> Document:
+        where = {"where": draw(_wheres())} if draw(st.booleans()) else {}
+        return {key: draw(st.sampled_from(KINDS)), **where}
+
+    document = asked("did") | _window(draw)
+    form = draw(st.sampled_from(("count", "sum", "per", "first", "last", "then", "not_then", "")))
+    if form == "":
+        return document
+    if form in ("then", "not_then"):
+        within = draw(st.sampled_from(("1h", "1d", "90d", "1mo")))
+        return {**document, form: asked("did") | {"within": within}}
+    if form in ("first", "last"):
+        operator = draw(st.sampled_from(OPERATORS[Type.MOMENT]))
+        value = _moment_value(draw, operator)
+    else:
+        operator = draw(st.sampled_from(_NUMBER_TESTS))
+        value = _compared(draw, operator, _WEIGHED if form == "sum" else (0, 1, 2, 3))
+    if form == "per":
+        document["per"] = draw(st.sampled_from(CALENDAR_UNITS))
+        form = "count"
+    return {**document, form: {"operator": operator, "value": value}}
+
+
+def _moment_value(draw: st.DrawFn, operator: str) -> Any:
+    match operator:
+        case "exists":
+            return draw(st.booleans())
+        case "within" | "not_within":
+            return draw(st.sampled_from(DURATIONS))
+        case "during":
+            return draw(st.sampled_from(CALENDARS))
+        case "anniversary_within":
+            return draw(st.sampled_from(ANNIVERSARIES))
+    return _compared(draw, operator, [moment.isoformat() for moment in MOMENTS])
+
+
+ANNIVERSARIES: Final = (0, 1, "2d", 40, 365, 366)
+"""Days to come in which a day comes round again."""
+
+
+@st.composite
+def _ranks(draw: st.DrawFn) -> Document:
+    name = draw(st.sampled_from([f.name for f in FIELDS.values() if f.ranked]))
+    end, how = draw(st.sampled_from(("top", "bottom"))), draw(st.sampled_from(("percent", "count")))
+    value = draw(st.sampled_from((0.001, 12.5, 50, 100) if how == "percent" else (1, 2, 3, 99)))
+    return {"field": name, "operator": f"{end}_{how}", "value": value}
+
+
+_PLACES: Final = st.builds(
+    lambda latitude, longitude, km: {
+        "field": "location",
+        "operator": "near",
+        "value": {"latitude": latitude, "longitude": longitude, "km": km},
+    },
+    st.sampled_from((44.43, 0, -89.999999, 90)),
+    st.sampled_from((26.1, 180, -179.9)),
+    st.sampled_from((0.001, 5, 200)),
+)
 
 
 def _group(operator: str, conditions: list[Document]) -> Document:
@@ -199,6 +322,17 @@ _PREFERENCES: Final = {c.name: c for c in entry_of(Customer).column("preferences
 _METRICS: Final = {c.name: c for c in entry_of(Metrics).columns}
 
 
+_SPOTS: Final = (
+    (44_430_000, 26_100_000),
+    (44_439_000, 26_100_000),
+    (44_430_000, 26_162_900),
+    (0, -180_000_000),
+    (5, 179_999_999),
+    (-90_000_000, 26_100_000),
+    (89_999_000, -60_000_000),
+)
+
+
 @st.composite
 def customers(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> Customer:
     """Customers with any of their fields missing, and custom fields of every JSON type."""
@@ -206,16 +340,60 @@ def customers(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> Customer:
     born = draw(st.none() | _STORED[date])
     moment = known.pop("created_at", INSTANTS[0]), known.pop("updated_at", INSTANTS[0])
     known.pop("birth_date", None)
+    latitude, longitude = draw(st.none() | st.sampled_from(_SPOTS)) or (None, None)
     return Customer(
         tenant=tenant,
         id=id,
         created_at=moment[0],
         updated_at=moment[1],
         birth_date=born,
+        latitude_micro=latitude,
+        longitude_micro=longitude,
         preferences=Preferences(**draw(_drawn(Source.PREFERENCES, _PREFERENCES))),
         custom=draw(st.dictionaries(st.sampled_from(_NAMES), _JSON, max_size=4)),
         **known,
     )
+
+
+@st.composite
+def _versions(draw: st.DrawFn, tenant: str, owner: str, number: int) -> list[Occasion]:
+    """What counts of one fact over time; of several items, each beside the whole."""
+    happened = draw(st.sampled_from(MOMENTS))
+    since = draw(st.sampled_from([happened, *(m for m in MOMENTS if m > happened)][:3]))
+    later = [m for m in MOMENTS if m > since]
+    changed = draw(st.none() | st.sampled_from(later)) if later else None
+    goes_on = draw(st.booleans())
+    drawn = {name: draw(st.none() | st.sampled_from(_NAMED)) for name in _TEXT_PARTS}
+
+    def version(begins: datetime, ends: datetime | None) -> Iterator[Occasion]:
+        items = draw(st.lists(st.sampled_from(_NAMED), max_size=3, unique=True))
+        whole = items if len(items) == 1 else [None]
+        amount = st.none() | st.sampled_from((0, 1, 5_000, 10_000))
+        for part, item in enumerate([*whole, *(items if len(items) > 1 else [])]):
+            yield Occasion(
+                tenant=tenant, story=f"{owner}-{number}", fact=f"{owner}-{number}", part=part,
+                since=begins, until=ends, customer_id=owner, kind=kind, happened_at=happened,
+                item=item, amount_minor=draw(amount),
+                party_size=draw(st.sampled_from((None, 1, 2))), **drawn,
+            )  # fmt: skip
+
+    kind = draw(st.sampled_from(KINDS))
+    found = [*version(since, changed)]
+    return [*found, *version(changed, None)] if changed and goes_on else found
+
+
+_TEXT_PARTS: Final = ("venue", "category", "channel", "status")
+
+
+@st.composite
+def occasions(
+    draw: st.DrawFn, *, tenant: str = "t", id: str = "c"
+) -> dict[str, tuple[Occasion, ...]]:
+    """What a customer did, by kind: bookings that are cancelled, refunds, orders of several."""
+    count = draw(st.integers(0, 4))
+    every = [o for n in range(count) for o in draw(_versions(tenant, id, n))]
+    every.sort(key=lambda o: (o.happened_at, o.fact, o.part, o.since))
+    return {kind: tuple(o for o in every if o.kind == kind) for kind in KINDS}
 
 
 @st.composite
@@ -226,6 +404,10 @@ def subjects(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> Subject:
     each = draw(st.sampled_from([0, 3333, 10_000, 10_001]))
     spend = draw(st.sampled_from([-500, 0, 1, 10**17, orders * each, orders * each + 1]))
     counted |= {"orders": orders, "spend_minor": spend}
+    did = draw(occasions(tenant=tenant, id=id))
+    first = min((o.happened_at for of in did.values() for o in of), default=None)
+    if first is not None:  # whoever did something did it no earlier than their first activity
+        counted["first_activity_at"] = min(counted.get("first_activity_at") or first, first)
     points = st.sampled_from([-1, 0, 1, 999, 1_000, 2_999, 3_000, 6_000, 2**53])
     account = st.builds(
         PointsAccount,
@@ -241,6 +423,7 @@ def subjects(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> Subject:
         tags=draw(st.frozensets(st.sampled_from(TEXTS), max_size=3)),
         consents=draw(st.dictionaries(st.sampled_from(_CONSENTS), st.booleans())),
         memberships=draw(st.frozensets(st.sampled_from(["s1", "s2"]))),
+        occasions=did,
     )
 
 

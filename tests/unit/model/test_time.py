@@ -10,18 +10,22 @@ from hypothesis import strategies as st
 
 from crmkit import InvalidInput
 from crmkit.model.time import (
+    CALENDAR_UNITS,
     EARLIEST,
     LATEST,
+    Calendar,
     Duration,
     age,
     calendar_date,
     from_micros,
     instant,
     iso,
+    next_anniversary,
     to_micros,
 )
 
 ROME = ZoneInfo("Europe/Rome")
+MICROSECOND = timedelta(microseconds=1)
 instants = st.datetimes(
     EARLIEST.replace(tzinfo=None), datetime(2199, 12, 31), timezones=st.just(UTC)
 )
@@ -117,8 +121,9 @@ AT = datetime(2026, 3, 31, 12, tzinfo=UTC)
         ("12h", datetime(2026, 3, 31, tzinfo=UTC)),
         ("90d", AT - timedelta(hours=90 * 24)),
         ("2w", AT - timedelta(days=14)),
-        ("1mo", datetime(2026, 2, 28, 13, tzinfo=UTC)),  # 14:00 in Rome, then and now
-        ("6mo", datetime(2025, 9, 30, 12, tzinfo=UTC)),
+        ("1mo", datetime(2026, 2, 28, 23, tzinfo=UTC) - MICROSECOND),  # February is all before
+        ("6mo", datetime(2025, 9, 30, 22, tzinfo=UTC) - MICROSECOND),
+        ("5mo", datetime(2025, 10, 31, 13, tzinfo=UTC)),  # 14:00 in Rome, then and now
         ("1y", datetime(2025, 3, 31, 12, tzinfo=UTC)),
         (" 90 d ", AT - timedelta(days=90)),
     ],
@@ -138,10 +143,96 @@ def test_a_day_is_of_24_hours_across_summer_time() -> None:
 
 
 def test_a_year_before_29_february() -> None:
+    """All of that February is long enough ago."""
     leap = datetime(2024, 2, 29, 12, tzinfo=UTC)
-    assert Duration.parse("1y").before(leap, ZoneInfo("UTC")) == datetime(
-        2023, 2, 28, 12, tzinfo=UTC
-    )
+    end = datetime(2023, 3, 1, tzinfo=UTC) - MICROSECOND
+    assert Duration.parse("1y").before(leap, ZoneInfo("UTC")) == end
+
+
+ZONES = st.sampled_from(
+    ["UTC", "Europe/Bucharest", "America/St_Johns", "Australia/Lord_Howe", "Africa/Casablanca"]
+).map(ZoneInfo)
+DURATIONS = st.builds(Duration, st.integers(1, 14), st.sampled_from(["h", "d", "w", "mo", "y"]))
+INSTANTS = st.one_of(
+    st.datetimes(datetime(2015, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC)),
+    # Around the nights in which clocks are turned, and the ends of months.
+    st.builds(
+        lambda year, month, day, minutes: (
+            datetime(year, month, day, tzinfo=UTC) + timedelta(minutes=minutes)
+        ),
+        st.integers(2015, 2029),
+        st.sampled_from([2, 3, 4, 10, 11]),
+        st.sampled_from([1, 7, 25, 28]),
+        st.integers(0, 7 * 24 * 60),
+    ),
+)
+
+
+@given(
+    length=DURATIONS, at=INSTANTS, step=st.timedeltas(timedelta(0), timedelta(days=40)), zone=ZONES
+)
+def test_a_window_never_begins_earlier_later_on(
+    length: Duration, at: datetime, step: timedelta, zone: ZoneInfo
+) -> None:
+    assert length.before(at, zone) <= length.before(at + step, zone)
+
+
+@given(length=DURATIONS, moment=INSTANTS, zone=ZONES)
+def test_the_end_of_a_window_is_exact(length: Duration, moment: datetime, zone: ZoneInfo) -> None:
+    """What happened is within until one microsecond before, and not any more then."""
+    end = length.after(moment, zone)
+    assert length.before(end, zone) >= moment > length.before(end - MICROSECOND, zone)
+
+
+@given(unit=st.sampled_from(CALENDAR_UNITS), at=INSTANTS, zone=ZONES)
+def test_calendar_spans_follow_each_other(unit: str, at: datetime, zone: ZoneInfo) -> None:
+    since, until = Calendar(unit).span(at, zone)
+    assert since <= at < until
+    assert Calendar(unit, back=1).span(at, zone)[1] == since
+    assert Calendar(unit, back=1).span(until, zone) == (since, until)
+    assert Calendar(unit).span(until - MICROSECOND, zone) == (since, until)
+
+
+@pytest.mark.parametrize(
+    ("text", "since", "until"),
+    [
+        ("today", (2026, 3, 31), (2026, 4, 1)),
+        ("yesterday", (2026, 3, 30), (2026, 3, 31)),
+        ("this week", (2026, 3, 30), (2026, 4, 6)),
+        ("last week", (2026, 3, 23), (2026, 3, 30)),
+        ("this month", (2026, 3, 1), (2026, 4, 1)),
+        ("last month", (2026, 2, 1), (2026, 3, 1)),
+        ("last year", (2025, 1, 1), (2026, 1, 1)),
+    ],
+)
+def test_spans_of_the_calendar(
+    text: str, since: tuple[int, int, int], until: tuple[int, int, int]
+) -> None:
+    """They begin and end at local midnight; weeks begin on Monday."""
+    span = Calendar.parse(text).span(AT, ROME)
+    assert span == (datetime(*since, tzinfo=ROME), datetime(*until, tzinfo=ROME))
+
+
+@pytest.mark.parametrize("text", ["", "this", "month", "next month", "this months", "x" * 99, 3])
+def test_what_is_no_span(text: Any) -> None:
+    with pytest.raises(InvalidInput):
+        Calendar.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("day", "today", "coming"),
+    [
+        (date(1990, 5, 17), date(2026, 5, 17), date(2026, 5, 17)),
+        (date(1990, 5, 17), date(2026, 5, 18), date(2027, 5, 17)),
+        (date(2004, 2, 29), date(2026, 2, 1), date(2026, 2, 28)),
+        (date(2004, 2, 29), date(2027, 3, 1), date(2028, 2, 29)),
+        (date(2026, 5, 17), date(2026, 5, 17), date(2027, 5, 17)),
+        (date(2030, 5, 17), date(2026, 5, 17), date(2031, 5, 17)),
+    ],
+)
+def test_next_anniversaries(day: date, today: date, coming: date) -> None:
+    """From today on; never the day itself, nor one before it happened."""
+    assert next_anniversary(day, today) == coming
 
 
 @pytest.mark.parametrize(

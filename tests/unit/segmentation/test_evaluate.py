@@ -10,8 +10,9 @@ from crmkit.config import Settings, Tier
 from crmkit.errors import RuleError
 from crmkit.model import Customer, Metrics, PointsAccount, Preferences
 from crmkit.model.rule import AllOf, AnyOf, Compare, Member, Not, Rule
-from crmkit.segmentation.evaluate import Subject, compiled
+from crmkit.segmentation.evaluate import compiled
 from crmkit.segmentation.rules import parse
+from crmkit.segmentation.subject import Subject
 
 SETTINGS = Settings(timezone="Europe/Bucharest")
 AT = datetime(2026, 6, 1, 12, tzinfo=UTC)

@@ -8,19 +8,20 @@ import pytest
 
 from crmkit.config import Settings
 from crmkit.errors import InvalidInput, RuleError
-from crmkit.model import Customer, Preferences, catalogue, entry_of
-from crmkit.model.rule import AllOf, AnyOf, Compare, Not, Rule
-from crmkit.model.time import Duration
-from crmkit.segmentation.fields import FIELDS, Source, Type, find
-from crmkit.segmentation.rules import (
-    MAX_DEPTH,
-    MAX_LIST,
-    MAX_LISTED,
-    MAX_NODES,
-    MAX_TEXT,
+from crmkit.model import Customer, Occasion, Preferences, catalogue, entry_of
+from crmkit.model.rule import AllOf, AnyOf, Compare, InSegment, Near, Not, Rule, Top
+from crmkit.model.time import Calendar, Duration
+from crmkit.segmentation.fields import (
+    FIELDS,
+    OCCASION_FIELDS,
     OPERATORS,
-    parse,
+    Source,
+    Type,
+    find,
+    find_of_occasion,
 )
+from crmkit.segmentation.rules import MAX_DEPTH, MAX_NODES, parse
+from crmkit.segmentation.values import MAX_LIST, MAX_LISTED, MAX_TEXT
 
 SETTINGS = Settings(timezone="Europe/Bucharest")
 LEAF = {"field": "total_spend", "operator": ">=", "value": 100}
@@ -282,3 +283,110 @@ def test_a_consent_names_purpose_and_channel() -> None:
 
 def test_every_type_has_operators() -> None:
     assert set(OPERATORS) == set(Type)
+
+
+@pytest.mark.parametrize(
+    ("field", "operator", "value", "expected"),
+    [
+        ("last_purchase", "during", "this month",
+         Compare("last_purchase", "during", Calendar("month"))),
+        ("birth_date", "during", "yesterday", Compare("birth_date", "during", Calendar("day", 1))),
+        ("birth_date", "anniversary_within", "7d", Compare("birth_date", "anniversary_within", 7)),
+        ("first_visit", "anniversary_within", 0, Compare("first_visit", "anniversary_within", 0)),
+        ("total_spent", "top_percent", 12.5, Top("total_spend", percent=12_500)),
+        ("points", "bottom_percent", 0.001, Top("points", percent=1, bottom=True)),
+        ("visits", "top_count", 3.0, Top("total_visits", count=3)),
+        ("qualifying_points", "bottom_count", 1, Top("qualifying_points", count=1, bottom=True)),
+        ("location", "near", {"latitude": 44.43, "longitude": -180, "km": 0.5},
+         Near(44_430_000, -180_000_000, 500)),
+        ("segment", "=", " vip ", InSegment("vip")),
+        ("segment", "in", "vip", InSegment("vip")),
+        ("segment", "in", ["a", "b"], AnyOf((InSegment("a"), InSegment("b")))),
+        ("segment", "not_in", ["a", "b"], Not(AnyOf((InSegment("a"), InSegment("b"))))),
+        ("segment", "not_in", "a", Not(InSegment("a"))),
+    ],
+)  # fmt: skip
+def test_conditions_beyond_a_comparison(
+    field: str, operator: str, value: Any, expected: Rule
+) -> None:
+    document = {"field": field, "operator": operator, "value": value}
+    assert parse(document, SETTINGS) == expected
+
+
+def test_a_segment_has_a_short_form() -> None:
+    assert parse({"in_segment": "vip"}, SETTINGS) == InSegment("vip")
+
+
+@pytest.mark.parametrize(
+    ("document", "path"),
+    [
+        ({"in_segment": ""}, "in_segment"),
+        ({"in_segment": "x" * 101}, "in_segment"),
+        ({"in_segment": ["a"]}, "in_segment"),
+        ({"in_segment": "a", "operator": "="}, None),
+        ({"field": "segment", "operator": "!=", "value": "a"}, "operator"),
+        ({"field": "segment", "operator": "in", "value": []}, "value"),
+        ({"field": "segment", "operator": "in", "value": ["a", "\0"]}, "value[1]"),
+        ({"field": "segment", "operator": "="}, "value"),
+        ({"field": "location", "operator": "=", "value": 1}, "operator"),
+        ({"field": "location", "operator": "near"}, "value"),
+        ({"field": "location", "operator": "near", "value": [44, 26]}, "value"),
+        ({"field": "location", "operator": "near", "value": {"latitude": 44, "km": 1}},
+         "value.longitude"),
+        ({"field": "location", "operator": "near",
+          "value": {"latitude": 91, "longitude": 26, "km": 1}}, "value.latitude"),
+        ({"field": "location", "operator": "near",
+          "value": {"latitude": 44, "longitude": math.nan, "km": 1}}, "value.longitude"),
+        ({"field": "location", "operator": "near",
+          "value": {"latitude": 44, "longitude": 26, "km": 201}}, "value.km"),
+        ({"field": "location", "operator": "near",
+          "value": {"latitude": 44, "longitude": 26, "km": 0}}, "value.km"),
+        ({"field": "location", "operator": "near",
+          "value": {"latitude": 44, "longitude": 26, "km": 1, "lat": 1}}, "value"),
+    ],
+)  # fmt: skip
+def test_segments_and_places_are_checked(document: object, path: str | None) -> None:
+    assert refused(document).field == path
+
+
+@pytest.mark.parametrize(
+    ("field", "operator", "value"),
+    [
+        ("total_spend", "top_percent", 0),
+        ("total_spend", "top_percent", 100.001),
+        ("total_spend", "top_percent", 0.0001),
+        ("total_spend", "top_percent", "10"),
+        ("total_spend", "top_percent", math.inf),
+        ("total_spend", "top_count", 0),
+        ("total_spend", "top_count", 1.5),
+        ("total_spend", "top_count", True),
+        ("birth_date", "anniversary_within", "1w"),
+        ("birth_date", "anniversary_within", "367d"),
+        ("birth_date", "anniversary_within", -1),
+        ("birth_date", "anniversary_within", True),
+        ("birth_date", "anniversary_within", 1.5),
+        ("birth_date", "anniversary_within", "1" * 1_000_000),
+        ("last_visit", "during", "this fortnight"),
+        ("last_visit", "during", 5),
+        ("last_visit", "during", "x" * 1_000_000),
+    ],
+)
+def test_ranks_and_calendars_are_checked(field: str, operator: str, value: Any) -> None:
+    assert refused_leaf(field, operator, value).field == "value"
+
+
+def test_only_stored_whole_numbers_are_ranked() -> None:
+    for name, field in FIELDS.items():
+        whole = {"total_spend", "points", "qualifying_points"}
+        counts = field.source is Source.METRICS and field.type is Type.NUMBER
+        assert ("top_percent" in field.operators) is (name in whole or counts), name
+    for name in ("age", "average_order_value", "average_group_size", "custom.x"):
+        assert refused_leaf(name, "top_percent", 10).field == "operator"
+
+
+def test_every_field_of_an_occasion_is_stored() -> None:
+    stored = {column.name for column in entry_of(Occasion).columns}
+    assert {field.attribute for field in OCCASION_FIELDS.values()} <= stored
+    assert find_of_occasion("amount").type is Type.MONEY
+    with pytest.raises(RuleError, match="did you mean 'venue'"):
+        find_of_occasion("venu", path="where.field")

@@ -18,7 +18,7 @@ from crmkit.ports.storage import Storage, UnitOfWork
 
 R = TypeVar("R")
 T = TypeVar("T")
-Key = tuple[str, ...]
+Key = tuple[Any, ...]
 
 
 class _Table:
@@ -139,7 +139,7 @@ class MemoryUnitOfWork(UnitOfWork):
         table = self._table(type(record))
         self._set(table, table.key_of(record), table.copied(record))
 
-    def get(self, kind: type[R], *key: str, lock: bool = False) -> R | None:  # noqa: ARG002 - one writer at a time: every record is locked
+    def get(self, kind: type[R], *key: Any, lock: bool = False) -> R | None:  # noqa: ARG002 - one writer at a time: every record is locked
         """See `UnitOfWork.get`."""
         table = self._table(kind)
         found: R | None = table.rows.get((self.tenant, *key))

@@ -76,6 +76,8 @@ class Codec:
         self._decoders = [(i, d) for i, c in columns if (d := _decoder(c))]
         self._decoding = {c.name: _decoder(c) for c in entry.columns}
         self._by_name = {c.name: _encoder(c) for c in entry.columns}
+        key = enumerate(self._by_name[name] for name in entry.key)
+        self._key_encoders = [(i, e) for i, e in key if e]
         self._make = entry.record
 
     def encode(self, record: object) -> list[Any]:
@@ -111,9 +113,17 @@ class Codec:
         return out
 
     def key(self, record: object) -> Sequence[Any]:
-        """The record's key; keys are text throughout."""
-        key: Sequence[Any] = self._key(record)
-        return key
+        """The record's key, as it is stored."""
+        return self.stored_key(self._key(record))
+
+    def stored_key(self, key: Sequence[Any]) -> Sequence[Any]:
+        """A key's values, from the tenant on, as they are stored."""
+        if not self._key_encoders:
+            return key
+        row = list(key)
+        for i, encode in self._key_encoders:
+            row[i] = encode(row[i])
+        return tuple(row)
 
     def value(self, name: str, value: Any) -> Any:
         """One field's value as it is stored."""

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.sql import operators
 
 from crmkit.errors import StorageError
 
@@ -31,8 +32,14 @@ def joined(operator: Callable[..., Condition], parts: Sequence[Condition]) -> Co
         chunks = range(0, len(parts), _LONGEST_CHAIN)
         parts = [sealed(operator(*parts[i : i + _LONGEST_CHAIN])) for i in chunks]
     if not parts:
-        return sa.true() if operator is sa.and_ else sa.false()
+        # Sealed, or SQLAlchemy leaves out what stands beside it, the tenant too.
+        return sa.true() if operator is sa.and_ else sealed(sa.false())
     return operator(*parts)
+
+
+def plus(column: Expression) -> Expression:
+    """The column out of the reach of SQLite's indexes: it likes to walk a whole tenant in order."""
+    return sa.sql.expression.UnaryExpression(column, operator=operators.custom_op("+"))
 
 
 def sealed(condition: Condition) -> Condition:
@@ -62,6 +69,14 @@ class Values(Protocol):
 
     def compared(self, left: Expression, operator: str, right: Expression) -> Condition:
         """One of the six comparisons between two expressions."""
+        ...
+
+    def among(self, customer: Expression, ids: sa.Select[Any]) -> Condition:
+        """The customer is one of a selection of ids that are never missing."""
+        ...
+
+    def unindexed(self, column: Expression) -> Expression:
+        """The column, without its index being walked for the sake of its order."""
         ...
 
     def scalar(
@@ -136,6 +151,12 @@ class _Sqlite(_Common):
     def wide(self, whole: Expression) -> Expression:
         return whole  # products that overflow become floating, far from any spend
 
+    def among(self, customer: Expression, ids: sa.Select[Any]) -> Condition:
+        return customer.in_(ids)
+
+    def unindexed(self, column: Expression) -> Expression:
+        return plus(column)
+
     def scalar(
         self, column: Expression, key: str, kind: str, operator: str, value: Any
     ) -> Condition:
@@ -200,6 +221,16 @@ class _Postgres(_Common):
 
     def wide(self, whole: Expression) -> Expression:
         return sa.cast(whole, sa.Numeric())
+
+    def among(self, customer: Expression, ids: sa.Select[Any]) -> Condition:
+        # Not IN: where it cannot be a join, PostgreSQL compares with one id after the other
+        # as soon as it expects more of them than its memory for a hash holds.
+        found = ids.subquery()
+        (owner,) = found.c
+        return sa.select(_ONE).where(owner == customer).exists()
+
+    def unindexed(self, column: Expression) -> Expression:
+        return column
 
     def scalar(
         self, column: Expression, key: str, kind: str, operator: str, value: Any

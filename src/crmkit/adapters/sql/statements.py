@@ -256,6 +256,18 @@ def find(
 
 
 @remembered
+def due(name: str, kind: type, field: str) -> Statement:
+    """Select those whose field is not later than an instant, the earliest first."""
+    t = table(kind)
+    query = sa.select(t).where(
+        t.c.tenant == sa.bindparam("tenant"),
+        t.c[field].is_not(None),  # the index may leave out the others
+        t.c[field] <= sa.bindparam("by"),
+    )
+    return _compiled(query.order_by(t.c[field]).limit(sa.bindparam("limit")), name)
+
+
+@remembered
 def rows(
     name: str, kind: type, fields: tuple[str, ...], shape: Shape, after: bool, limit: bool
 ) -> Statement:
@@ -334,15 +346,24 @@ def remove(name: str, kind: type, shape: Shape) -> Statement:
     return _compiled(sa.delete(t).where(*_where(t, shape)), name)
 
 
-def page_of_ids(found: Any, after: str | None, limit: int | None) -> Any:
-    """A page of a selection of customer ids, ascending."""
-    (identifier,) = found.c
-    query = sa.select(identifier).order_by(identifier)
+def page_of_ids(query: Any, after: str | None, limit: int | None, name: str) -> Any:
+    """A page of a selection of customer ids, each with a flag, ascending."""
+    (identifier, _), found = query.selected_columns, query.subquery()
+    # All of them SQLite would else find by the key, one customer's row after the other.
+    scanned = name == "sqlite" and limit is None and identifier is table(Customer).c.id
+    identifier = found.c[0]
+    picked = sa.select(found).order_by(_plus(identifier) if scanned else identifier)
     if after is not None:
-        query = query.where(identifier > after)
-    return query if limit is None else query.limit(limit)
+        picked = picked.where(identifier > after)
+    return picked if limit is None else picked.limit(limit)
 
 
-def counted(query: Any) -> Any:
-    """How many rows a selection has."""
-    return sa.select(sa.func.count()).select_from(query.subquery())
+def counted(query: Any, name: str) -> Any:
+    """How many rows such a selection has, and the ids of those without the flag."""
+    flag = query.selected_columns[1]
+    if isinstance(getattr(flag, "element", None), type(sa.true())):  # nobody is in doubt
+        return sa.select(sa.func.count(), sa.null()).select_from(query.subquery())
+    found = query.subquery()
+    identifier, flag = found.c
+    listed = sa.func.json_group_array if name == "sqlite" else sa.func.array_agg
+    return sa.select(sa.func.count(), listed(identifier).filter(sa.not_(flag)))

@@ -13,6 +13,8 @@ from crmkit.model import Entry, catalogue
 
 METADATA = sa.MetaData()
 
+_LONGEST_NAME = 63
+
 # One order everywhere: PostgreSQL compares text by code point too, whatever the
 # database's locale, so that pages and rules agree with SQLite and Python.
 _TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
@@ -58,13 +60,19 @@ def _make(entry: Entry) -> sa.Table:
     for index in entry.indexes:
         present = made.c[index.where_present].is_not(None) if index.where_present else None
         sa.Index(
-            "_".join(["ix", entry.table, *index.fields[1:]]),
+            _index_name(entry.table, index.fields[1:]),
             *(made.c[f] for f in index.fields),
             unique=index.unique,
             sqlite_where=present,
             postgresql_where=present,
         )
     return made
+
+
+def _index_name(table: str, fields: tuple[str, ...]) -> str:
+    """Named after its fields, as many as PostgreSQL lets a name hold."""
+    name = "_".join(["ix", table, *fields])
+    return name if len(name) <= _LONGEST_NAME else _index_name(table, fields[:-1])
 
 
 def _in_the_key(entry: Entry) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -12,10 +13,11 @@ from typing import Any, TypeVar
 from crmkit.adapters.sql import rules, statements
 from crmkit.adapters.sql.codec import Codec, codec
 from crmkit.config import Settings
-from crmkit.errors import StorageError
+from crmkit.errors import RuleError, StorageError
 from crmkit.model import Customer, Identity
 from crmkit.model.catalogue import evolved, gathered
-from crmkit.model.rule import Rule
+from crmkit.model.rule import Rule, Top
+from crmkit.model.time import to_micros
 from crmkit.ports.storage import UnitOfWork
 
 R = TypeVar("R")
@@ -171,12 +173,13 @@ class SqlUnitOfWork(UnitOfWork):
         _, row = self._row(record)
         self._write(statements.put(self._dialect, type(record)).sql, row)
 
-    def get(self, kind: type[R], *key: str, lock: bool = False) -> R | None:
+    def get(self, kind: type[R], *key: Any, lock: bool = False) -> R | None:
         """See `UnitOfWork.get`."""
+        coder = codec(kind)
         statement = statements.get(self._dialect, kind, lock=lock and self._writable)
-        self._cursor.execute(statement.sql, (self.tenant, *key))
+        self._cursor.execute(statement.sql, coder.stored_key((self.tenant, *key)))
         row = self._cursor.fetchone()
-        return None if row is None else codec(kind).decode(row)
+        return None if row is None else coder.decode(row)
 
     def _filter(
         self, kind: type, equal: Mapping[str, Any]
@@ -256,6 +259,13 @@ class SqlUnitOfWork(UnitOfWork):
         self._cursor.execute(statement.sql, statement.values(values))
         return [coder.decode(row) for row in self._cursor.fetchall()]
 
+    def due(self, kind: type[R], field: str, by: datetime, /, *, limit: int) -> list[R]:
+        """See `UnitOfWork.due`."""
+        statement = statements.due(self._dialect, kind, field)
+        values = {"tenant": self.tenant, "by": to_micros(by), "limit": limit}
+        self._cursor.execute(statement.sql, statement.values(values))
+        return [codec(kind).decode(row) for row in self._cursor.fetchall()]
+
     def rows(
         self,
         kind: type,
@@ -305,14 +315,15 @@ class SqlUnitOfWork(UnitOfWork):
         self._cursor.execute(statement.sql, statement.values(values))
         return int(self._cursor.fetchone()[0])
 
-    def lock(self, names: Iterable[str]) -> None:
+    def lock(self, names: Iterable[str], *, shared: bool = False) -> None:
         """See `UnitOfWork.lock`; on SQLite a writing unit of work has the file to itself."""
         if self._dialect != "postgresql":
             return
         # Sorted, so that two units of work never wait for each other crosswise.
         keys = sorted({_lock_key(self.tenant, name) for name in names})
+        how = "pg_advisory_xact_lock_shared" if shared else "pg_advisory_xact_lock"
         self._cursor.execute(
-            "SELECT pg_advisory_xact_lock(k), current_setting('transaction_isolation')"
+            f"SELECT {how}(k), current_setting('transaction_isolation')"  # noqa: S608 - one of two names
             " FROM unnest(%s::bigint[]) WITH ORDINALITY AS t(k, n) ORDER BY n",
             (keys,),
         )
@@ -353,20 +364,44 @@ class SqlUnitOfWork(UnitOfWork):
         settings: Settings,
         at: datetime,
         *,
+        settled: bool = False,
         after: str | None = None,
         limit: int | None = None,
-    ) -> list[str]:
+    ) -> list[tuple[str, bool]]:
         """See `RulePushdown.matching`."""
-        query = rules.matching(rule, settings, at, self.tenant, dialect=self._dialect)
-        found = query.subquery()
-        picked = statements.page_of_ids(found, after, limit)
-        sql, values = statements.rendered(picked, self._dialect)
-        self._cursor.execute(sql, values)
-        return [row[0] for row in self._cursor.fetchall()]
+        query = rules.matching(rule, settings, at, self.tenant, self._dialect, settled=settled)
+        picked = statements.page_of_ids(query, after, limit, self._dialect)
+        self._ask(picked)
+        return [(row[0], bool(row[1])) for row in self._cursor.fetchall()]
 
-    def count_matching(self, rule: Rule, settings: Settings, at: datetime) -> int:
-        """See `RulePushdown.count_matching`."""
-        query = rules.matching(rule, settings, at, self.tenant, dialect=self._dialect)
-        sql, values = statements.rendered(statements.counted(query), self._dialect)
+    def _ask(self, query: Any) -> None:
+        """Run a rule; raises `RuleError` for one that is beyond the database's limits."""
+        sql, values = statements.rendered(query, self._dialect)
+        try:
+            self._cursor.execute(sql, values)
+        except Exception as error:
+            told = getattr(error, "sqlstate", None) or str(error)
+            # PostgreSQL's class 54, and SQLite's words for the same.
+            if told.startswith("54") or "too large" in told or "too many" in told:
+                raise RuleError("larger than the database can ask; make it smaller") from error
+            raise
+
+    def cutoff(self, top: Top) -> int | None:
+        """See `RulePushdown.cutoff`."""
+        sql, values = statements.rendered(
+            rules.cutoff_of(top, self.tenant, self._dialect), self._dialect
+        )
         self._cursor.execute(sql, values)
-        return int(self._cursor.fetchone()[0])
+        row = self._cursor.fetchone()
+        return None if row is None else row[0]
+
+    def count_matching(
+        self, rule: Rule, settings: Settings, at: datetime, *, settled: bool = False
+    ) -> tuple[int, list[str]]:
+        """See `RulePushdown.count_matching`."""
+        query = rules.matching(rule, settings, at, self.tenant, self._dialect, settled=settled)
+        counted = statements.counted(query, self._dialect)
+        self._ask(counted)
+        count, unsure = self._cursor.fetchone()
+        doubtful = sorted(json.loads(unsure) if isinstance(unsure, str) else unsure or [])
+        return count - len(doubtful), doubtful

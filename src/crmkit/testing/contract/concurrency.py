@@ -112,6 +112,28 @@ class Concurrency(Contract):
         with self.read() as uow:
             assert uow.count(Note) == _TIMES
 
+    def test_who_shares_a_name_keeps_out_who_does_not(self) -> None:
+        """Between a shared lock and the end no one takes the name alone, nor the other way."""
+        inside: list[int] = []
+        wrong: list[int] = []
+
+        def count(uow: UnitOfWork, *, shared: bool) -> None:
+            uow.lock(["counted"], shared=shared)
+            before = uow.count(Note)
+            if not shared:
+                uow.add(self.note(f"n{len(inside):03}"))
+                inside.append(before)
+            elif uow.count(Note) != before:
+                wrong.append(before)
+
+        def each(number: int) -> None:
+            for _ in range(_TIMES):
+                self.write(partial(count, shared=bool(number % 2)))
+
+        self._in_threads(_THREADS, each)
+        assert not wrong
+        assert inside == sorted(set(inside))
+
     def test_one_of_many_adds_if_absent(self) -> None:
         """Of many who add the same key at once, one stores it; the others hear that."""
         stored: list[bool] = []

@@ -6,7 +6,17 @@ import tracemalloc
 from datetime import timedelta
 from typing import Any
 
-from crmkit.model import Activity, Customer, Identity, Note, PointsAccount, Segment, Tag, entry_of
+from crmkit.model import (
+    Activity,
+    Customer,
+    Identity,
+    Note,
+    PointsAccount,
+    Segment,
+    SegmentState,
+    Tag,
+    entry_of,
+)
 from crmkit.model.catalogue import evolved
 from crmkit.ports.storage import STREAM_PAGE, UnitOfWork
 from crmkit.testing.contract.base import MOMENT, Contract, refused
@@ -202,6 +212,28 @@ class FilterOperations(Contract):
         with self.read() as uow:
             assert uow.count(Note, kind=()) == 0
             assert list(uow.stream(Note, kind=())) == []
+
+    def test_what_is_due_comes_the_earliest_first(self) -> None:
+        """Not later than the instant, some at a time; never what has no instant, nor another's."""
+
+        def state(n: int, hours: int | None) -> SegmentState:
+            return SegmentState(
+                tenant=self.tenant,
+                segment_id="s",
+                customer_id=f"c{n}",
+                member=True,
+                since=MOMENT,
+                next_change_at=None if hours is None else MOMENT + timedelta(hours=hours),
+            )
+
+        self.store(*(state(n, hours) for n, hours in enumerate((3, 1, None, 5, 2, 4))))
+        by = MOMENT + timedelta(hours=4)
+        with self.read() as uow:
+            found = uow.due(SegmentState, "next_change_at", by, limit=3)
+            assert [s.customer_id for s in found] == ["c1", "c4", "c0"]
+            assert len(uow.due(SegmentState, "next_change_at", by, limit=9)) == 4
+        with self.storage.read(f"{self.tenant} too") as uow:
+            assert uow.due(SegmentState, "next_change_at", by, limit=9) == []
 
     def test_none_fits_an_empty_field(self) -> None:
         """None means that the field is empty; an empty text is not."""

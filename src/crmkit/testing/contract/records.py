@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from operator import methodcaller
 from typing import Any
@@ -12,12 +12,13 @@ import attrs
 
 from crmkit.model import Entry, Note, Segment, catalogue
 from crmkit.model.catalogue import evolved
+from crmkit.model.time import EARLIEST
 from crmkit.ports.storage import UnitOfWork
 from crmkit.testing.contract.base import MOMENT, Contract, refused
 from crmkit.testing.contract.samples import filled, same, samples
 
 
-def _key(record: Any) -> tuple[str, ...]:
+def _key(record: Any) -> tuple[Any, ...]:
     return tuple(getattr(record, k) for k in _entry(record).key[1:])
 
 
@@ -27,6 +28,12 @@ def _entry(record: object) -> Entry:
 
 def _by_key(record: object) -> dict[str, Any]:
     return dict(zip(_entry(record).key[1:], _key(record), strict=True))
+
+
+def _before_all(record: object) -> list[Any]:
+    """A position before every key of the record's kind."""
+    least = {str: "", int: -1, datetime: EARLIEST}
+    return [least[type(k)] for k in _key(record)]
 
 
 def _swapped(work: Callable[[UnitOfWork, Any], object], record: Any, uow: UnitOfWork) -> None:
@@ -133,7 +140,7 @@ class Tenants(Contract):
             for equal in ({}, plain, {k: (v,) for k, v in plain.items()}):
                 assert uow.find(kind, **equal) == []
                 assert uow.find(kind, limit=1, descending=True, **equal) == []
-                assert uow.find(kind, after=[""] * len(_key(record)), **equal) == []
+                assert uow.find(kind, after=_before_all(record), **equal) == []
                 assert uow.count(kind, **equal) == 0
                 assert list(uow.stream(kind, **equal)) == []
 
@@ -170,7 +177,8 @@ class Tenants(Contract):
 
         def work(uow: UnitOfWork, record: Any) -> None:
             for column in _entry(record).columns:
-                if column.type is int and not column.optional:
+                counted = column.type is int and column.name not in _entry(record).key
+                if counted and not column.optional:
                     mine = evolved(record, tenant=uow.tenant, **{column.name: 1})
                     uow.increase(mine, {column.name: 1})
                     uow.increase(mine, {column.name: 1}, floor={column.name: 0})

@@ -50,7 +50,8 @@ def same(one: object, other: object) -> bool:
 def _made(entry: Entry, tenant: str, name: str, value: Callable[[Column], Any]) -> Any:
     values = {c.name: value(c) for c in entry.columns}
     unique = [f for index in entry.indexes if index.unique for f in index.fields]
-    values |= {k: f"{k} {name} \U0001f600é" for k in (*entry.key, *unique)}
+    texts = [k for k in (*entry.key, *unique) if entry.column(k).type is str]
+    values |= {k: f"{k} {name} \U0001f600é" for k in texts}
     return entry.record(**values | {"tenant": tenant})
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -21,6 +22,14 @@ def _texts(*names: str) -> tuple[sa.Column[str], ...]:
     return tuple(sa.Column(name, _TEXT, nullable=False) for name in names)
 
 
+def _numbers(*names: str) -> tuple[sa.Column[int], ...]:
+    return tuple(sa.Column(name, sa.BigInteger(), nullable=False) for name in names)
+
+
+def _index(table: str, *fields: str, **options: Any) -> None:
+    op.create_index("_".join(["ix", table, *fields]), table, ["tenant", *fields], **options)
+
+
 def upgrade() -> None:
     """Create the tables, and the database's own key."""
     _activities()
@@ -28,6 +37,7 @@ def upgrade() -> None:
     _counters()
     _customers()
     _erasures()
+    _horizons()
     _idempotency()
     _identities()
     _loyalty_accounts()
@@ -47,6 +57,8 @@ def upgrade() -> None:
     _secrets()
     _segment_catalogues()
     _segment_customers()
+    _segment_cutoffs()
+    _segment_ranks()
     _segment_states()
     _segment_stays()
     _segment_versions()
@@ -77,17 +89,8 @@ def _activities() -> None:
         sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
-    op.create_index(
-        "ix_crm_activities_customer_id_occurred_at_id",
-        "crm_activities",
-        ["tenant", "customer_id", "occurred_at", "id"],
-    )
-    op.create_index(
-        "ix_crm_activities_kind_occurred_at_customer_id_item_venue",
-        "crm_activities",
-        ["tenant", "kind", "occurred_at", "customer_id", "item", "venue"],
-    )
-    op.create_index("ix_crm_activities_story_id", "crm_activities", ["tenant", "story", "id"])
+    _index("crm_activities", "customer_id", "occurred_at", "id")
+    _index("crm_activities", "story", "id")
 
 
 def _consents() -> None:
@@ -101,11 +104,7 @@ def _consents() -> None:
         sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
-    op.create_index(
-        "ix_crm_consents_customer_id_occurred_at",
-        "crm_consents",
-        ["tenant", "customer_id", "occurred_at"],
-    )
+    _index("crm_consents", "customer_id", "occurred_at")
 
 
 def _counters() -> None:
@@ -176,6 +175,16 @@ def _erasures() -> None:
     )
 
 
+def _horizons() -> None:
+    op.create_table(
+        "crm_horizons",
+        *_texts("tenant", "id"),
+        sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "id"),
+        sqlite_with_rowid=False,
+    )
+
+
 def _idempotency() -> None:
     op.create_table(
         "crm_idempotency",
@@ -187,10 +196,9 @@ def _idempotency() -> None:
         sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "fingerprint"),
     )
-    op.create_index(
-        "ix_crm_idempotency_customer_id",
+    _index(
         "crm_idempotency",
-        ["tenant", "customer_id"],
+        "customer_id",
         sqlite_where=sa.text("customer_id IS NOT NULL"),
         postgresql_where=sa.text("customer_id IS NOT NULL"),
     )
@@ -203,7 +211,7 @@ def _identities() -> None:
         sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "kind", "fingerprint", "slot"),
     )
-    op.create_index("ix_crm_identities_customer_id", "crm_identities", ["tenant", "customer_id"])
+    _index("crm_identities", "customer_id")
 
 
 def _loyalty_accounts() -> None:
@@ -232,12 +240,9 @@ def _loyalty_entries() -> None:
         sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
-    op.create_index(
-        "ix_crm_loyalty_entries_customer_id_occurred_at",
-        "crm_loyalty_entries",
-        ["tenant", "customer_id", "occurred_at"],
-    )
-    op.create_index("ix_crm_loyalty_entries_story", "crm_loyalty_entries", ["tenant", "story"])
+    _index("crm_loyalty_entries", "customer_id", "occurred_at")
+    _index("crm_loyalty_entries", "occurred_at", "customer_id")
+    _index("crm_loyalty_entries", "story")
 
 
 def _match_models() -> None:
@@ -262,12 +267,8 @@ def _match_pairs() -> None:
         sa.Column("found_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "one_id", "other_id"),
     )
-    op.create_index("ix_crm_match_pairs_other_id", "crm_match_pairs", ["tenant", "other_id"])
-    op.create_index(
-        "ix_crm_match_pairs_dismissed_score_ppm",
-        "crm_match_pairs",
-        ["tenant", "dismissed", "score_ppm"],
-    )
+    _index("crm_match_pairs", "other_id")
+    _index("crm_match_pairs", "dismissed", "score_ppm")
 
 
 def _match_tokens() -> None:
@@ -277,9 +278,7 @@ def _match_tokens() -> None:
         sa.PrimaryKeyConstraint("tenant", "fingerprint", "customer_id"),
         sqlite_with_rowid=False,
     )
-    op.create_index(
-        "ix_crm_match_tokens_customer_id", "crm_match_tokens", ["tenant", "customer_id"]
-    )
+    _index("crm_match_tokens", "customer_id")
 
 
 def _merge_snapshots() -> None:
@@ -292,9 +291,7 @@ def _merge_snapshots() -> None:
         sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "merge_id"),
     )
-    op.create_index(
-        "ix_crm_merge_snapshots_customer_id", "crm_merge_snapshots", ["tenant", "customer_id"]
-    )
+    _index("crm_merge_snapshots", "customer_id")
 
 
 def _merges() -> None:
@@ -310,33 +307,35 @@ def _merges() -> None:
         sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
-    op.create_index("ix_crm_merges_customer_id", "crm_merges", ["tenant", "customer_id"])
-    op.create_index("ix_crm_merges_dropped_id", "crm_merges", ["tenant", "dropped_id"])
+    _index("crm_merges", "customer_id")
+    _index("crm_merges", "dropped_id")
 
 
 def _metrics() -> None:
     op.create_table(
         "crm_metrics",
         *_texts("tenant", "customer_id"),
-        sa.Column("activities", sa.BigInteger(), nullable=False),
-        sa.Column("bookings", sa.BigInteger(), nullable=False),
-        sa.Column("completed_bookings", sa.BigInteger(), nullable=False),
-        sa.Column("orders", sa.BigInteger(), nullable=False),
-        sa.Column("visits", sa.BigInteger(), nullable=False),
-        sa.Column("events_attended", sa.BigInteger(), nullable=False),
-        sa.Column("cancellations", sa.BigInteger(), nullable=False),
-        sa.Column("no_shows", sa.BigInteger(), nullable=False),
-        sa.Column("refunds", sa.BigInteger(), nullable=False),
-        sa.Column("reviews", sa.BigInteger(), nullable=False),
-        sa.Column("referrals", sa.BigInteger(), nullable=False),
-        sa.Column("feedbacks", sa.BigInteger(), nullable=False),
-        sa.Column("support_requests", sa.BigInteger(), nullable=False),
-        sa.Column("messages_delivered", sa.BigInteger(), nullable=False),
-        sa.Column("messages_opened", sa.BigInteger(), nullable=False),
-        sa.Column("messages_clicked", sa.BigInteger(), nullable=False),
-        sa.Column("parties", sa.BigInteger(), nullable=False),
-        sa.Column("guests", sa.BigInteger(), nullable=False),
-        sa.Column("spend_minor", sa.BigInteger(), nullable=False),
+        *_numbers(
+            "activities",
+            "bookings",
+            "completed_bookings",
+            "orders",
+            "visits",
+            "events_attended",
+            "cancellations",
+            "no_shows",
+            "refunds",
+            "reviews",
+            "referrals",
+            "feedbacks",
+            "support_requests",
+            "messages_delivered",
+            "messages_opened",
+            "messages_clicked",
+            "parties",
+            "guests",
+            "spend_minor",
+        ),
         sa.Column("first_booking_at", sa.BigInteger(), nullable=True),
         sa.Column("last_booking_at", sa.BigInteger(), nullable=True),
         sa.Column("first_order_at", sa.BigInteger(), nullable=True),
@@ -360,11 +359,7 @@ def _notes() -> None:
         sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
-    op.create_index(
-        "ix_crm_notes_customer_id_occurred_at",
-        "crm_notes",
-        ["tenant", "customer_id", "occurred_at"],
-    )
+    _index("crm_notes", "customer_id", "occurred_at")
 
 
 def _occasions() -> None:
@@ -386,15 +381,21 @@ def _occasions() -> None:
         sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "story", "fact", "part", "since"),
     )
+    _index("crm_occasions", "customer_id", "kind", "happened_at")
     op.create_index(
-        "ix_crm_occasions_customer_id_kind_happened_at",
+        "ix_crm_occasions_kind_happened_at_customer_id_item_venue_part",
         "crm_occasions",
-        ["tenant", "customer_id", "kind", "happened_at"],
-    )
-    op.create_index(
-        "ix_crm_occasions_kind_happened_at_customer_id_item_venue",
-        "crm_occasions",
-        ["tenant", "kind", "happened_at", "customer_id", "item", "venue"],
+        [
+            "tenant",
+            "kind",
+            "happened_at",
+            "customer_id",
+            "item",
+            "venue",
+            "part",
+            "since",
+            "until",
+        ],
     )
 
 
@@ -405,11 +406,7 @@ def _participations() -> None:
         sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "story", "share"),
     )
-    op.create_index(
-        "ix_crm_participations_customer_id_story",
-        "crm_participations",
-        ["tenant", "customer_id", "story"],
-    )
+    _index("crm_participations", "customer_id", "story")
 
 
 def _profile_changes() -> None:
@@ -422,11 +419,8 @@ def _profile_changes() -> None:
         sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
-    op.create_index(
-        "ix_crm_profile_changes_customer_id_occurred_at",
-        "crm_profile_changes",
-        ["tenant", "customer_id", "occurred_at"],
-    )
+    _index("crm_profile_changes", "customer_id", "occurred_at")
+    _index("crm_profile_changes", "occurred_at", "customer_id")
 
 
 def _redirects() -> None:
@@ -436,7 +430,7 @@ def _redirects() -> None:
         sa.Column("origin", _TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
-    op.create_index("ix_crm_redirects_customer_id", "crm_redirects", ["tenant", "customer_id"])
+    _index("crm_redirects", "customer_id")
 
 
 def _search_tokens() -> None:
@@ -446,11 +440,7 @@ def _search_tokens() -> None:
         sa.PrimaryKeyConstraint("tenant", "customer_id", "fingerprint"),
         sqlite_with_rowid=False,
     )
-    op.create_index(
-        "ix_crm_search_tokens_fingerprint_customer_id",
-        "crm_search_tokens",
-        ["tenant", "fingerprint", "customer_id"],
-    )
+    _index("crm_search_tokens", "fingerprint", "customer_id")
 
 
 def _secrets() -> None:
@@ -464,7 +454,7 @@ def _secrets() -> None:
 def _segment_catalogues() -> None:
     op.create_table(
         "crm_segment_catalogues",
-        *_texts("tenant", "id", "mark"),
+        *_texts("tenant", "id", "mark", "basis"),
         sa.PrimaryKeyConstraint("tenant", "id"),
         sqlite_with_rowid=False,
     )
@@ -474,13 +464,32 @@ def _segment_customers() -> None:
     op.create_table(
         "crm_segment_customers",
         *_texts("tenant", "segment_id", "customer_id"),
-        sa.Column("kept_out", sa.Boolean(), nullable=False),
+        sa.Column("kept_out", sa.Boolean(), nullable=True),
         sa.Column("added_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "segment_id", "customer_id"),
     )
-    op.create_index(
-        "ix_crm_segment_customers_customer_id", "crm_segment_customers", ["tenant", "customer_id"]
+    _index("crm_segment_customers", "customer_id")
+
+
+def _segment_cutoffs() -> None:
+    op.create_table(
+        "crm_segment_cutoffs",
+        *_texts("tenant", "id", "field"),
+        sa.Column("value", sa.BigInteger(), nullable=True),
+        *_numbers("above", "reached", "population"),
+        sa.PrimaryKeyConstraint("tenant", "id"),
+        sqlite_with_rowid=False,
     )
+
+
+def _segment_ranks() -> None:
+    op.create_table(
+        "crm_segment_ranks",
+        *_texts("tenant", "customer_id", "field"),
+        sa.Column("value", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("tenant", "customer_id", "field"),
+    )
+    _index("crm_segment_ranks", "field", "value", "customer_id")
 
 
 def _segment_states() -> None:
@@ -493,13 +502,10 @@ def _segment_states() -> None:
         sa.Column("next_change_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("tenant", "segment_id", "customer_id"),
     )
-    op.create_index(
-        "ix_crm_segment_states_customer_id", "crm_segment_states", ["tenant", "customer_id"]
-    )
-    op.create_index(
-        "ix_crm_segment_states_next_change_at",
+    _index("crm_segment_states", "customer_id")
+    _index(
         "crm_segment_states",
-        ["tenant", "next_change_at"],
+        "next_change_at",
         sqlite_where=sa.text("next_change_at IS NOT NULL"),
         postgresql_where=sa.text("next_change_at IS NOT NULL"),
     )
@@ -509,19 +515,11 @@ def _segment_stays() -> None:
     op.create_table(
         "crm_segment_stays",
         *_texts("tenant", "segment_id", "customer_id"),
-        sa.Column("entered_at", sa.BigInteger(), nullable=False),
-        sa.Column("left_at", sa.BigInteger(), nullable=False),
-        sa.Column("version", sa.BigInteger(), nullable=False),
+        *_numbers("entered_at", "left_at", "version"),
         sa.PrimaryKeyConstraint("tenant", "segment_id", "customer_id", "entered_at"),
     )
-    op.create_index(
-        "ix_crm_segment_stays_customer_id", "crm_segment_stays", ["tenant", "customer_id"]
-    )
-    op.create_index(
-        "ix_crm_segment_stays_segment_id_left_at",
-        "crm_segment_stays",
-        ["tenant", "segment_id", "left_at"],
-    )
+    _index("crm_segment_stays", "customer_id")
+    _index("crm_segment_stays", "segment_id", "left_at")
 
 
 def _segment_versions() -> None:
@@ -544,11 +542,12 @@ def _segments() -> None:
         sa.Column("auto_update", sa.Boolean(), nullable=False),
         sa.Column("version", sa.BigInteger(), nullable=False),
         sa.Column("watched", sa.Boolean(), nullable=False),
+        sa.Column("by_hand", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("archived_at", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
-    op.create_index("ix_crm_segments_name", "crm_segments", ["tenant", "name"], unique=True)
+    _index("crm_segments", "name", unique=True)
 
 
 def _tags() -> None:

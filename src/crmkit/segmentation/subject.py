@@ -1,0 +1,42 @@
+"""What rules look at: one customer with everything known about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import attrs
+
+from crmkit.model import Customer, Metrics, Occasion, PointsAccount
+
+
+@attrs.frozen(kw_only=True)
+class Subject:
+    """One customer with everything known about them at an instant.
+
+    `consents` holds, by purpose and channel, what the latest fact said; `memberships` and
+    `kept_out` the segments that the customer was put into, or kept out of, by hand;
+    `occasions` what they did, by kind, in the order of `happened_at`: every version, also
+    those that no longer hold, or not yet.
+    """
+
+    customer: Customer
+    metrics: Metrics
+    account: PointsAccount | None = None
+    tags: frozenset[str] = frozenset()
+    consents: Mapping[tuple[str, str], bool] = attrs.field(factory=dict)
+    memberships: frozenset[str] = frozenset()
+    kept_out: frozenset[str] = frozenset()
+    occasions: Mapping[str, Sequence[Occasion]] = attrs.field(factory=dict)
+
+    @property
+    def begins_at(self) -> datetime:
+        """The first fact about the customer; nobody is in a segment before."""
+        first = self.metrics.first_activity_at
+        made = self.customer.created_at
+        return made if first is None else min(made, first)
+
+    def is_settled(self, at: datetime) -> bool:
+        """Whether nothing of what was done is known to happen after an instant."""
+        last = self.metrics.last_activity_at
+        return last is None or last <= at
