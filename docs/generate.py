@@ -204,6 +204,7 @@ def settings() -> str:
     """The settings and their defaults."""
     shown = {"tiers": "see below", "earn_rules": "see below", "kinds": "see below"}
     shown |= {"lifecycle": code("Lifecycle()"), "spending_bands": code("SpendingBands()")}
+    shown |= {"value": code("Valuation()")}
     default = Settings()
     rows = (
         (code(a.name), shown.get(a.name) or code(repr(getattr(default, a.name))))

@@ -121,6 +121,7 @@ def populate(crm: CRMService) -> str:
         key=canary("key of merge"),
     )  # fmt: skip
     crm.identity.fit()
+    crm.insights.fit()
     return found.id
 
 

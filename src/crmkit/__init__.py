@@ -30,6 +30,7 @@ from crmkit.errors import (
 from crmkit.model import Activity, Customer, Merge, Metrics, Money, Page
 from crmkit.payload_fields import PayloadField
 from crmkit.service import CRMService
+from crmkit.value_settings import Valuation
 
 if TYPE_CHECKING:
     from crmkit.adapters.sql import SqlStorage, migrate
@@ -65,6 +66,7 @@ __all__ = [
     "StorageError",
     "Survivorship",
     "Tier",
+    "Valuation",
     "migrate",
 ]
 

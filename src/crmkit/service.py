@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
     from crmkit.customers.service import Customers
     from crmkit.identity.service import Identities
-    from crmkit.insights.service import Insights, LifetimeValue
+    from crmkit.insights.lifetime import LifetimeValue
+    from crmkit.insights.service import Insights
     from crmkit.segmentation.service import Segments
 
 
@@ -215,10 +216,17 @@ class CRMService:
         self.segments.add(customer_id, segment)
 
     def get_lifetime_value(
-        self, customer_id: str, *, horizon_days: int | None = None
+        self,
+        customer_id: str,
+        *,
+        horizon_days: int | None = None,
+        at: datetime | str | None = None,
+        discount_rate: float = 0.0,
     ) -> LifetimeValue:
         """What the customer is worth; see `crm.insights.lifetime_value`."""
-        return self.insights.lifetime_value(customer_id, horizon_days=horizon_days)
+        return self.insights.lifetime_value(
+            customer_id, horizon_days=horizon_days, at=at, discount_rate=discount_rate
+        )
 
     @contextmanager
     def using(self, lent: Session | Connection) -> Iterator[CRMService]:
@@ -243,10 +251,12 @@ class CRMService:
         """Do everything that time has made due; idempotent, for any scheduler to call.
 
         Customers come into segments and leave them by time alone: each at its own instant,
-        however late the run is. Answers never wait for it; history and events do.
+        however late the run is. Answers never wait for it; history and events do. A model of
+        value that is older than `Settings.value.refit_days` is fitted anew.
         """
         moment = min(self._runtime.at(now), self._runtime.now())
-        return DueRun(moment, self.segments.run_due(moment, progress))
+        moved = self.segments.run_due(moment, progress)
+        return DueRun(moment, moved + self.insights.run_due(moment))
 
     def close(self) -> None:
         """Close what this service opened; a host's engine is left alone.

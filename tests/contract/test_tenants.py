@@ -119,6 +119,9 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
         {"id": "booking_id", "at": "at", "customer": {"email": lambda _: profile()["email"]}},
     ),
     "insights.bands": lambda crm: crm.insights.bands(),
+    "insights.fit": lambda crm: crm.insights.fit(),
+    "insights.values": lambda crm: list(crm.insights.values()),
+    "insights.backtest": lambda crm: crm.insights.backtest("2025-11-01", 1),
     "insights.revenue_by_month": lambda crm: crm.insights.revenue_by_month(),
     "segments.create": lambda crm: crm.segments.create("another", RULE, auto_update=False),
     "segments.get": lambda crm: crm.segments.get("by hand"),
@@ -153,7 +156,7 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
 
 # Called by crmkit itself inside a unit of work, which has its tenant.
 _INTERNAL = {
-    "insights.historic", "segments.names", "loyalty.on_stories",
+    "insights.historic", "insights.run_due", "segments.names", "loyalty.on_stories",
     "consents.standing", "consents.on_stated",
     *(f"{name}.on_{event}" for name in ("activities", "loyalty", "consents")
       for event in ("merged", "undone")),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from crmkit.insights.value.choosing import fit_value
 from crmkit.insights.value.cohorts import cohorts
-from crmkit.insights.value.engagement import ENGAGEMENT_WEIGHTS, engagement_score
+from crmkit.insights.value.engagement import engagement_score
 from crmkit.insights.value.hiatus import Hiatus
 from crmkit.insights.value.likelihood import PriorName, fit_purchasing
 from crmkit.insights.value.predicting import predict
@@ -19,6 +19,7 @@ from crmkit.insights.value.purchasing import Purchasing
 from crmkit.insights.value.rfm import Buyer, rfm
 from crmkit.insights.value.spending import Spending
 from crmkit.insights.value.summaries import Summary, summarise
+from crmkit.value_settings import ENGAGEMENT_WEIGHTS
 
 DAY = date(2026, 1, 1)
 AT = datetime(2026, 1, 1, tzinfo=UTC)

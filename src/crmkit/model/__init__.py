@@ -43,6 +43,7 @@ from crmkit.model.segment import (
     SegmentStay,
     SegmentVersion,
 )
+from crmkit.model.value import ValueModel
 
 __all__ = [
     "Activity",
@@ -85,6 +86,7 @@ __all__ = [
     "SegmentVersion",
     "Snapshot",
     "Tag",
+    "ValueModel",
     "catalogue",
     "entry_of",
 ]

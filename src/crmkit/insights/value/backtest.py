@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 
 from crmkit.errors import InvalidInput
-from crmkit.insights.value.choosing import Frequency, ValueModel, fit_value
+from crmkit.insights.value.choosing import FittedModel, Frequency, fit_value
 from crmkit.insights.value.likelihood import PriorName
 from crmkit.insights.value.predicting import Forecast, forecasts
 from crmkit.insights.value.purchasing import Kind
@@ -97,7 +97,7 @@ class Backtest:
 
     cut: date
     horizon_days: int
-    model: ValueModel
+    model: FittedModel
     customers: int
     purchases: Scores
     spend: Scores | None

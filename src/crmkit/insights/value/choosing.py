@@ -26,19 +26,24 @@ Frequency: TypeAlias = Purchasing | Hiatus
 
 
 @attrs.frozen
-class ValueModel:
+class FittedModel:
     """What predicts the purchases, and what the spend.
 
     `fit` is the fitted model of purchasing, None where there was nothing to fit; `reason` says
-    why the rule of the hiatus answers in its place, None where the model does. `spend` is None
-    where no repeat purchase had a positive amount.
+    why the `rule` of the hiatus answers in its place, None where the model does. `spend` is
+    None where no repeat purchase had a positive amount.
     """
 
-    frequency: Frequency
+    rule: Hiatus
     spend: SpendingFit | None
     fit: PurchasingFit | None
     misfit: float | None
     reason: str | None
+
+    @property
+    def frequency(self) -> Frequency:
+        """What answers: the fitted model, or the rule where there is a reason."""
+        return self.rule if self.fit is None or self.reason else self.fit.model
 
 
 def fit_value(
@@ -48,7 +53,7 @@ def fit_value(
     prior: PriorName | None = "default",
     *,
     large: int = LARGE,
-) -> ValueModel:
+) -> FittedModel:
     """The model of these customers, or the rule of the hiatus with the reason for it.
 
     The rule answers where fewer than `FEWEST_REPEATING` customers came back, where the search
@@ -61,12 +66,12 @@ def fit_value(
     rule = hiatus_rule(summaries, silence)
     repeating = sum(1 for s in summaries if s.frequency)
     if repeating < FEWEST_REPEATING:
-        few = f"{repeating} customers came back, a model needs {FEWEST_REPEATING}"
-        return ValueModel(rule, spend, fit=None, misfit=None, reason=few)
+        who = "customer" if repeating == 1 else "customers"
+        few = f"{repeating} {who} came back, a model needs {FEWEST_REPEATING}"
+        return FittedModel(rule, spend, fit=None, misfit=None, reason=few)
     fit = fit_purchasing(summaries, kind, prior, large=large)
     off = misfit(fit.model, summaries)
-    reason = _refused(fit, off)
-    return ValueModel(rule if reason else fit.model, spend, fit, off, reason)
+    return FittedModel(rule, spend, fit, off, _refused(fit, off))
 
 
 def _spend(summaries: Collection[Summary], prior: PriorName | None, large: int) -> SpendingFit:

@@ -6,24 +6,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from math import fsum
-from types import MappingProxyType
 from typing import Final
 
 import attrs
 
 from crmkit.errors import InvalidInput
-
-ENGAGEMENT_WEIGHTS: Final[Mapping[str, float]] = MappingProxyType(
-    {
-        "visit": 10, "check_in": 10, "attendance": 10, "purchase": 10, "order": 10,
-        "booking": 8, "ticket": 8, "referral": 8, "review": 6, "feedback": 4,
-        "interaction": 3, "message_clicked": 3,
-    }
-)  # fmt: skip
-"""What each kind of activity is worth at once; what is not in it is worth nothing.
-
-An opened message is not: mail programs open by themselves.
-"""
+from crmkit.value_settings import ENGAGEMENT_WEIGHTS
 
 HALF_LIFE: Final = timedelta(days=30)
 

@@ -64,6 +64,7 @@ def upgrade() -> None:
     _segment_versions()
     _segments()
     _tags()
+    _value_models()
     kept = sa.table("crm_secrets", sa.column("name"), sa.column("value"))
     op.bulk_insert(kept, [{"name": "fingerprint", "value": secrets.token_hex(32)}])
 
@@ -558,3 +559,21 @@ def _tags() -> None:
         sa.PrimaryKeyConstraint("tenant", "customer_id", "fingerprint"),
         sqlite_with_rowid=False,
     )
+
+
+def _value_models() -> None:
+    op.create_table(
+        "crm_value_models",
+        *_texts("tenant"),
+        *_numbers("version", "at", "fitted_at"),
+        *_texts("kind"),
+        sa.Column("prior", _TEXT, nullable=True),
+        *_numbers("time_unit_days", "customers", "repeating"),
+        sa.Column("frequency", _JSON, nullable=True),
+        sa.Column("spend", _JSON, nullable=True),
+        sa.Column("hiatus", _JSON, nullable=False),
+        sa.Column("quality", _JSON, nullable=False),
+        sa.Column("reason", _TEXT, nullable=True),
+        sa.PrimaryKeyConstraint("tenant", "version"),
+    )
+    _index("crm_value_models", "at", "version")

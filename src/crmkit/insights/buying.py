@@ -1,0 +1,158 @@
+"""Reading who bought on which day for how much: of one customer, or of all, a page at a time.
+
+A purchase is an activity that counts, of the kinds that `Settings.value` names; it is told by
+the occasions that hold at the instant asked about, and for shares of the bills of others by the
+stories of those bills.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, TypeAlias
+
+import attrs
+
+from crmkit.activities.dimensions import local
+from crmkit.activities.metrics import Joined
+from crmkit.activities.sharing import divided, split
+from crmkit.activities.stories import Kinds, order, read, stories
+from crmkit.config import Settings
+from crmkit.insights.reading import Asked, folded, parts_of
+from crmkit.insights.value.summaries import Purchase
+from crmkit.model import Activity, Metrics, Occasion, Participation
+from crmkit.model.money import digits
+from crmkit.ports.runtime import Runtime
+from crmkit.ports.storage import UnitOfWork
+
+PAGE: Final = 500
+"""Customers whose purchases are in memory at a time."""
+
+Told: TypeAlias = tuple[datetime, int | None]
+"""When something was bought, and for how many minor units."""
+
+_OCCASION: Final = ("customer_id", "happened_at", "amount_minor", "since", "until")
+
+
+@attrs.frozen
+class History:
+    """What a customer spent in all, net, and on which days they bought."""
+
+    customer_id: str
+    spent_minor: int
+    purchases: tuple[Purchase, ...]
+
+
+def kinds_bought(settings: Settings) -> Mapping[str, bool]:
+    """The kinds that count as a purchase, each with whether it needs an amount for it."""
+    named = settings.value.purchase_kinds
+    if named is not None:
+        return dict.fromkeys(named, False)
+    return {k.name: True for k in settings.kinds if k.spends and k.role == "happens"}
+
+
+def bought(uow: UnitOfWork, rt: Runtime, customer_id: str, asked: Asked) -> tuple[Purchase, ...]:
+    """The purchases of one customer by that instant."""
+    told = _occasions(uow, rt.settings, asked.at, (customer_id,))[customer_id]
+    told += _joined(parts_of(uow, rt, customer_id, asked), rt.settings)
+    return _purchases(told, rt.settings)
+
+
+def page(uow: UnitOfWork, rt: Runtime, asked: Asked, after: str | None) -> list[History]:
+    """The next customers in the order of their ids, those too who never bought."""
+    rows = metrics_page(uow, rt, asked, ("spend_minor",), after)
+    ids = tuple(row[0] for row in rows)
+    if not ids:
+        return []
+    told = _occasions(uow, rt.settings, asked.at, ids)
+    for customer_id, parts in _parts(uow, rt, ids, asked).items():
+        told[customer_id] += _joined(parts, rt.settings)
+    return [History(who, spent, _purchases(told[who], rt.settings)) for who, spent in rows]
+
+
+def metrics_page(
+    uow: UnitOfWork, rt: Runtime, asked: Asked, fields: Sequence[str], after: str | None
+) -> list[tuple[Any, ...]]:
+    """The next customers' ids, each with these metrics as they were at that instant."""
+    rows = uow.rows(
+        Metrics,
+        ("customer_id", *fields, "last_activity_at"),
+        after=None if after is None else (after,),
+        limit=PAGE,
+    )
+    found: list[tuple[Any, ...]] = []
+    for row in rows:
+        if row[-1] is None or row[-1] <= asked.at:
+            found.append(row[:-1])
+        else:
+            then = folded(uow, rt, row[0], asked).metrics
+            found.append((row[0], *(getattr(then, field) for field in fields)))
+    return found
+
+
+def _occasions(
+    uow: UnitOfWork, settings: Settings, at: datetime, ids: tuple[str, ...]
+) -> defaultdict[str, list[Told]]:
+    """What counts at that instant of the kinds bought, by customer."""
+    kinds = kinds_bought(settings)
+    found: defaultdict[str, list[Told]] = defaultdict(list)
+    for needs_amount in (True, False):
+        asked = tuple(kind for kind, needs in kinds.items() if needs is needs_amount)
+        rows = uow.rows(Occasion, _OCCASION, customer_id=ids, kind=asked, part=0) if asked else ()
+        for who, happened, amount, since, until in rows:
+            holds = since <= at and (until is None or at < until)
+            if holds and (amount is not None or not needs_amount):
+                found[who].append((happened, amount))
+    return found
+
+
+def _parts(
+    uow: UnitOfWork, rt: Runtime, ids: tuple[str, ...], asked: Asked
+) -> Mapping[str, Iterable[Joined]]:
+    """Of which stories of others these customers bear shares."""
+    shares = uow.find(Participation, customer_id=ids)
+    if not shares:
+        return {}
+    kinds = rt.settings.kinds_by_name
+    facts = uow.find(Activity, story=tuple(sorted({part.story for part in shares})))
+    told = {s[0].story: s for s in stories(f for f in facts if asked.includes(f, kinds))}
+    found: defaultdict[str, list[Joined]] = defaultdict(list)
+    for part in shares:
+        if part.story in told:
+            found[part.customer_id].append((told[part.story], part.share))
+    return found
+
+
+def _joined(parts: Iterable[Joined], settings: Settings) -> Iterator[Told]:
+    """When a customer bore a part of what others paid, and what it came to."""
+    kinds = settings.kinds_by_name
+    bought = kinds_bought(settings)
+    for facts, share in parts:
+        yield from _borne(facts, share, kinds, bought)
+
+
+def _borne(
+    facts: Sequence[Activity], share: str, kinds: Kinds, bought: Mapping[str, bool]
+) -> Iterator[Told]:
+    story = read(facts, kinds)
+    paid = [f for f in story.said if kinds[f.kind].spends]
+    if story.off:
+        return
+    paid.sort(key=order)
+    parts = split(story.left, [f.amount_minor or 0 for f in paid])
+    for fact, part in zip(paid, parts, strict=True):
+        if fact.kind in bought and fact.shares.get(share) and fact.amount_minor is not None:
+            yield fact.occurred_at, divided(part, fact.shares)[share]
+
+
+def _purchases(told: Iterable[Told], settings: Settings) -> tuple[Purchase, ...]:
+    """Each by its business day, in major units; in a fixed order."""
+    unit = 10 ** digits(settings.currency)
+    return tuple(
+        (local(at, settings)[0], (minor or 0) / unit) for at, minor in sorted(told, key=_when)
+    )
+
+
+def _when(told: Told) -> tuple[datetime, int]:
+    return told[0], told[1] or 0
