@@ -207,6 +207,7 @@ def _namespaces() -> dict[str, object]:
         "identity": crm.identity,
         "activities": crm.activities,
         "insights": crm.insights,
+        "insights.standing": crm.insights.standing,
         "segments": crm.segments,
         "segments.analytics": crm.segments.analytics,
         "loyalty": crm.loyalty,

@@ -433,7 +433,7 @@ def test_a_value_costs_four_queries(tmp_path: Path, many: int) -> None:
             "customer_id": who,
             "kind": "purchase",
             "payload": {"amount": 5},
-            "at": NOW - timedelta(hours=n),
+            "at": NOW - timedelta(hours=25 * n),
         }
         for n in range(many)
     )

@@ -67,6 +67,13 @@ ABOUT_A_CUSTOMER: dict[str, Callable[[CRMService, str], object]] = {
     "insights.spend_series": lambda crm, c: crm.insights.spend_series(c),
     "insights.visit_series": lambda crm, c: crm.insights.visit_series(c),
     "insights.booking_series": lambda crm, c: crm.insights.booking_series(c),
+    "standing.churn": lambda crm, c: crm.insights.standing.churn(c),
+    "standing.rfm_of": lambda crm, c: crm.insights.standing.rfm_of(c),
+    "standing.engagement": lambda crm, c: crm.insights.standing.engagement(c),
+    "standing.response": lambda crm, c: crm.insights.standing.response(c),
+    "standing.conversion": lambda crm, c: crm.insights.standing.conversion(c),
+    "standing.pattern": lambda crm, c: crm.insights.standing.pattern(c),
+    "standing.journey": lambda crm, c: crm.insights.standing.journey(c),
     "segments.is_member": lambda crm, c: crm.segments.is_member(c, "by hand"),
     "segments.explain": lambda crm, c: crm.segments.explain(c, "by rule"),
     "segments.segments_of": lambda crm, c: crm.segments.segments_of(c),
@@ -123,6 +130,12 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
     "insights.values": lambda crm: list(crm.insights.values()),
     "insights.backtest": lambda crm: crm.insights.backtest("2025-11-01", 1),
     "insights.revenue_by_month": lambda crm: crm.insights.revenue_by_month(),
+    "standing.models": lambda crm: crm.insights.standing.models(),
+    "standing.churn_risks": lambda crm: list(crm.insights.standing.churn_risks()),
+    "standing.rfm": lambda crm: list(crm.insights.standing.rfm()),
+    "standing.cohorts": lambda crm: crm.insights.standing.cohorts(by="booking"),
+    "standing.engagements": lambda crm: list(crm.insights.standing.engagements()),
+    "standing.journeys": lambda crm: list(crm.insights.standing.journeys()),
     "segments.create": lambda crm: crm.segments.create("another", RULE, auto_update=False),
     "segments.get": lambda crm: crm.segments.get("by hand"),
     "segments.list": lambda crm: crm.segments.list(),
@@ -178,6 +191,7 @@ def test_every_public_method_is_tried() -> None:
     crm = CRMService(MemoryStorage())
     known = set(_methods(crm)) | set(_methods(crm.gdpr.consents, "consents"))
     known |= set(_methods(crm.segments.analytics, "analytics"))
+    known |= set(_methods(crm.insights.standing, "standing"))
     for name, made in inspect.getmembers(type(crm), lambda m: isinstance(m, cached_property)):
         assert made
         known |= set(_methods(getattr(crm, name), name))

@@ -281,7 +281,9 @@ def _is_member(customer: str, name: str, at: datetime, crm: CRMService) -> bool:
 
 
 def _values(crm: CRMService) -> list[Any]:
-    return list(crm.insights.values())
+    standing = crm.insights.standing
+    told: list[Any] = [*standing.rfm(), *standing.engagements(), *standing.journeys()]
+    return [*told, *standing.cohorts(by="booking"), *standing.churn_risks(), *crm.insights.values()]
 
 
 def _all(crm: CRMService, limit: int) -> Iterator[Any]:

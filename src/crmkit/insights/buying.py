@@ -32,16 +32,23 @@ PAGE: Final = 500
 Told: TypeAlias = tuple[datetime, int | None]
 """When something was bought, and for how many minor units."""
 
-_OCCASION: Final = ("customer_id", "happened_at", "amount_minor", "since", "until")
+LASTS: Final = ("last_booking_at", "last_order_at", "last_visit_at")
+"""The metrics that tell when a customer was last heard of."""
+
+_OCCASION: Final = ("customer_id", "kind", "happened_at", "amount_minor", "since", "until")
 
 
 @attrs.frozen
 class History:
-    """What a customer spent in all, net, and on which days they bought."""
+    """What a customer spent in all, net, and on which days they bought.
+
+    `last_at` is when they last booked, ordered or visited.
+    """
 
     customer_id: str
     spent_minor: int
     purchases: tuple[Purchase, ...]
+    last_at: datetime | None
 
 
 def kinds_bought(settings: Settings) -> Mapping[str, bool]:
@@ -61,14 +68,19 @@ def bought(uow: UnitOfWork, rt: Runtime, customer_id: str, asked: Asked) -> tupl
 
 def page(uow: UnitOfWork, rt: Runtime, asked: Asked, after: str | None) -> list[History]:
     """The next customers in the order of their ids, those too who never bought."""
-    rows = metrics_page(uow, rt, asked, ("spend_minor",), after)
+    rows = metrics_page(uow, rt, asked, ("spend_minor", *LASTS), after)
     ids = tuple(row[0] for row in rows)
     if not ids:
         return []
     told = _occasions(uow, rt.settings, asked.at, ids)
     for customer_id, parts in _parts(uow, rt, ids, asked).items():
         told[customer_id] += _joined(parts, rt.settings)
-    return [History(who, spent, _purchases(told[who], rt.settings)) for who, spent in rows]
+    return [
+        History(
+            who, spent, _purchases(told[who], rt.settings), max(filter(None, lasts), default=None)
+        )
+        for who, spent, *lasts in rows
+    ]
 
 
 def metrics_page(
@@ -91,19 +103,28 @@ def metrics_page(
     return found
 
 
+def happened(
+    uow: UnitOfWork, at: datetime, ids: tuple[str, ...], kinds: Iterable[str]
+) -> Iterator[tuple[str, str, datetime, int | None]]:
+    """What counts at an instant of these customers and kinds: who, kind, when, for how much."""
+    named = tuple(sorted(kinds))
+    rows = (
+        uow.rows(Occasion, _OCCASION, customer_id=ids, kind=named, part=0) if named and ids else ()
+    )
+    for who, kind, happened_at, amount, since, until in rows:
+        if since <= at and (until is None or at < until):
+            yield who, kind, happened_at, amount
+
+
 def _occasions(
     uow: UnitOfWork, settings: Settings, at: datetime, ids: tuple[str, ...]
 ) -> defaultdict[str, list[Told]]:
     """What counts at that instant of the kinds bought, by customer."""
     kinds = kinds_bought(settings)
     found: defaultdict[str, list[Told]] = defaultdict(list)
-    for needs_amount in (True, False):
-        asked = tuple(kind for kind, needs in kinds.items() if needs is needs_amount)
-        rows = uow.rows(Occasion, _OCCASION, customer_id=ids, kind=asked, part=0) if asked else ()
-        for who, happened, amount, since, until in rows:
-            holds = since <= at and (until is None or at < until)
-            if holds and (amount is not None or not needs_amount):
-                found[who].append((happened, amount))
+    for who, kind, happened_at, amount in happened(uow, at, ids, kinds):
+        if amount is not None or not kinds[kind]:
+            found[who].append((happened_at, amount))
     return found
 
 

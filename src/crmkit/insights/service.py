@@ -56,6 +56,7 @@ from crmkit.insights.series import (
     periods,
     spent_by_day,
 )
+from crmkit.insights.standing import Standing
 from crmkit.insights.value.backtest import Backtest
 from crmkit.insights.view import CustomerView, ViewSources, engagement
 from crmkit.model import Activity, Metrics, Money, Note, Page, Tag, ValueModel
@@ -84,6 +85,7 @@ class Insights:
     def __init__(self, runtime: Runtime, sources: ViewSources) -> None:
         self._rt = runtime
         self._sources = sources
+        self.standing = Standing(runtime)
 
     def for_customer(
         self,

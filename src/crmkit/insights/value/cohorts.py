@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from datetime import date, timedelta
 
@@ -34,26 +34,41 @@ def cohorts(histories: Iterable[Iterable[date]], at: date, months: int = 12) -> 
     """
     if months < 1:
         raise InvalidInput("expected at least 1", field="months")
-    by_first: defaultdict[int, list[set[int]]] = defaultdict(list)
+    by_first: defaultdict[int, _Came] = defaultdict(_Came)
     for history in histories:
         visited = {_month(day) for day in history if day <= at}
         if visited:
-            by_first[min(visited)].append(visited)
+            came = by_first[min(visited)]
+            came.customers += 1
+            came.in_month.update(visited)
+            came.last[max(visited)] += 1
     # The last month that has ended: that of `at` only with its last day.
     ended = _month(at + timedelta(days=1)) - 1
     return tuple(_cohort(first, by_first[first], ended, months) for first in sorted(by_first))
 
 
-def _cohort(first: int, members: list[set[int]], ended: int, months: int) -> Cohort:
+@attrs.define
+class _Came:
+    """How many first came in a month, how many of them in each month, and when for the last time.
+
+    Numbers only, so that any number of customers is counted in little memory.
+    """
+
+    customers: int = 0
+    in_month: Counter[int] = attrs.Factory(Counter)
+    last: Counter[int] = attrs.Factory(Counter)
+
+
+def _cohort(first: int, came: _Came, ended: int, months: int) -> Cohort:
     later = range(first + 1, first + months + 1)
-    came = [sum(month in visited for visited in members) for month in later]
-    came_since = [sum(max(visited) >= month for visited in members) for month in later]
+    in_month = [came.in_month[month] for month in later]
+    since = [sum(n for last, n in came.last.items() if last >= month) for month in later]
     classic, rolling = (
-        tuple(n / len(members) if m <= ended else None for m, n in zip(later, row, strict=True))
-        for row in (came, came_since)
+        tuple(n / came.customers if m <= ended else None for m, n in zip(later, row, strict=True))
+        for row in (in_month, since)
     )
     year, month = divmod(first, 12)
-    return Cohort(f"{year:04}-{month + 1:02}", len(members), classic, rolling)
+    return Cohort(f"{year:04}-{month + 1:02}", came.customers, classic, rolling)
 
 
 def _month(day: date) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from typing import Final
 
 import attrs
@@ -53,14 +55,21 @@ class Rfm:
 
 @attrs.frozen
 class Ranks:
-    """The values of a population in order, to score anybody against."""
+    """The distinct values of a population in order, and how many have less than each."""
 
     ordered: tuple[float, ...]
+    below: tuple[int, ...]
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Ranks:
         """The ranks of these values."""
-        return cls(tuple(sorted(values)))
+        return cls.counted(Counter(values))
+
+    @classmethod
+    def counted(cls, counts: Mapping[float, int]) -> Ranks:
+        """The ranks of values that so many have."""
+        ordered = tuple(sorted(counts))
+        return cls(ordered, tuple(accumulate((counts[v] for v in ordered), initial=0)))
 
     def score(self, value: float) -> int:
         """The fifth of the population, 1 to 5, in the middle of all who have the same value.
@@ -69,25 +78,45 @@ class Ranks:
         """
         if not self.ordered:
             return (_FIFTHS + 1) // 2
-        below, upto = bisect_left(self.ordered, value), bisect_right(self.ordered, value)
-        return min(_FIFTHS, _FIFTHS * (below + upto) // (2 * len(self.ordered)) + 1)
+        below = self.below[bisect_left(self.ordered, value)]
+        upto = self.below[bisect_right(self.ordered, value)]
+        return min(_FIFTHS, _FIFTHS * (below + upto) // (2 * self.below[-1]) + 1)
+
+
+@attrs.frozen
+class Population:
+    """All who ever bought, to score anybody against."""
+
+    recency: Ranks
+    frequency: Ranks
+    monetary: Ranks
+
+    @classmethod
+    def of(cls, buyers: Iterable[Buyer]) -> Population:
+        """The population of these, in memory that grows with the values that differ."""
+        values: tuple[Counter[float], ...] = (Counter(), Counter(), Counter())
+        for buyer in buyers:
+            # The shorter ago the better.
+            for counter, value in zip(
+                values, (-buyer.days_since, buyer.purchases, buyer.spent), strict=True
+            ):
+                counter[value] += 1
+        return cls(*map(Ranks.counted, values))
+
+    def scored(self, buyer: Buyer) -> Rfm:
+        """The scores of somebody against all."""
+        return _scored(
+            buyer.customer_id,
+            self.recency.score(-buyer.days_since),
+            self.frequency.score(buyer.purchases),
+            self.monetary.score(buyer.spent),
+        )
 
 
 def rfm(buyers: Sequence[Buyer]) -> tuple[Rfm, ...]:
     """The scores of all who ever bought, each against all others, in the order given."""
-    # The shorter ago the better.
-    recency = Ranks.of(-buyer.days_since for buyer in buyers)
-    frequency = Ranks.of(buyer.purchases for buyer in buyers)
-    monetary = Ranks.of(buyer.spent for buyer in buyers)
-    return tuple(
-        _scored(
-            buyer.customer_id,
-            recency.score(-buyer.days_since),
-            frequency.score(buyer.purchases),
-            monetary.score(buyer.spent),
-        )
-        for buyer in buyers
-    )
+    population = Population.of(buyers)
+    return tuple(map(population.scored, buyers))
 
 
 def _scored(customer_id: str, recency: int, frequency: int, monetary: int) -> Rfm:
