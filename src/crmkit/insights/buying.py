@@ -35,14 +35,14 @@ Told: TypeAlias = tuple[datetime, int | None]
 LASTS: Final = ("last_booking_at", "last_order_at", "last_visit_at")
 """The metrics that tell when a customer was last heard of."""
 
-_OCCASION: Final = ("customer_id", "kind", "happened_at", "amount_minor", "since", "until")
+_OCCASION: Final = ("customer_id", "kind", "happened_at", "amount_minor")
 
 
 @attrs.frozen
 class History:
     """What a customer spent in all, net, and on which days they bought.
 
-    `last_at` is when they last booked, ordered or visited.
+    `last_at` is when they last booked, ordered or visited, where that was asked for.
     """
 
     customer_id: str
@@ -61,18 +61,28 @@ def kinds_bought(settings: Settings) -> Mapping[str, bool]:
 
 def bought(uow: UnitOfWork, rt: Runtime, customer_id: str, asked: Asked) -> tuple[Purchase, ...]:
     """The purchases of one customer by that instant."""
-    told = _occasions(uow, rt.settings, asked.at, (customer_id,))[customer_id]
+    own = _occasions(uow, rt.settings, asked.at, (customer_id,))
+    told: list[Told] = [(when, minor) for _, when, minor in own]
     told += _joined(parts_of(uow, rt, customer_id, asked), rt.settings)
     return _purchases(told, rt.settings)
 
 
-def page(uow: UnitOfWork, rt: Runtime, asked: Asked, after: str | None) -> list[History]:
-    """The next customers in the order of their ids, those too who never bought."""
-    rows = metrics_page(uow, rt, asked, ("spend_minor", *LASTS), after)
+def page(
+    uow: UnitOfWork, rt: Runtime, asked: Asked, after: str | None, *, heard: bool = False
+) -> list[History]:
+    """The next customers in the order of their ids, those too who never bought.
+
+    When they were last `heard` of is told where it is asked for.
+    """
+    rows, late = metrics_page(uow, rt, asked, ("spend_minor", *(LASTS if heard else ())), after)
     ids = tuple(row[0] for row in rows)
-    if not ids:
-        return []
-    told = _occasions(uow, rt.settings, asked.at, ids)
+    told: defaultdict[str, list[Told]] = defaultdict(list)
+    for settled in (True, False):
+        some = (
+            tuple(i for i in ids if (i not in late) is settled) if late else ids[: settled * PAGE]
+        )
+        for who, when, minor in _occasions(uow, rt.settings, asked.at, some, settled=settled):
+            told[who].append((when, minor))
     for customer_id, parts in _parts(uow, rt, ids, asked).items():
         told[customer_id] += _joined(parts, rt.settings)
     return [
@@ -85,47 +95,66 @@ def page(uow: UnitOfWork, rt: Runtime, asked: Asked, after: str | None) -> list[
 
 def metrics_page(
     uow: UnitOfWork, rt: Runtime, asked: Asked, fields: Sequence[str], after: str | None
-) -> list[tuple[Any, ...]]:
-    """The next customers' ids, each with these metrics as they were at that instant."""
+) -> tuple[list[tuple[Any, ...]], frozenset[str]]:
+    """The next customers' ids, each with these metrics as they were at that instant.
+
+    And the ids of those of whom something is known that came later.
+    """
     rows = uow.rows(
         Metrics,
         ("customer_id", *fields, "last_activity_at"),
         after=None if after is None else (after,),
         limit=PAGE,
     )
+    late = frozenset(row[0] for row in rows if row[-1] is not None and row[-1] > asked.at)
     found: list[tuple[Any, ...]] = []
     for row in rows:
-        if row[-1] is None or row[-1] <= asked.at:
-            found.append(row[:-1])
-        else:
+        if row[0] in late:
             then = folded(uow, rt, row[0], asked).metrics
             found.append((row[0], *(getattr(then, field) for field in fields)))
-    return found
+        else:
+            found.append(row[:-1])
+    return found, late
 
 
 def happened(
-    uow: UnitOfWork, at: datetime, ids: tuple[str, ...], kinds: Iterable[str]
+    uow: UnitOfWork,
+    at: datetime,
+    ids: tuple[str, ...],
+    kinds: Iterable[str],
+    *,
+    settled: bool = False,
 ) -> Iterator[tuple[str, str, datetime, int | None]]:
-    """What counts at an instant of these customers and kinds: who, kind, when, for how much."""
+    """What counts at an instant of these customers and kinds: who, kind, when, for how much.
+
+    `settled` says that nothing is known of them that came later: what has no end then counts,
+    and nothing else.
+    """
     named = tuple(sorted(kinds))
-    rows = (
-        uow.rows(Occasion, _OCCASION, customer_id=ids, kind=named, part=0) if named and ids else ()
-    )
-    for who, kind, happened_at, amount, since, until in rows:
+    if not named or not ids:
+        return
+    of: dict[str, Any] = {"customer_id": ids, "kind": named, "part": 0}
+    if settled:
+        yield from uow.rows(Occasion, _OCCASION, until=None, **of)
+        return
+    for *what, since, until in uow.rows(Occasion, (*_OCCASION, "since", "until"), **of):
         if since <= at and (until is None or at < until):
-            yield who, kind, happened_at, amount
+            yield tuple(what)
 
 
 def _occasions(
-    uow: UnitOfWork, settings: Settings, at: datetime, ids: tuple[str, ...]
-) -> defaultdict[str, list[Told]]:
-    """What counts at that instant of the kinds bought, by customer."""
+    uow: UnitOfWork,
+    settings: Settings,
+    at: datetime,
+    ids: tuple[str, ...],
+    *,
+    settled: bool = False,
+) -> Iterator[tuple[str, datetime, int | None]]:
+    """What counts at that instant of the kinds bought: who, when, for how much."""
     kinds = kinds_bought(settings)
-    found: defaultdict[str, list[Told]] = defaultdict(list)
-    for who, kind, happened_at, amount in happened(uow, at, ids, kinds):
+    for who, kind, happened_at, amount in happened(uow, at, ids, kinds, settled=settled):
         if amount is not None or not kinds[kind]:
-            found[who].append((happened_at, amount))
-    return found
+            yield who, happened_at, amount
 
 
 def _parts(
@@ -170,9 +199,8 @@ def _borne(
 def _purchases(told: Iterable[Told], settings: Settings) -> tuple[Purchase, ...]:
     """Each by its business day, in major units; in a fixed order."""
     unit = 10 ** digits(settings.currency)
-    return tuple(
-        (local(at, settings)[0], (minor or 0) / unit) for at, minor in sorted(told, key=_when)
-    )
+    ordered = sorted(told, key=_when)
+    return tuple((local(at, settings)[0], (minor or 0) / unit) for at, minor in ordered)
 
 
 def _when(told: Told) -> tuple[datetime, int]:

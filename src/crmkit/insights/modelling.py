@@ -67,12 +67,12 @@ def fitted(rt: Runtime, asked: Asked) -> ValueModel:
     return model
 
 
-def histories(rt: Runtime, asked: Asked) -> Iterator[History]:
+def histories(rt: Runtime, asked: Asked, *, heard: bool = False) -> Iterator[History]:
     """All who ever bought, in the order of their ids; a page of customers in memory at a time."""
     after: str | None = None
     while True:
         with rt.read() as uow:
-            found = page(uow, rt, asked, after)
+            found = page(uow, rt, asked, after, heard=heard)
         if not found:
             return
         yield from (history for history in found if history.purchases)
@@ -130,14 +130,14 @@ Forecasted: TypeAlias = tuple[History, Summary, Forecast]
 
 
 def forecasted(
-    rt: Runtime, asked: Asked, model: ValueModel, horizon_days: int
+    rt: Runtime, asked: Asked, model: ValueModel, horizon_days: int, *, heard: bool = False
 ) -> Iterator[Forecasted]:
     """All who ever bought, with what the model expects of them; in little memory."""
     today, _ = local(asked.at, rt.settings)
     unit = model.time_unit_days
     pairs = (
         (history, summary)
-        for history in histories(rt, asked)
+        for history in histories(rt, asked, heard=heard)
         if (summary := summarise(history.purchases, today, unit)) is not None
     )
     told, asked_of = tee(pairs)

@@ -115,7 +115,7 @@ class Standing:
         model = fitted(self._rt, asked)
         return (
             CustomerRisk(history.customer_id, risk.band, risk.risk)
-            for history, _, found in forecasted(self._rt, asked, model, days)
+            for history, _, found in forecasted(self._rt, asked, model, days, heard=True)
             for risk in [churn_risk(found.p_active, _silent(history.last_at, asked.at), bounds)]
         )
 
@@ -280,7 +280,7 @@ class Standing:
         asked, after = Asked.of(self._rt, at), None
         while True:
             with self._rt.read() as uow:
-                rows = metrics_page(uow, self._rt, asked, _JOURNEY, after)
+                rows, _ = metrics_page(uow, self._rt, asked, _JOURNEY, after)
                 ratings = _ratings(uow, self._rt, asked, rows)
             for row in rows:
                 yield CustomerStage(row[0], _stage(row, ratings).stage)

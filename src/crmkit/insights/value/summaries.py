@@ -48,6 +48,8 @@ def summarise(purchases: Iterable[Purchase], at: date, unit_days: int = 1) -> Su
     if not known:
         return None
     first = min(day for day, _ in known)
+    if len(known) == 1:  # as most customers have
+        return Summary(0, 0, (at - first).days // unit_days)
     spent: dict[int, list[float]] = {}
     for day, amount in known:
         unit = (day - first).days // unit_days
