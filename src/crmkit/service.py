@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from crmkit.identity.service import Identities
     from crmkit.insights.lifetime import LifetimeValue
     from crmkit.insights.service import Insights
+    from crmkit.reporting.service import Reports
     from crmkit.segmentation.service import Segments
 
 
@@ -175,6 +176,20 @@ class CRMService:
     def gdpr(self) -> Privacy:
         """Consent, export and erasure."""
         return Privacy(self._runtime)
+
+    @cached_property
+    def reports(self) -> Reports:
+        """What the customers look like together."""
+        from crmkit.reporting.service import Reports, ReportSources
+
+        return Reports(
+            self._runtime,
+            ReportSources(
+                insights=self.insights,
+                analytics=self.segments.analytics,
+                tiers=self.loyalty.tiers,
+            ),
+        )
 
     @property
     def tenant(self) -> str:

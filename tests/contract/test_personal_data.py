@@ -112,6 +112,11 @@ def _answers(crm: CRMService, person: str) -> Iterator[object]:
     yield crm.insights.venues(person)
     yield crm.insights.history(person)
     yield crm.insights.spend_series(person)
+    reports = crm.reports
+    yield (reports.active(), reports.acquisition(), reports.channels(), reports.values())
+    yield (reports.retention(), reports.cohorts(), reports.segments(), reports.distribution())
+    yield (reports.consent(), reports.birthdays(days=366), reports.promoters(), reports.visits())
+    yield (reports.revenue(), reports.items(), reports.page())
     yield list(crm.segments.members("by rule"))
     yield crm.segments.list()
     told = crm.segments.explain(person, _about(crm, person))

@@ -76,6 +76,8 @@ def page(
     """
     rows, late = metrics_page(uow, rt, asked, ("spend_minor", *(LASTS if heard else ())), after)
     ids = tuple(row[0] for row in rows)
+    if not ids:
+        return []
     told: defaultdict[str, list[Told]] = defaultdict(list)
     for settled in (True, False):
         some = (
