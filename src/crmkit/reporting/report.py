@@ -22,7 +22,7 @@ from crmkit.segmentation.exporting import harmless
 Cell: TypeAlias = str | int | float | Decimal | date | None
 """Amounts are Decimals in major units, shares floats from 0 to 1."""
 
-Drawn: TypeAlias = Literal["bars", "columns", "lines", "heat"]
+Drawn: TypeAlias = Literal["bars", "parts", "columns", "lines", "heat"]
 
 _SHOWN: Final = 100
 """Rows of a table on a page."""
@@ -36,8 +36,8 @@ def _rows(rows: Iterable[Iterable[Cell]]) -> tuple[tuple[Cell, ...], ...]:
 class Picture:
     """What is drawn of a report: rows of values over the same labels.
 
-    Of `bars` and `columns` the first row is drawn; `lines` are one or two; in a `heat` map every
-    row is a row of cells, with whole numbers.
+    Of `bars`, of `parts` of a whole and of `columns` the first row is drawn; `lines` are one or
+    two; in a `heat` map every row is a row of cells, with whole numbers.
     """
 
     drawn: Drawn
@@ -53,8 +53,9 @@ class Picture:
             case "heat":
                 counts = [[int(value or 0) for value in row.values] for row in self.rows]
                 return heat_map(title, [row.name for row in self.rows], self.labels, counts)
-            case "bars":
-                return bar_chart(title, self._points(), unit=self.unit)
+            case "bars" | "parts":
+                parts = self.drawn == "parts"
+                return bar_chart(title, self._points(), unit=self.unit, shares=parts)
             case "columns":
                 return column_chart(title, self._points(), unit=self.unit)
 
@@ -124,7 +125,7 @@ class Report:
             self.title,
             self.to_svg(),
             table=table,
-            wide=self.picture.drawn != "bars",
+            wide=self.picture.drawn not in ("bars", "parts"),
             note=" · ".join(f"{name}: {_spoken(told)}" for name, told in self.shown_figures()),
         )
         return (chart,)

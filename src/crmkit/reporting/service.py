@@ -172,7 +172,7 @@ class Reports:
             columns=tuple(_CHANNELS.split()),
             rows=rows,
             shares=("return",),
-            picture=picture("bars", order, ("customers", [row[1] for row in rows])),
+            picture=picture("parts", order, ("customers", [row[1] for row in rows])),
         )
 
     def values(self, *, at: datetime | str | None = None, top: int = 10) -> Report:
@@ -311,7 +311,6 @@ class Reports:
             columns=("segment", "customers", "share", "entered", "left"),
             rows=rows,
             shares=("share",),
-            figures=(("Customers", found.customers),),
             picture=picture(
                 "bars",
                 [s.name for s in found.segments],
@@ -339,7 +338,7 @@ class Reports:
             columns=(of, "customers", "share"),
             rows=rows,
             shares=("share",),
-            picture=picture("bars", counts, ("customers", counts.values())),
+            picture=picture("parts", counts, ("customers", counts.values())),
         )
 
     def _distributed(self, of: str, asked: Asked) -> Mapping[str, int]:
@@ -516,18 +515,18 @@ class Reports:
         asked = Asked.of(self._rt, at)
         found = [
             self.active(at=asked.at),
-            self.acquisition(at=asked.at),
             self.channels(at=asked.at, costs=costs),
+            self.consent(at=asked.at),
+            self.acquisition(at=asked.at),
             self.revenue(),
             self.retention(at=asked.at),
             self.cohorts(at=asked.at),
-            self.values(at=asked.at),
+            self.visits(),
             *(self.distribution(of, at=asked.at) for of in self._distributions(asked)),
             self.segments(at=asked.at),
-            self.visits(),
+            self.values(at=asked.at),
             self.items(),
             self.promoters(until=asked.at),
-            self.consent(at=asked.at),
             self.birthdays(at=asked.at),
         ]
         glance = [Figure(name, cell) for report in found for name, cell in report.shown_figures()]

@@ -87,7 +87,14 @@ def column_chart(
     return wrap(title, text, points, (width, height), body)
 
 
-def bar_chart(title: str, points: Sequence[Point], *, unit: str = "", description: str = "") -> Svg:
+def bar_chart(
+    title: str,
+    points: Sequence[Point],
+    *,
+    unit: str = "",
+    description: str = "",
+    shares: bool = True,
+) -> Svg:
     """Draw one horizontal bar a point with its value and share, such as customers by tier.
 
     The longest bar fills the width. Shares are left out when a value is negative or
@@ -98,11 +105,12 @@ def bar_chart(title: str, points: Sequence[Point], *, unit: str = "", descriptio
         points: The bars from top to bottom; may be empty.
         unit: Written after each value, such as ``"RON"``.
         description: Text for screen readers; made from the points when empty.
+        shares: Whether the bars are parts of a whole, each shown with its share.
     """
     points = tuple(points)
     height = _BAR_PITCH * max(len(points), 2) - 12
     with localcontext(ARITHMETIC):
-        body = _bars_body(points, unit) if points else no_data(_BAR_WIDTH, height)
+        body = _bars_body(points, unit, shares) if points else no_data(_BAR_WIDTH, height)
         text = description or describe(points, unit)
     return wrap(title, text, points, (_BAR_WIDTH, height), body)
 
@@ -357,12 +365,12 @@ def _scaled(length: Decimal, span: Decimal) -> float:
     return float(length / span) * _BAR_WIDTH
 
 
-def _bars_body(points: tuple[Point, ...], unit: str) -> str:
+def _bars_body(points: tuple[Point, ...], unit: str, parts: bool) -> str:
     values = [point.exact for point in points]
     low, high = min(*values, Decimal(0)), max(*values, Decimal(0))
     span = (high - low) or Decimal(1)
     zero = float(-low / span) * _BAR_WIDTH
-    shares = _shares(values)
+    shares = _shares(values) if parts else []
     share_room = max((text_width(share, TEXT_SIZE) + 6 for share in shares), default=0.0)
     rows = []
     for place, (point, value) in enumerate(zip(points, values, strict=True)):
