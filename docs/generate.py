@@ -52,6 +52,7 @@ _WHERE: Final[Mapping[Source, str]] = {
     Source.LOYALTY: "points",
     Source.TIER: "points",
     Source.TAGS: "tags",
+    Source.SCORE: "scores",
 }
 
 

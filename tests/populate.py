@@ -122,6 +122,7 @@ def populate(crm: CRMService) -> str:
     )  # fmt: skip
     crm.identity.fit()
     crm.insights.fit()
+    crm.insights.standing.refresh()
     return found.id
 
 

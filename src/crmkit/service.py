@@ -29,6 +29,7 @@ from crmkit.ports.events import (
     NumbersCorrected,
     PointsChanged,
     ProfileChanged,
+    ScoresRefreshed,
 )
 from crmkit.ports.keys import Keys, StoredKey
 from crmkit.ports.runtime import Runtime
@@ -97,6 +98,7 @@ class CRMService:
                 ProfileChanged: (lambda uow, e: self.segments.keeper.on_profile(uow, e),),
                 ConsentChanged: (lambda uow, e: self.segments.keeper.on_consent(uow, e),),
                 PointsChanged: (lambda uow, e: self.segments.keeper.on_points(uow, e),),
+                ScoresRefreshed: (lambda uow, e: self.segments.keeper.on_scores(uow, e),),
                 ConsentStated: (lambda uow, e: self.gdpr.consents.on_stated(uow, e),),
                 CustomerErased: (lambda uow, e: self.segments.keeper.on_erased(uow, e),),
                 NumbersCorrected: (lambda uow, e: self.segments.keeper.on_corrected(uow, e),),

@@ -130,6 +130,7 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
     "insights.values": lambda crm: list(crm.insights.values()),
     "insights.backtest": lambda crm: crm.insights.backtest("2025-11-01", 1),
     "insights.revenue_by_month": lambda crm: crm.insights.revenue_by_month(),
+    "standing.refresh": lambda crm: crm.insights.standing.refresh(),
     "standing.models": lambda crm: crm.insights.standing.models(),
     "standing.churn_risks": lambda crm: list(crm.insights.standing.churn_risks()),
     "standing.rfm": lambda crm: list(crm.insights.standing.rfm()),

@@ -236,6 +236,7 @@ class SameAnswers(RuleBasedStateMachine):
     @rule(model=st.sampled_from(["mbg", "bg"]), at=MOMENTS, unit=st.sampled_from([1, 7]))
     def fit(self, model: Any, at: datetime | None, unit: int) -> None:
         self.told(lambda crm: crm.insights.fit(model=model, at=at, time_unit_days=unit))
+        self.changed(lambda crm: crm.insights.standing.refresh())
 
     @rule(name=SEGMENTS, at=instants())
     def asked_about_a_segment(self, name: str, at: datetime) -> None:

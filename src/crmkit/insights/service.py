@@ -48,6 +48,7 @@ from crmkit.insights.reading import (
     recent,
     summary,
 )
+from crmkit.insights.scoring import refreshed
 from crmkit.insights.series import (
     Period,
     checked_period,
@@ -325,8 +326,8 @@ class Insights:
         return backtested(self._rt, asked, day, terms.horizon_days, choice)
 
     def run_due(self, at: datetime) -> int:
-        """Fit the model anew if it is due; how many were fitted. crmkit's own."""
-        return refit(self._rt, at)
+        """Fit the model anew if it is due, and refresh scores by it; how much was. crmkit's own."""
+        return refit(self._rt, at) + refreshed(self._rt, at)
 
     def historic(self, uow: UnitOfWork, customer_id: str) -> Money:
         """What the customer has spent, net, inside a unit of work; crmkit's own."""

@@ -15,9 +15,10 @@ from crmkit.errors import InvalidInput, unknown
 from crmkit.insights.buying import LASTS, PAGE, History, bought, happened, metrics_page
 from crmkit.insights.modelling import fitted, forecasted, histories
 from crmkit.insights.reading import Asked, numbers
+from crmkit.insights.scoring import buyer, engaged, refresh, silence
 from crmkit.insights.value.churn import ChurnBounds, ChurnRisk, churn_risk
 from crmkit.insights.value.cohorts import Cohort, cohorts
-from crmkit.insights.value.engagement import EngagementScore, engagement_score
+from crmkit.insights.value.engagement import EngagementScore
 from crmkit.insights.value.journey import JourneyStage, journey
 from crmkit.insights.value.response import (
     Pattern,
@@ -84,6 +85,15 @@ class Standing:
             )
         return paged(found, limit, lambda model: (model.version,))
 
+    def refresh(self) -> int:
+        """Score all customers anew for the rules of segments; how many are other than before.
+
+        By the model that answers now. From then on `run_due` refreshes the scores with each
+        new model. Segments that ask for scores are kept in step. Raises `InvalidInput`
+        where no model was fitted.
+        """
+        return refresh(self._rt, Asked.of(self._rt, None))
+
     def churn(
         self,
         customer_id: str,
@@ -104,7 +114,7 @@ class Standing:
             return None
         metrics, p_active = chance
         last = max(filter(None, (getattr(metrics, name) for name in LASTS)), default=None)
-        return churn_risk(p_active, _silent(last, asked.at), self._bounds())
+        return churn_risk(p_active, silence(last, asked.at), self._bounds())
 
     def churn_risks(
         self, *, at: datetime | str | None = None, horizon_days: int | None = None
@@ -116,7 +126,7 @@ class Standing:
         return (
             CustomerRisk(history.customer_id, risk.band, risk.risk)
             for history, _, found in forecasted(self._rt, asked, model, days, heard=True)
-            for risk in [churn_risk(found.p_active, _silent(history.last_at, asked.at), bounds)]
+            for risk in [churn_risk(found.p_active, silence(history.last_at, asked.at), bounds)]
         )
 
     def _bounds(self) -> ChurnBounds:
@@ -157,11 +167,11 @@ class Standing:
             return None
         own = History(metrics.customer_id, metrics.spend_minor, purchases, None)
         population = Population.of(self._buyers(asked))
-        return population.scored(_buyer(own, self._today(asked)))
+        return population.scored(buyer(own, self._today(asked)))
 
     def _buyers(self, asked: Asked) -> Iterator[Buyer]:
         today = self._today(asked)
-        return (_buyer(history, today) for history in histories(self._rt, asked))
+        return (buyer(history, today) for history in histories(self._rt, asked))
 
     def cohorts(
         self, *, at: datetime | str | None = None, months: int = 12, by: str = "visit"
@@ -209,31 +219,17 @@ class Standing:
         asked = Asked.of(self._rt, at)
         with self._rt.read() as uow:
             customer_id = self._rt.metrics(uow, customer_id).customer_id
-            return self._engaged(uow, asked, (customer_id,))[customer_id]
+            return engaged(uow, self._rt, asked, (customer_id,))[customer_id]
 
     def engagements(self, *, at: datetime | str | None = None) -> Iterator[CustomerEngagement]:
         """The same of all customers, in the order of their ids."""
         asked = Asked.of(self._rt, at)
 
         def ask(uow: UnitOfWork, ids: tuple[str, ...]) -> list[CustomerEngagement]:
-            found = self._engaged(uow, asked, ids)
-            return [CustomerEngagement(who, engaged.score) for who, engaged in found.items()]
+            found = engaged(uow, self._rt, asked, ids)
+            return [CustomerEngagement(who, of.score) for who, of in found.items()]
 
         return self._of_all(ask)
-
-    def _engaged(
-        self, uow: UnitOfWork, asked: Asked, ids: tuple[str, ...]
-    ) -> Mapping[str, EngagementScore]:
-        value, known = self._rt.settings.value, {k.name for k in self._rt.settings.kinds}
-        kinds = {k for k, weight in value.engagement_weights.items() if weight and k in known}
-        events: dict[str, list[tuple[str, datetime]]] = {who: [] for who in ids}
-        for who, kind, when, _ in happened(uow, asked.at, ids, kinds):
-            events[who].append((kind, when))
-        half_life = timedelta(days=value.half_life_days)
-        return {
-            who: engagement_score(found, asked.at, value.engagement_weights, half_life=half_life)
-            for who, found in events.items()
-        }
 
     def response(self, customer_id: str, *, at: datetime | str | None = None) -> Response:
         """How often the customer clicks on what is sent: high, medium or low."""
@@ -294,16 +290,6 @@ def _checked(horizon_days: object, usual: int) -> int:
     if type(days) is not int or not 1 <= days <= 3_650:
         raise InvalidInput("expected 1 to 3650 days", field="horizon_days")
     return days
-
-
-def _silent(last: datetime | None, at: datetime) -> float:
-    return 0.0 if last is None else (at - last) / _DAY
-
-
-def _buyer(history: History, today: date) -> Buyer:
-    days = {day for day, _ in history.purchases}
-    since = (today - max(days)).days
-    return Buyer(history.customer_id, since, len(days), history.spent_minor)
 
 
 def _response(metrics: Metrics) -> Response:

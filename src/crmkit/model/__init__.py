@@ -43,7 +43,7 @@ from crmkit.model.segment import (
     SegmentStay,
     SegmentVersion,
 )
-from crmkit.model.value import ValueModel
+from crmkit.model.value import Score, ValueModel
 
 __all__ = [
     "Activity",
@@ -78,6 +78,7 @@ __all__ = [
     "ProfileChange",
     "Rank",
     "Redirect",
+    "Score",
     "SearchToken",
     "Segment",
     "SegmentCatalogue",

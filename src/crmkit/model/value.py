@@ -1,11 +1,16 @@
-"""The models by which lifetime values are predicted."""
+"""The models by which lifetime values are predicted, and where customers stand by them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
-from crmkit.model.catalogue import Index, assigned, record
+from crmkit.model.catalogue import Data, Index, OnMerge, Origin, assigned, record, stored
+
+
+def _inferred(*, default: Any = None) -> Any:
+    return stored(Data.BEHAVIOUR, Origin.INFERRED, default=default)
 
 
 @record("crm_value_models", key=("version",), indexes=(Index(("tenant", "at", "version")),))
@@ -45,3 +50,23 @@ class ValueModel:
     def log_likelihood(self) -> float | None:
         """That of the frequencies, without the prior; None where nothing was fitted."""
         return self.quality.get("log_likelihood")
+
+
+@record("crm_value_scores", key=("customer_id",), owner="customer_id")
+class Score:
+    """Where a customer stood when scores were last refreshed, for rules to ask.
+
+    `lifetime_minor` is what was spent and, where it can be told, `predicted_minor` with it;
+    `active_ppm` the chance of a purchase within the horizon in millionths; `engagement` from 0 to
+    100. What asks for a purchase is None before the first one.
+    """
+
+    tenant: str = assigned()
+    customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.MOVE)
+    lifetime_minor: int = _inferred(default=0)
+    predicted_minor: int | None = _inferred()
+    active_ppm: int | None = _inferred()
+    churn_band: str | None = _inferred()
+    rfm_group: str | None = _inferred()
+    engagement: int = _inferred(default=0)
+    refreshed_at: datetime = assigned()

@@ -58,6 +58,14 @@ class PointsChanged:
 
 
 @attrs.frozen
+class ScoresRefreshed:
+    """The scores of customers by the models of value are others than before."""
+
+    customers: frozenset[str]
+    at: datetime
+
+
+@attrs.frozen
 class SegmentEntered:
     """A customer came into a segment at that instant, by that version of its rule."""
 

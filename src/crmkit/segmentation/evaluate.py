@@ -176,7 +176,9 @@ def _compare(rule: Compare, settings: Settings) -> _Question:
     return _Question(_plain(get, _test_of(field, rule, settings)))
 
 
-_ALIKE: Final = frozenset({Type.NUMBER, Type.MONEY, Type.TEXT, Type.MOMENT, Type.DATE, Type.FLAG})
+_ALIKE: Final = frozenset(
+    {Type.NUMBER, Type.MONEY, Type.SHARE, Type.TEXT, Type.MOMENT, Type.DATE, Type.FLAG}
+)
 # The comparisons that most rules consist of, without the call of a test.
 _INLINE: Final[Mapping[str, Callable[[_Getter, Any], Predicate]]] = {
     "=": lambda get, x: lambda s, at: (v := get(s)) is not None and v == x,  # noqa: ARG005
@@ -236,6 +238,9 @@ def getter(field: Field, settings: Settings) -> _Getter:
             return lambda s: 0 if s.account is None else bisect_right(starts, s.account.qualifying)
         case Source.TAGS:
             return attrgetter("tags")
+        case Source.SCORE:
+            told = attrgetter(name)
+            return lambda s: None if s.score is None else told(s.score)
         case Source.CONSENT:
             key = field.consent
             return lambda s: s.consents.get(key, False)

@@ -26,6 +26,7 @@ from crmkit.ports.events import (
     NumbersCorrected,
     PointsChanged,
     ProfileChanged,
+    ScoresRefreshed,
     SegmentLeft,
 )
 from crmkit.ports.runtime import Runtime
@@ -35,7 +36,9 @@ from crmkit.segmentation.needs import Needs
 from crmkit.segmentation.subjects import AT_ONCE
 from crmkit.segmentation.watching import Watched, Watchlist
 
-_EVERYTHING = Needs(profile=True, metrics=True, points=True, tags=True, consents=True, by_hand=True)
+_EVERYTHING = Needs(
+    profile=True, metrics=True, points=True, tags=True, consents=True, scores=True, by_hand=True
+)
 _PAGE = 500
 
 
@@ -91,6 +94,13 @@ class Keeper:
     def on_points(self, uow: UnitOfWork, event: PointsChanged) -> None:
         """Ask about a customer's points."""
         self.changed(uow, event.customer_id, event.at, Needs(points=True))
+
+    def on_scores(self, uow: UnitOfWork, event: ScoresRefreshed) -> None:
+        """Ask about those whose scores have changed; who refreshes holds them."""
+        watched = watchlist(uow, self.rt)
+        what = Needs(scores=True)
+        if any(w.needs.meets(what) for w in watched):
+            self._changed(uow, watched, dict.fromkeys(sorted(event.customers), event.at), what)
 
     def on_merged(self, uow: UnitOfWork, event: CustomersMerged) -> None:
         """Ask anew about one who was two; what was kept of the other is theirs no more."""

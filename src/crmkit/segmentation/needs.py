@@ -23,6 +23,7 @@ class Needs:
     points: bool = False
     tags: bool = False
     consents: bool = False
+    scores: bool = False
     by_hand: bool = False
     kinds: frozenset[str] = frozenset()
 
@@ -33,6 +34,7 @@ class Needs:
             self.points or other.points,
             self.tags or other.tags,
             self.consents or other.consents,
+            self.scores or other.scores,
             self.by_hand or other.by_hand,
             self.kinds | other.kinds,
         )
@@ -45,6 +47,7 @@ class Needs:
             or (self.points and changed.points)
             or (self.tags and changed.tags)
             or (self.consents and changed.consents)
+            or (self.scores and changed.scores)
             or (self.by_hand and changed.by_hand)
             or not self.kinds.isdisjoint(changed.kinds)
         )
@@ -73,6 +76,7 @@ def _of(leaf: Leaf) -> Needs:
                 points=source in _POINTS,
                 tags=source is Source.TAGS,
                 consents=source is Source.CONSENT,
+                scores=source is Source.SCORE,
             )
         case Member():
             return Needs(by_hand=True)

@@ -13,6 +13,7 @@ from crmkit.model import (
     Metrics,
     Occasion,
     PointsAccount,
+    Score,
     Tag,
 )
 from crmkit.ports.storage import UnitOfWork
@@ -34,6 +35,7 @@ def subjects(uow: UnitOfWork, customers: Sequence[Customer], wanted: Needs) -> l
         if wanted.points
         else {}
     )
+    scores = {s.customer_id: s for s in uow.find(Score, customer_id=ids)} if wanted.scores else {}
     tags: dict[str, set[str]] = defaultdict(set)
     if wanted.tags:
         for tag in uow.find(Tag, customer_id=ids):
@@ -52,6 +54,7 @@ def subjects(uow: UnitOfWork, customers: Sequence[Customer], wanted: Needs) -> l
             customer=c,
             metrics=metrics.get(c.id) or Metrics(tenant=c.tenant, customer_id=c.id),
             account=accounts.get(c.id),
+            score=scores.get(c.id),
             tags=frozenset(tags[c.id]),
             consents=state(said[c.id]).granted if said[c.id] else {},
             memberships=frozenset(by_hand[c.id, False]),

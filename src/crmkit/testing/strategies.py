@@ -14,7 +14,15 @@ from typing import Any, Final, TypeAlias
 from hypothesis import strategies as st
 
 from crmkit.config import Settings
-from crmkit.model import Customer, Metrics, Occasion, PointsAccount, Preferences, entry_of
+from crmkit.model import (
+    Customer,
+    Metrics,
+    Occasion,
+    PointsAccount,
+    Preferences,
+    Score,
+    entry_of,
+)
 from crmkit.model.time import CALENDAR_UNITS, Duration
 from crmkit.segmentation.fields import FIELDS, OPERATORS, Source, Type, find
 from crmkit.segmentation.subject import Subject
@@ -69,6 +77,7 @@ DAYS: Final = (
 
 _AGES: Final = (-1, 0, 1, 18, 19, 19.5, 20, 33, 200, 10_000)
 _NAMES: Final = ("x", "y", 'a"b.c', "$x", "a.b", "[0]", "it's", "\\", "é", "\U0001f600", " ")
+_SHARES: Final = (0, 1e-6, 0.29, 1 / 3, 0.57, 0.999999, 1)
 _CONSENTS: Final = (("marketing", "email"), ("marketing", "sms"), ("third_party", "email"))
 _FIELD_NAMES: Final = (
     *FIELDS,
@@ -103,6 +112,8 @@ def values(name: str) -> Sequence[Any]:
             return _AGES if field.source is Source.AGE else _NUMBERS
         case Type.MONEY:
             return _AMOUNTS
+        case Type.SHARE:
+            return _SHARES
         case Type.MOMENT:
             zone = SETTINGS.zone
             return [
@@ -320,6 +331,8 @@ def _drawn(source: Source, columns: Mapping[str, Any]) -> st.SearchStrategy[dict
 _CUSTOMER: Final = {c.name: c for c in entry_of(Customer).columns}
 _PREFERENCES: Final = {c.name: c for c in entry_of(Customer).column("preferences").nested}
 _METRICS: Final = {c.name: c for c in entry_of(Metrics).columns}
+_SCORES: Final = {c.name: c for c in entry_of(Score).columns if c.name != "active_ppm"}
+_PPM: Final = (0, 1, 290_000, 333_333, 570_000, 999_999, 1_000_000)
 
 
 _SPOTS: Final = (
@@ -398,7 +411,7 @@ def occasions(
 
 @st.composite
 def subjects(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> Subject:
-    """Customers with metrics, points, tags and consents."""
+    """Customers with metrics, points, scores, tags and consents."""
     counted = draw(_drawn(Source.METRICS, _METRICS))
     orders = draw(st.sampled_from([0, 1, 2, 3, 20_000]))
     each = draw(st.sampled_from([0, 3333, 10_000, 10_001]))
@@ -416,10 +429,18 @@ def subjects(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> Subject:
         balance=points,
         qualifying=points,
     )
+    scored = draw(st.none() | _drawn(Source.SCORE, _SCORES))
+    score = None
+    if scored is not None:
+        active = draw(st.none() | st.sampled_from(_PPM))
+        score = Score(
+            tenant=tenant, customer_id=id, active_ppm=active, refreshed_at=INSTANTS[0], **scored
+        )
     return Subject(
         customer=draw(customers(tenant=tenant, id=id)),
         metrics=Metrics(tenant=tenant, customer_id=id, **counted),
         account=draw(st.none() | account),
+        score=score,
         tags=draw(st.frozensets(st.sampled_from(TEXTS), max_size=3)),
         consents=draw(st.dictionaries(st.sampled_from(_CONSENTS), st.booleans())),
         memberships=draw(st.frozensets(st.sampled_from(["s1", "s2"]))),

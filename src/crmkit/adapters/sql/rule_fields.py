@@ -14,7 +14,7 @@ from dateutil.relativedelta import relativedelta
 from crmkit.adapters.sql.rule_times import Instant
 from crmkit.adapters.sql.rule_values import Condition, Expression, Values, joined
 from crmkit.adapters.sql.tables import table
-from crmkit.model import Consent, Customer, Membership, Metrics, PointsAccount, Tag
+from crmkit.model import Consent, Customer, Membership, Metrics, PointsAccount, Score, Tag
 from crmkit.model.rule import Member, Near, Top
 from crmkit.segmentation.evaluate import plane, tier_ranks
 from crmkit.segmentation.fields import Field, Source, Type, find
@@ -67,6 +67,8 @@ class Fields:
         if field.source is Source.LOYALTY:
             left = sa.func.coalesce(table(PointsAccount).c[field.attribute], sa.literal(0))
             optional = False
+        elif field.source is Source.SCORE:
+            left, optional = table(Score).c[field.attribute], True
         else:
             record = Metrics if field.source is Source.METRICS else Customer
             left = table(record).c[field.attribute]

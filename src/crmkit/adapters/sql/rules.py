@@ -19,7 +19,7 @@ from crmkit.adapters.sql.rule_values import Condition, Expression, joined, value
 from crmkit.adapters.sql.tables import table
 from crmkit.config import Settings
 from crmkit.errors import RuleError
-from crmkit.model import Customer, Metrics, PointsAccount, PointsEntry, ProfileChange
+from crmkit.model import Customer, Metrics, PointsAccount, PointsEntry, ProfileChange, Score
 from crmkit.model.rule import (
     AllOf,
     AnyOf,
@@ -41,6 +41,7 @@ from crmkit.segmentation.fields import Source, find
 _PROFILE: Final = frozenset({Source.CUSTOMER, Source.PREFERENCES, Source.CUSTOM, Source.AGE})
 _METRICS: Final = frozenset({Source.METRICS, Source.AVERAGE})
 _ACCOUNT: Final = frozenset({Source.LOYALTY, Source.TIER})
+_SCORE: Final = frozenset({Source.SCORE})
 
 
 def matching(
@@ -60,7 +61,8 @@ def matching(
     instant, values = Instant(at, settings), values_of(dialect)
     doings = Doings(tenant, instant, values)
     sources = _sources(rule)
-    led = None if sources & (_PROFILE | _METRICS | _ACCOUNT) else _leading(rule, doings)
+    joins = _PROFILE | _METRICS | _ACCOUNT | _SCORE
+    led = None if sources & joins else _leading(rule, doings)
     origin = _Origin.of(sources, instant) if led is None else _Origin.led(led[1])
     unsure = _unsure(rule, origin, doings, settled=settled)
     writer = _Writer(Fields(tenant, instant, origin.customer, values), doings, unsure)
@@ -136,6 +138,9 @@ class _Origin:
                 other = _of(metrics, other, metrics.c.customer_id, customers)
         if sources & _ACCOUNT:
             rows = rows.outerjoin(accounts, _same(accounts, base.c.tenant, customer))
+        if sources & _SCORE:
+            scores = table(Score)
+            rows = rows.outerjoin(scores, _same(scores, base.c.tenant, customer))
         return cls(rows, customer, base.c.tenant, sa.or_(own <= now, other <= now))
 
 
@@ -259,7 +264,7 @@ class _Writer:
                 return self.doubtful(part)
             case Did() | Then():
                 return not self.doings.tells(rule)
-        return _source(rule) not in (None, Source.CONSENT)
+        return _source(rule) not in (None, Source.CONSENT, Source.SCORE)
 
     def plain(self, rule: Rule) -> Condition:
         """The rule without the doubt."""

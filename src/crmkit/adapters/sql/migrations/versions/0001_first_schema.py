@@ -65,6 +65,7 @@ def upgrade() -> None:
     _segments()
     _tags()
     _value_models()
+    _value_scores()
     kept = sa.table("crm_secrets", sa.column("name"), sa.column("value"))
     op.bulk_insert(kept, [{"name": "fingerprint", "value": secrets.token_hex(32)}])
 
@@ -577,3 +578,18 @@ def _value_models() -> None:
         sa.PrimaryKeyConstraint("tenant", "version"),
     )
     _index("crm_value_models", "at", "version")
+
+
+def _value_scores() -> None:
+    op.create_table(
+        "crm_value_scores",
+        *_texts("tenant", "customer_id"),
+        *_numbers("lifetime_minor"),
+        sa.Column("predicted_minor", sa.BigInteger(), nullable=True),
+        sa.Column("active_ppm", sa.BigInteger(), nullable=True),
+        sa.Column("churn_band", _TEXT, nullable=True),
+        sa.Column("rfm_group", _TEXT, nullable=True),
+        *_numbers("engagement", "refreshed_at"),
+        sa.PrimaryKeyConstraint("tenant", "customer_id"),
+        sqlite_with_rowid=False,
+    )
