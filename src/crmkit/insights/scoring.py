@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Final
 
 import attrs
@@ -149,11 +150,11 @@ def refresh(rt: Runtime, asked: Asked) -> int:
         if not found:
             return changed
         scores = scorer.scores(found, told)
-        changed += rt.write(lambda uow, now=scores: _kept(uow, rt, now))  # type: ignore[misc]
+        changed += rt.write(partial(_kept, rt, scores))
         after = found[-1].customer_id
 
 
-def _kept(uow: UnitOfWork, rt: Runtime, scores: Sequence[Score]) -> int:
+def _kept(rt: Runtime, scores: Sequence[Score], uow: UnitOfWork) -> int:
     """Store the scores of those who are still there; how many are other than before."""
     # Held, so that what is asked about them meanwhile waits, and nobody merges them.
     there = uow.hold(Metrics, [score.customer_id for score in scores])
