@@ -69,7 +69,7 @@ def stream(crm: CRMService, customers: int, updates: int) -> tuple[float, float,
             moves += standing.cutoffs[TOP] != cutoff
             cutoff = standing.cutoffs[TOP]
         pushed = cast(RulePushdown, uow)
-        if cutoff != pushed.cutoff(TOP):
+        if cutoff != pushed.cutoff(TOP, rt.settings):
             raise AssertionError("the cut-off is not that of a full recompute")
         return bare / updates / 1e3, kept / updates / 1e3, moves, turned
 

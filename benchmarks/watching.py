@@ -18,6 +18,7 @@ from benchmarks.generated import NOW, TENANT
 from benchmarks.segments import SETTINGS, filled
 from crmkit import CRMService
 from crmkit.model import Customer
+from crmkit.ports.runtime import Runtime
 from crmkit.rules import did, f
 from crmkit.segmentation.evaluate import compiled
 from crmkit.segmentation.needs import needs
@@ -80,7 +81,7 @@ def report(folder: Path, customers: int, each: int) -> Iterator[str]:
     crm, clock = watched
     with crm._runtime.read() as uow:
         sample = uow.find(Customer, order=("id",), limit=2_000)
-        yield from _in_memory(uow, sample)
+        yield from _in_memory(uow, crm._runtime, sample)
     ids = [c.id for c in sample]
     for n, rule in enumerate(RULES):
         crm.segments.create(f"segment {n}", rule)
@@ -110,10 +111,10 @@ def _opened(path: Path) -> tuple[CRMService, FrozenClock]:
     return crm, clock
 
 
-def _in_memory(uow: Any, sample: list[Customer]) -> Iterator[str]:
+def _in_memory(uow: Any, rt: Runtime, sample: list[Customer]) -> Iterator[str]:
     for name, document in (("two comparisons", RULES[4]), ("and, or, within", RULES[0])):
         rule = parse(document, SETTINGS)
-        people = subjects(uow, sample, needs(rule)) * 50
+        people = subjects(uow, rt, sample, needs(rule), NOW) * 50
         holds = compiled(rule, SETTINGS)
         best = min(_cpu(lambda: sum(1 for s in people if holds(s, NOW)))[0] for _ in range(5))  # noqa: B023
         yield f"in memory, {name}: {len(people) / best / 1e6:.1f} M customers a second"

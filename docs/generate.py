@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -29,6 +29,18 @@ from crmkit.gdpr.documents import blanks
 from crmkit.model import Column, Customer, Entry, OnErase, Preferences, catalogue, entry_of
 from crmkit.model.catalogue import columns_of
 from crmkit.payload_fields import COMMON, PayloadField
+from crmkit.programmes import (
+    Cap,
+    EarnRule,
+    Limit,
+    Milestone,
+    Multiplier,
+    Programme,
+    ReferralPolicy,
+    Reward,
+    StampCard,
+    TierPolicy,
+)
 from crmkit.reporting.svg import Point, waterfall_chart
 from crmkit.reporting.value import calibration_chart, tracking_chart
 from crmkit.reporting.verdicts import verdict_tree
@@ -205,7 +217,7 @@ def operators() -> str:
 
 def settings() -> str:
     """The settings and their defaults."""
-    shown = {"tiers": "see below", "earn_rules": "see below", "kinds": "see below"}
+    shown = {"programmes": "see below", "kinds": "see below"}
     shown |= {"lifecycle": code("Lifecycle()"), "spending_bands": code("SpendingBands()")}
     shown |= {"value": code("Valuation()")}
     default = Settings()
@@ -218,15 +230,43 @@ def settings() -> str:
 
 def tiers() -> str:
     """The default tiers."""
-    rows = ((code(t.name), f"{t.from_points:,}") for t in Settings().tiers)
+    rows = (
+        (code(t.name), "given only" if t.from_points is None else f"{t.from_points:,}")
+        for t in Programme().tiers
+    )
     return table(("tier", "from qualifying points"), rows)
+
+
+def programme() -> str:
+    """The parts of a programme, with their fields and defaults."""
+    rows = (
+        (code(cls.__name__), code(a.name), "" if a.default is attrs.NOTHING else _default(a))
+        for cls in PARTS
+        for a in attrs.fields(cls)
+    )
+    return table(("part", "field", "default"), rows)
+
+
+def _default(field: attrs.Attribute[Any]) -> str:
+    factory = getattr(field.default, "factory", None)
+    if factory is not None:
+        return code(repr(factory()))
+    if isinstance(field.default, tuple) and field.default:
+        return "see below"
+    return code(repr(field.default))
+
+
+def rewards() -> str:
+    """The default rewards."""
+    rows = ((code(r.name), code(r.type or ""), f"{r.cost:,}") for r in Programme().rewards)
+    return table(("reward", "type", "cost"), rows)
 
 
 def earn_rules() -> str:
     """The default earn rules."""
     rows = (
         (code(r.name), code(r.kind), code(dict(r.where) or ""), yes(r.completed), str(r.points))
-        for r in Settings().earn_rules
+        for r in Programme().earn_rules
     )
     return table(("rule", "kind", "where", "completed", "points"), rows)
 
@@ -325,6 +365,11 @@ def backtest_scores() -> str:
     return table(("", "by", "MAE", "RMSE", "total error"), rows)
 
 
+PARTS: Final = (
+    Programme, TierPolicy, EarnRule, Cap, Multiplier, Reward, Limit, StampCard, Milestone,
+    ReferralPolicy,
+)  # fmt: skip
+
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "kinds": kinds,
     "common-payload": common_payload,
@@ -338,6 +383,8 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "settings": settings,
     "tiers": tiers,
     "earn-rules": earn_rules,
+    "programme": programme,
+    "rewards": rewards,
     "bounds": bounds,
     "errors": error_classes,
     "customer-fields": customer_fields,

@@ -255,13 +255,13 @@ class Naive:
     """What rules say of one customer.
 
     `people` are all customers, for ranks; `segments` the rules of the segments, by name;
-    `tiers` each tier's name and the points that it begins at, ascending.
+    `tiers` the names of the tiers, ascending.
     """
 
     subject: Subject
     at: datetime
     zone: ZoneInfo
-    tiers: Sequence[tuple[str, int]]
+    tiers: Sequence[str]
     people: Sequence[Subject] = ()
     segments: Mapping[str, Document] = attrs.field(factory=dict)
 
@@ -308,8 +308,8 @@ class Naive:
         if field == "p_active":
             return compare(operator, value, each(expected, millionths))
         if field == "tier":
-            names = [name for name, _ in self.tiers]
-            return compare(operator, names.index(value), each(expected, names.index))
+            place = self.tiers.index
+            return compare(operator, place(value), each(expected, place))
         if isinstance(value, datetime):
             return self.timed(operator, value, expected)
         if isinstance(value, date):
@@ -360,7 +360,7 @@ class Naive:
         if field in SCORES:
             return self.subject.score and getattr(self.subject.score, SCORES[field])
         if field in ("points", "qualifying_points", "tier"):
-            return self.of_account(field)
+            return self.of_programme(field)
         if field in METRICS:
             return getattr(metrics, METRICS[field])
         liked = name if prefix == "preferences" else field
@@ -369,16 +369,18 @@ class Naive:
             return getattr(customer.preferences, liked)
         return getattr(customer, field)
 
-    def of_account(self, field: str) -> Any:
-        """Who has no account yet has no points, and the first tier."""
+    def of_programme(self, field: str) -> Any:
+        """Who has no account yet has no points; what is pending can be used in the end."""
+        if field == "tier":
+            held = [p.rank for p in self.subject.tiers if p.since <= self.at < p.until]
+            return self.tiers[sum(held)]
         account = self.subject.account
-        if field == "points":
-            return account.balance if account else 0
-        reached = account.qualifying if account else 0
+        if account is None:
+            return 0
         if field == "qualifying_points":
-            return reached
-        first, *others = self.tiers
-        return [first[0], *(name for name, begins in others if begins <= reached)][-1]
+            return account.qualifying
+        turned = account.next_at is not None and account.next_at <= self.at
+        return account.balance + (account.pending if turned else 0)
 
     def near(self, place: Document) -> bool:
         customer = self.subject.customer

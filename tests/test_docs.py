@@ -212,6 +212,7 @@ def _namespaces() -> dict[str, object]:
         "segments": crm.segments,
         "segments.analytics": crm.segments.analytics,
         "loyalty": crm.loyalty,
+        "loyalty.rewards": crm.loyalty.rewards,
         "gdpr": crm.gdpr,
         "gdpr.consents": crm.gdpr.consents,
     }

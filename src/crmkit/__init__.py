@@ -4,14 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 from crmkit.adapters.memory import MemoryStorage
 from crmkit.config import (
-    EarnRule,
     Kind,
     Lifecycle,
     Matching,
     Settings,
     SpendingBands,
     Survivorship,
-    Tier,
 )
 from crmkit.errors import (
     AlreadyTaken,
@@ -22,6 +20,7 @@ from crmkit.errors import (
     InvalidInput,
     MissingExtra,
     NotFound,
+    RewardRefused,
     RuleError,
     SchemaOutdated,
     StorageBusy,
@@ -29,6 +28,7 @@ from crmkit.errors import (
 )
 from crmkit.model import Activity, Customer, Merge, Metrics, Money, Page
 from crmkit.payload_fields import PayloadField
+from crmkit.programmes import EarnRule, Programme, Tier
 from crmkit.service import CRMService
 from crmkit.value_settings import Valuation
 
@@ -57,6 +57,8 @@ __all__ = [
     "NotFound",
     "Page",
     "PayloadField",
+    "Programme",
+    "RewardRefused",
     "RuleError",
     "SchemaOutdated",
     "Settings",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import attrs
@@ -34,15 +34,8 @@ from crmkit.payload_fields import (
     declared,
     problem,
 )
+from crmkit.programmes import EarnRule, Programme, checked
 from crmkit.value_settings import Valuation
-
-
-@attrs.frozen
-class Tier:
-    """A loyalty tier and the qualifying points from which it begins."""
-
-    name: str
-    from_points: int
 
 
 @attrs.frozen(kw_only=True, cache_hash=True)
@@ -158,21 +151,6 @@ CORRECTIONS = (
 
 
 @attrs.frozen(kw_only=True)
-class EarnRule:
-    """Points for an activity of one kind.
-
-    `where` names payload values that must be equal; `completed` asks that the
-    booking took place. Of several rules that fit one activity the best one pays.
-    """
-
-    name: str
-    kind: str
-    points: int
-    where: Mapping[str, Any] = attrs.field(factory=dict)
-    completed: bool = False
-
-
-@attrs.frozen(kw_only=True)
 class Lifecycle:
     """Days that part new, active, at-risk and churned customers."""
 
@@ -188,27 +166,6 @@ class SpendingBands:
     medium: int = 100
     high: int = 500
     vip: int = 1000
-
-
-DEFAULT_TIERS = (
-    Tier("BRONZE", 0),
-    Tier("SILVER", 1_000),
-    Tier("GOLD", 3_000),
-    Tier("PLATINUM", 6_000),
-)
-
-DEFAULT_EARN_RULES = (
-    EarnRule(name="booking_completed", kind="booking", points=100, completed=True),
-    EarnRule(
-        name="party_completed",
-        kind="booking",
-        points=200,
-        where={"type": "party"},
-        completed=True,
-    ),
-    EarnRule(name="referral", kind="referral", points=50),
-    EarnRule(name="review", kind="review", points=25),
-)
 
 
 def _check_zone(_: object, __: object, value: str) -> None:
@@ -231,14 +188,6 @@ def _check_day_ends(_: object, __: object, value: object) -> None:
 def _check_region(_: object, __: object, value: str | None) -> None:
     if value is not None and not re.fullmatch("[A-Z]{2}", value):
         raise InvalidInput("expected two capital letters (ISO 3166-1)", field="region")
-
-
-def _check_tiers(_: object, __: object, value: tuple[Tier, ...]) -> None:
-    starts = [tier.from_points for tier in value]
-    if not value or starts[0] != 0 or starts != sorted(set(starts)):
-        raise InvalidInput("tiers begin at 0 points and rise strictly", field="tiers")
-    if len({tier.name for tier in value}) != len(value):
-        raise InvalidInput("tier names are unique", field="tiers")
 
 
 class _Kinds(dict[str, Kind]):
@@ -290,19 +239,33 @@ def _check_payloads(kinds: tuple[Kind, ...]) -> None:
             raise InvalidInput(f"kind {shown(kind.name)}: {wrong}", field="kinds")
 
 
-def _check_earn_rules(settings: Settings, __: object, value: tuple[EarnRule, ...]) -> None:
-    if len({rule.name for rule in value}) != len(value):
-        raise InvalidInput("names of earn rules are unique", field="earn_rules")
+def _check_programmes(settings: Settings, __: object, value: tuple[Programme, ...]) -> None:
     known = {kind.name: kind for kind in settings.kinds}
-    for rule in value:
-        if rule.kind not in known:
-            raise InvalidInput(unknown("activity kind", rule.kind, known), field="earn_rules")
-        if rule.points < 0:
-            raise InvalidInput("expected zero points or more", field="earn_rules")
-        for name, wanted in rule.where.items():
-            asked = known[rule.kind].fields.get(name)
-            if asked is not None and asked.choices and wanted not in asked.choices:
-                raise InvalidInput(unknown(name, wanted, asked.choices), field="earn_rules")
+    for programme in value:
+        for kind in (k for m in programme.multipliers for k in m.kinds or ()):
+            if kind not in known:
+                raise InvalidInput(
+                    unknown("activity kind", kind, known), field="programmes.multipliers.kinds"
+                )
+        for rule in programme.earn_rules:
+            _check_earn_rule(rule, known)
+
+
+def _check_earn_rule(rule: EarnRule, known: Mapping[str, Kind]) -> None:
+    if rule.kind not in known:
+        raise InvalidInput(
+            unknown("activity kind", rule.kind, known), field="programmes.earn_rules.kind"
+        )
+    if rule.per is not None and not known[rule.kind].spends:
+        raise InvalidInput(
+            f"{shown(rule.kind)} is no kind that spends", field="programmes.earn_rules.per"
+        )
+    for name, wanted in rule.where.items():
+        asked = known[rule.kind].fields.get(name)
+        if asked is not None and asked.choices and wanted not in asked.choices:
+            raise InvalidInput(
+                unknown(name, wanted, asked.choices), field="programmes.earn_rules.where"
+            )
 
 
 def _check_lifecycle(_: object, __: object, value: Lifecycle) -> None:
@@ -401,15 +364,7 @@ class Matching:
     )
 
 
-def _tiers(value: Iterable[Tier]) -> tuple[Tier, ...]:
-    return tuple(value)
-
-
 def _kinds(value: Iterable[Kind]) -> tuple[Kind, ...]:
-    return tuple(value)
-
-
-def _earn_rules(value: Iterable[EarnRule]) -> tuple[EarnRule, ...]:
     return tuple(value)
 
 
@@ -465,14 +420,11 @@ class Settings:
     timezone: str = attrs.field(default="UTC", validator=_check_zone)
     day_ends: str = attrs.field(default="00:00", validator=_check_day_ends)
     region: str | None = attrs.field(default=None, validator=_check_region)
-    tiers: tuple[Tier, ...] = attrs.field(
-        default=DEFAULT_TIERS, converter=_tiers, validator=_check_tiers
-    )
     kinds: tuple[Kind, ...] = attrs.field(
         default=DEFAULT_KINDS, converter=_kinds, validator=_check_kinds
     )
-    earn_rules: tuple[EarnRule, ...] = attrs.field(
-        default=DEFAULT_EARN_RULES, converter=_earn_rules, validator=_check_earn_rules
+    programmes: tuple[Programme, ...] = attrs.field(
+        default=(Programme(),), converter=checked, validator=_check_programmes
     )
     lifecycle: Lifecycle = attrs.field(factory=Lifecycle, validator=_check_lifecycle)
     spending_bands: SpendingBands = attrs.field(factory=SpendingBands, validator=_check_bands)
@@ -507,7 +459,17 @@ class Settings:
         usual = ("reference", "ticket_id", "order_id", "booking_id")
         return (*usual, *sorted(own - {*usual}))
 
-    def tier(self, qualifying: int) -> str:
-        """The tier that so many qualifying points give."""
-        reached = [t for t in self.tiers if t.from_points <= qualifying]
-        return (reached or self.tiers[:1])[-1].name
+    @property
+    def programme(self) -> Programme:
+        """The first of the programmes: the one that is meant where none is named."""
+        return self.programmes[0]
+
+    def programme_named(self, name: str | None) -> Programme:
+        """The programme of that name, the first for None; raises `InvalidInput`."""
+        if name is None:
+            return self.programme
+        for programme in self.programmes:
+            if programme.name == name:
+                return programme
+        known = [programme.name for programme in self.programmes]
+        raise InvalidInput(unknown("programme", str(name), known), field="programme")

@@ -57,6 +57,17 @@ class InsufficientPoints(CRMError, ValueError):
     """The balance does not cover the points to be taken."""
 
 
+class RewardRefused(CRMError, ValueError):
+    """A reward cannot be had, handed out or cancelled; nothing was changed.
+
+    `reason` is a short word to tell cases apart by, such as ``sold_out`` or ``used``.
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class StorageError(CRMError, RuntimeError):
     """The storage failed; the driver's own error is the `__cause__`."""
 

@@ -15,8 +15,7 @@ from crmkit.activities.service import Activities
 from crmkit.config import Settings
 from crmkit.errors import InvalidInput
 from crmkit.gdpr.service import Privacy
-from crmkit.loyalty.service import Loyalty, standing
-from crmkit.model import Activity, Customer, PointsAccount
+from crmkit.model import Activity, Customer
 from crmkit.model.document import text
 from crmkit.model.ids import TimeOrderedIds
 from crmkit.ports.events import (
@@ -33,7 +32,7 @@ from crmkit.ports.events import (
 )
 from crmkit.ports.keys import Keys, StoredKey
 from crmkit.ports.runtime import Runtime
-from crmkit.ports.storage import Storage
+from crmkit.ports.storage import Storage, UnitOfWork
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from crmkit.identity.service import Identities
     from crmkit.insights.lifetime import LifetimeValue
     from crmkit.insights.service import Insights
+    from crmkit.loyalty.service import Loyalty
     from crmkit.reporting.service import Reports
     from crmkit.segmentation.service import Segments
 
@@ -86,13 +86,21 @@ class CRMService:
             keys=keys or StoredKey(opened.secret),
             events=self._events(),
         )
+        self._check_conditions()
+
+    def _check_conditions(self) -> None:
+        """Rules that programmes carry are checked at once, not when somebody first asks."""
+        if any(True for programme in self.settings.programmes for _ in programme.conditions):
+            from crmkit.segmentation.conditions import check
+
+            check(self._runtime)
 
     def _events(self) -> Events:
         """Who hears of what, in this order."""
         return Events(
             {
                 StoriesChanged: (
-                    lambda uow, e: self.loyalty.on_stories(uow, e),
+                    lambda uow, e: self.loyalty.keeper.on_stories(uow, e),
                     lambda uow, e: self.segments.keeper.on_stories(uow, e),
                 ),
                 ProfileChanged: (lambda uow, e: self.segments.keeper.on_profile(uow, e),),
@@ -104,13 +112,13 @@ class CRMService:
                 NumbersCorrected: (lambda uow, e: self.segments.keeper.on_corrected(uow, e),),
                 CustomersMerged: (
                     lambda uow, e: self.activities.on_merged(uow, e),
-                    lambda uow, e: self.loyalty.on_merged(uow, e),
+                    lambda uow, e: self.loyalty.keeper.on_merged(uow, e),
                     lambda uow, e: self.gdpr.consents.on_merged(uow, e),
                     lambda uow, e: self.segments.keeper.on_merged(uow, e),
                 ),
                 MergeUndone: (
                     lambda uow, e: self.activities.on_undone(uow, e),
-                    lambda uow, e: self.loyalty.on_undone(uow, e),
+                    lambda uow, e: self.loyalty.keeper.on_undone(uow, e),
                     lambda uow, e: self.gdpr.consents.on_undone(uow, e),
                     lambda uow, e: self.segments.keeper.on_undone(uow, e),
                 ),
@@ -158,7 +166,7 @@ class CRMService:
             ViewSources(
                 segments=lambda uow, cid, at: self.segments.names(uow, cid, at),
                 consent=lambda uow, cid: self.gdpr.consents.standing(uow, cid),
-                loyalty=lambda uow, cid: standing(cid, uow.get(PointsAccount, cid), self.settings),
+                loyalty=lambda uow, cid: self.loyalty.standing(uow, cid),
             ),
         )
 
@@ -171,8 +179,17 @@ class CRMService:
 
     @cached_property
     def loyalty(self) -> Loyalty:
-        """Points and tiers."""
-        return Loyalty(self._runtime)
+        """Points, tiers and rewards."""
+        from crmkit.loyalty.service import Loyalty
+
+        return Loyalty(self._runtime, self._fits)
+
+    def _fits(
+        self, uow: UnitOfWork, rules: Mapping[str, Any], customer_id: str, at: datetime
+    ) -> bool:
+        from crmkit.segmentation.conditions import fits
+
+        return fits(uow, self._runtime, rules, customer_id, at)
 
     @cached_property
     def gdpr(self) -> Privacy:
@@ -189,7 +206,7 @@ class CRMService:
             ReportSources(
                 insights=self.insights,
                 analytics=self.segments.analytics,
-                tiers=self.loyalty.tiers,
+                tiers=lambda at: self.loyalty.tiers(at=at),
             ),
         )
 
@@ -272,8 +289,9 @@ class CRMService:
         value that is older than `Settings.value.refit_days` is fitted anew.
         """
         moment = min(self._runtime.at(now), self._runtime.now())
-        moved = self.segments.run_due(moment, progress)
-        return DueRun(moment, moved + self.insights.run_due(moment))
+        done = self.loyalty.run_due(moment, progress)
+        done += self.segments.run_due(moment, progress)
+        return DueRun(moment, done + self.insights.run_due(moment))
 
     def close(self) -> None:
         """Close what this service opened; a host's engine is left alone.
@@ -287,6 +305,8 @@ class CRMService:
         other = object.__new__(type(self))
         other._opened = False
         other._runtime = attrs.evolve(self._runtime, events=other._events(), **changes)
+        if "settings" in changes:
+            other._check_conditions()
         return other
 
     def __enter__(self) -> CRMService:

@@ -193,6 +193,18 @@ class TestDistribution:
         lifecycle = {row[0]: row[1] for row in crm.reports.distribution("lifecycle").rows}
         assert lifecycle == {"lead": 1, "new": 4, "active": 0, "at_risk": 0, "churned": 0}
 
+    def test_tiers_as_of_the_past(self, crm: CRMService, clock: FrozenClock) -> None:
+        """A customer is counted in the tier of that instant."""
+        who = guest(crm, "a")
+        guest(crm, "b")
+        first, second, *_ = crm.settings.programme.tiers
+        clock.advance(days=2)
+        crm.loyalty.set_tier(who, second.name, reason="a friend of the house")
+        clock.advance(days=2)
+        for at, of_the_first in (("2026-01-16T12:00:00Z", 2), ("2026-01-18T12:00:00Z", 1)):
+            rows = {row[0]: row[1] for row in crm.reports.distribution("tier", at=at).rows}
+            assert (rows[first.name], rows[second.name]) == (of_the_first, 2 - of_the_first)
+
     def test_an_unknown_one_is_refused(self, crm: CRMService) -> None:
         with pytest.raises(InvalidInput, match="did you mean 'tier'"):
             crm.reports.distribution("tiers")

@@ -322,7 +322,8 @@ class TestLoyalty:
         assert crm.loyalty.update_points(ana.id, 5_000, reason="gift").tier == "PLATINUM"
         assert crm.loyalty.account(ana.id).next_tier is None
         assert [e.points for e in crm.loyalty.history(ana.id)] == [5_000, -1_000, 1, 999]
-        assert crm.loyalty.tiers() == {"BRONZE": 0, "SILVER": 0, "GOLD": 0, "PLATINUM": 1}
+        tiers = {"BRONZE": 0, "SILVER": 0, "GOLD": 0, "PLATINUM": 1, "VIP": 0}
+        assert crm.loyalty.tiers() == tiers
 
     def test_points_once_for_a_key(self, crm: CRMService) -> None:
         ana = crm.find_or_create({"email": "ana@mail.com"})
@@ -471,8 +472,8 @@ class TestPrivacy:
         export = crm.gdpr.export(ana.id)
         assert set(export.records) == {
             "crm_activities", "crm_counters", "crm_customers", "crm_idempotency", "crm_identities",
-            "crm_loyalty_accounts", "crm_loyalty_entries", "crm_metrics", "crm_notes",
-            "crm_occasions", "crm_profile_changes", "crm_segment_customers",
+            "crm_loyalty_accounts", "crm_loyalty_entries", "crm_loyalty_lots", "crm_metrics",
+            "crm_notes", "crm_occasions", "crm_profile_changes", "crm_segment_customers",
             "crm_segment_states", "crm_tags",
         }  # fmt: skip
         assert export.to_dict()["records"]["crm_customers"][0]["email"] == "ana@mail.com"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from crmkit import CRMService, EarnRule, Settings
+from crmkit import CRMService, EarnRule, Programme, Settings
 from crmkit.ports.storage import Storage
 from crmkit.testing import FrozenClock
 
@@ -15,6 +15,10 @@ from crmkit.testing import FrozenClock
 @pytest.fixture
 def ana(crm: CRMService) -> str:
     return crm.find_or_create({"email": "ana@mail.com"}).id
+
+
+def earning(rules: list[EarnRule]) -> Settings:
+    return Settings(programmes=[Programme(earn_rules=rules)])
 
 
 class TestTheNameOfAStory:
@@ -118,7 +122,7 @@ class TestPoints:
             EarnRule(name="booking", kind="booking", points=today, completed=True),
         ]
         before = CRMService(storage, clock=clock)
-        after = CRMService(storage, clock=clock, settings=Settings(earn_rules=rules))
+        after = CRMService(storage, clock=clock, settings=earning(rules))
         ana = before.find_or_create({"email": "ana@mail.com"}).id
         booked = {"booking_id": "b1", "amount": 100, "status": "completed"}
         before.track_activity(ana, "booking", booked)
@@ -134,7 +138,7 @@ class TestPoints:
         """Half the money takes half the points, whatever the rules would grant today."""
         more = EarnRule(name="more", kind="booking", points=500, completed=True)
         before = CRMService(storage, clock=clock)
-        after = CRMService(storage, clock=clock, settings=Settings(earn_rules=[more]))
+        after = CRMService(storage, clock=clock, settings=earning([more]))
         ana = before.find_or_create({"email": "ana@mail.com"}).id
         booked = {"booking_id": "b1", "amount": 100, "status": "completed"}
         before.track_activity(ana, "booking", booked)

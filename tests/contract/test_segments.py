@@ -6,9 +6,19 @@ from datetime import timedelta
 
 import pytest
 
-from crmkit import AlreadyTaken, CRMService, InvalidInput, NotFound, RuleError, Settings, Tier
+from crmkit import (
+    AlreadyTaken,
+    CRMService,
+    InvalidInput,
+    NotFound,
+    Programme,
+    RuleError,
+    Settings,
+    Tier,
+)
 from crmkit.model import Metrics, SegmentState, SegmentStay
 from crmkit.ports.storage import Storage
+from crmkit.programmes import DEFAULT_TIERS
 from crmkit.rules import did, f, in_segment
 from crmkit.testing import FrozenClock
 
@@ -283,7 +293,7 @@ def test_a_change_that_breaks_who_asks_for_it_is_refused(crm: CRMService) -> Non
 
 def test_a_rule_that_settings_no_longer_know_is_named(storage: Storage) -> None:
     CRMService(storage).segments.create("gold", f.tier >= "GOLD")
-    poorer = CRMService(storage, settings=Settings(tiers=Settings().tiers[:1]))
+    poorer = CRMService(storage, settings=Settings(programmes=[Programme(tiers=DEFAULT_TIERS[:1])]))
     with pytest.raises(RuleError, match="'gold'"):
         poorer.segments.count("gold")
 
@@ -298,10 +308,10 @@ def test_other_settings_let_come_and_go_from_when_time_runs(
     crm.segments.create("silver", f.tier >= "SILVER")
     clock.advance(days=1)
     tiers = (Tier("BRONZE", 0), Tier("SILVER", 5_000))
-    later = CRMService(storage, settings=Settings(tiers=tiers), clock=clock)
-    assert not later.segments.is_member(who, "silver")
-    assert not later.segments.verify("silver").exact
+    later = CRMService(storage, settings=Settings(programmes=[Programme(tiers=tiers)]), clock=clock)
+    assert later.segments.is_member(who, "silver")
     later.run_due()
+    assert not later.segments.is_member(who, "silver")
     assert later.segments.verify("silver").exact
     (stay,) = rows(later, SegmentStay)
     assert isinstance(stay, SegmentStay)

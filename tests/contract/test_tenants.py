@@ -25,6 +25,7 @@ from crmkit import (
     presets,
 )
 from crmkit.adapters.sql.engine import open_engine
+from crmkit.loyalty.rewards import Redeemed
 from crmkit.ports.storage import Storage
 from crmkit.testing.strategies import INSTANTS
 from tests.fixtures import sqlite_url
@@ -85,6 +86,16 @@ ABOUT_A_CUSTOMER: dict[str, Callable[[CRMService, str], object]] = {
     "loyalty.account": lambda crm, c: crm.loyalty.account(c),
     "loyalty.update_points": lambda crm, c: crm.loyalty.update_points(c, 1, reason="x"),
     "loyalty.history": lambda crm, c: crm.loyalty.history(c),
+    "loyalty.expiring": lambda crm, c: crm.loyalty.expiring(c),
+    "loyalty.preview": lambda crm, c: crm.loyalty.preview(c, "review"),
+    "loyalty.progress": lambda crm, c: crm.loyalty.progress(c),
+    "loyalty.tier_history": lambda crm, c: crm.loyalty.tier_history(c),
+    "loyalty.set_tier": lambda crm, c: crm.loyalty.set_tier(c, "GOLD", reason="x"),
+    "loyalty.enrol": lambda crm, c: crm.loyalty.enrol(c),
+    "loyalty.redeem": lambda crm, c: crm.loyalty.redeem(c, "free_beverage"),
+    "rewards.offers": lambda crm, c: crm.loyalty.rewards.offers(c),
+    "rewards.history": lambda crm, c: crm.loyalty.rewards.history(c),
+    "loyalty.leave": lambda crm, c: crm.loyalty.leave(c),
     "gdpr.export": lambda crm, c: crm.gdpr.export(c),
     "gdpr.erase": lambda crm, c: crm.gdpr.erase(c),
     "consents.give": lambda crm, c: crm.gdpr.consents.give(c, "email", source="x"),
@@ -102,6 +113,13 @@ ABOUT_AN_ACTIVITY: dict[str, Callable[[CRMService, str], object]] = {
     "activities.void": lambda crm, a: crm.activities.void(a),
     "activities.refund": lambda crm, a: crm.activities.refund(a),
     "activities.amend": lambda crm, a: crm.activities.amend(a, {"channel": "door"}),
+}
+
+# With the id, or the code, of another tenant's redemption, each of these finds nothing.
+ABOUT_A_REDEMPTION: dict[str, Callable[[CRMService, Redeemed], object]] = {
+    "loyalty.fulfil": lambda crm, r: crm.loyalty.fulfil(redemption_id=r.id),
+    "loyalty.fulfil by code": lambda crm, r: crm.loyalty.fulfil(r.code),
+    "loyalty.cancel": lambda crm, r: crm.loyalty.cancel(r.id),
 }
 
 # These are about nobody in particular: they answer, from their own tenant alone.
@@ -178,6 +196,8 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
     "analytics.history of all": lambda crm: list(crm.segments.analytics.history("by rule")),
     "analytics.export": lambda crm: _exported(crm),
     "loyalty.tiers": lambda crm: crm.loyalty.tiers(),
+    "rewards.stock": lambda crm: crm.loyalty.rewards.stock(),
+    "rewards.birthdays": lambda crm: list(crm.loyalty.rewards.birthdays(within="1y")),
     "find_or_create": lambda crm: crm.find_or_create(profile(), key=canary("key of resolve")),
     "find_or_create by phone": lambda crm: crm.find_or_create({"phone": "+40722987654"}),
     "run_due": lambda crm: crm.run_due(),
@@ -185,9 +205,10 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
 
 # Called by crmkit itself inside a unit of work, which has its tenant.
 _INTERNAL = {
-    "insights.historic", "insights.run_due", "segments.names", "loyalty.on_stories",
+    "insights.historic", "insights.run_due", "segments.names", "loyalty.run_due",
+    "loyalty.standing",
     "consents.standing", "consents.on_stated",
-    *(f"{name}.on_{event}" for name in ("activities", "loyalty", "consents")
+    *(f"{name}.on_{event}" for name in ("activities", "consents")
       for event in ("merged", "undone")),
 }  # fmt: skip
 # What makes or closes a service, and what is about two customers: these have tests of their own.
@@ -208,10 +229,11 @@ def test_every_public_method_is_tried() -> None:
     known = set(_methods(crm)) | set(_methods(crm.gdpr.consents, "consents"))
     known |= set(_methods(crm.segments.analytics, "analytics"))
     known |= set(_methods(crm.insights.standing, "standing"))
+    known |= set(_methods(crm.loyalty.rewards, "rewards"))
     for name, made in inspect.getmembers(type(crm), lambda m: isinstance(m, cached_property)):
         assert made
         known |= set(_methods(getattr(crm, name), name))
-    called = (*ABOUT_A_CUSTOMER, *ABOUT_AN_ACTIVITY, *ABOUT_ALL)
+    called = (*ABOUT_A_CUSTOMER, *ABOUT_AN_ACTIVITY, *ABOUT_A_REDEMPTION, *ABOUT_ALL)
     tried = {name.split(" ")[0] for name in called}
     assert known == tried | _INTERNAL | _ELSEWHERE
 
@@ -276,6 +298,18 @@ def test_another_tenants_activity_is_none(twins: Twins, storage: Storage, call: 
         ABOUT_AN_ACTIVITY[call](twins.mine, theirs.id)
     assert (rows(storage, ONE), rows(storage, OTHER)) == before
     assert not ids(ABOUT_AN_ACTIVITY[call](twins.mine, mine.id)) & twins.their_ids
+
+
+@pytest.mark.parametrize("call", ABOUT_A_REDEMPTION)
+def test_another_tenants_redemption_is_none(twins: Twins, storage: Storage, call: str) -> None:
+    """`NotFound`, and nothing is written for either tenant; with the own one it is answered."""
+    theirs = twins.theirs.loyalty.redeem(twins.their_person, "free_beverage")
+    mine = twins.mine.loyalty.redeem(twins.my_person, "free_beverage")
+    before = rows(storage, ONE), rows(storage, OTHER)
+    with pytest.raises(NotFound):
+        ABOUT_A_REDEMPTION[call](twins.mine, theirs)
+    assert (rows(storage, ONE), rows(storage, OTHER)) == before
+    assert not ids(ABOUT_A_REDEMPTION[call](twins.mine, mine)) & twins.their_ids
 
 
 @pytest.mark.parametrize("call", ABOUT_ALL)

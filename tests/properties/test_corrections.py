@@ -318,7 +318,9 @@ def test_facts_in_any_order_fold_to_the_same(history: list[Step], rng: random.Ra
     assert fold(nothing, facts, SETTINGS, str) == fold(nothing, shuffled, SETTINGS, str)
 
     def points(facts: Sequence[Activity]) -> int:
-        return sum(worth(read(s, KINDS), SETTINGS.earn_rules).kept for s in stories(facts))
+        return sum(
+            worth(read(s, KINDS), SETTINGS.programme.earn_rules).kept for s in stories(facts)
+        )
 
     assert points(facts) == points(shuffled)
 

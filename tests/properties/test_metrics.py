@@ -104,15 +104,17 @@ def _story(story: Sequence[Call]) -> Counts[str]:
         referrals=of["referral"],
     )
     refunds = [_cents(c["payload"].get("amount")) for c in story if c["kind"] == "refund"]
-    points = 50 * min(1, of["referral"]) + 25 * min(1, of["review"])
+    earned = [50 * min(1, of["referral"]), 25 * min(1, of["review"])]
     if of["booking"] and completed:
         party = any(c["payload"].get("type") == "party" for c in said if c["kind"] == "booking")
-        points += 200 if party else 100
+        earned.append(200 if party else 100)
     if paid is None:
         spend = -sum(r or 0 for r in refunds) if not reference(story[0]) else 0
     else:
         spend = max(0, paid - sum(paid if r is None else r for r in refunds))
-        points = points * spend // paid if paid else points
+        # What each rule gave is rounded down by itself.
+        earned = [points * spend // paid if paid else points for points in earned]
+    points = sum(earned)
     if not paid and None in refunds:
         points = 0
     counts.update(spend_minor=spend, balance=points, qualifying=points)

@@ -19,6 +19,7 @@ from crmkit.adapters.sql.rules import matching
 from crmkit.adapters.sql.statements import add, rendered
 from crmkit.adapters.sql.tables import all_tables
 from crmkit.model import Customer, Metrics, Occasion, PointsAccount, Preferences
+from crmkit.model.catalogue import evolved
 from crmkit.model.rule import AllOf, Member, Not, Rule
 from crmkit.segmentation.evaluate import compiled
 from crmkit.segmentation.fields import OPERATORS, Source, Type, find
@@ -39,6 +40,7 @@ from crmkit.testing.strategies import (
     subjects,
     values,
 )
+from tests.tiers import held
 
 _IDS = tuple(f"c{n}" for n in range(8))
 _EARLIER = timedelta(days=1)
@@ -93,6 +95,7 @@ _ELSEWHERE = rules(
     fields=(
         "average_order_value",
         "points",
+        "qualifying_points",
         "tier",
         "tags",
         "consent.marketing_email",
@@ -236,12 +239,13 @@ def test_text_within_json_compares_by_code_point() -> None:
     assert 'jsonb_extract_path_text(crm_customers.custom, %s::VARCHAR) COLLATE "C"' in sql
 
 
-def owning(tenant: str, *, consent: bool, tags: frozenset[str], qualifying: int) -> Subject:
+def owning(tenant: str, *, consent: bool, tags: frozenset[str], tier: str) -> Subject:
     at = INSTANTS[0]
     return Subject(
         customer=Customer(tenant=tenant, id="c", created_at=at, updated_at=at),
         metrics=Metrics(tenant=tenant, customer_id="c"),
-        account=PointsAccount(tenant=tenant, customer_id="c", qualifying=qualifying),
+        account=PointsAccount(tenant=tenant, customer_id="c", qualifying=1 if tags else 0),
+        tiers=held((at, tier), tenant=tenant) if tier != "BRONZE" else (),
         tags=tags,
         consents={("marketing", "email"): consent},
         memberships=frozenset({"s1"}) if tags == {"a", "b"} else frozenset(),
@@ -250,8 +254,8 @@ def owning(tenant: str, *, consent: bool, tags: frozenset[str], qualifying: int)
 
 @pytest.mark.parametrize("mine", [True, False])
 def test_what_another_tenant_owns_does_not_count(connection: sa.Connection, mine: bool) -> None:
-    rich = {"consent": True, "tags": frozenset({"a", "b"}), "qualifying": 9_000}
-    poor = {"consent": False, "tags": frozenset({"a"}), "qualifying": 0}
+    rich = {"consent": True, "tags": frozenset({"a", "b"}), "tier": "PLATINUM"}
+    poor = {"consent": False, "tags": frozenset({"a"}), "tier": "BRONZE"}
     own: Any = rich if mine else poor
     other: Any = poor if mine else rich
     documents: list[dict[str, Any]] = [
@@ -271,7 +275,7 @@ LATER = INSTANTS[2]
 
 def returning(tenant: str = "t") -> Subject:
     """Somebody who came at the first instant, and once more at the last."""
-    blank = owning(tenant, consent=False, tags=frozenset(), qualifying=0)
+    blank = owning(tenant, consent=False, tags=frozenset(), tier="BRONZE")
     visits = tuple(
         Occasion(
             tenant=tenant, story=f"{tenant}{n}", fact=f"{tenant}{n}", since=at, until=None,
@@ -316,3 +320,33 @@ def test_nobody_is_found_before_the_first_fact_about_them(connection: sa.Connect
     rule = parse({"field": "total_visits", "operator": ">=", "value": 0}, SETTINGS)
     with stored(connection, [returning()]):
         assert told(connection, rule, INSTANTS[0] - timedelta(microseconds=1)) == {}
+
+
+@pytest.mark.parametrize("programme", ["points", "other"])
+def test_the_tier_is_that_of_the_instant_in_the_first_programme(
+    connection: sa.Connection, programme: str
+) -> None:
+    at, tick = INSTANTS[1], timedelta(microseconds=1)
+    names = [tier.name for tier in SETTINGS.programme.tiers]
+    people = []
+    for n, name in enumerate(names[1:]):
+        for m, since in enumerate((at - tick, at, at + tick)):
+            for k, then in enumerate([(), ((at, names[0]),), ((at + tick, names[0]),)]):
+                one = person(100 * n + 10 * m + k, "city", None)
+                periods = held(
+                    (since, name), *(t for t in then if t[0] > since), id=one.customer.id
+                )
+                other = tuple(evolved(p, programme=programme) for p in periods)
+                people.append(attrs.evolve(one, tiers=other))
+    people.sort(key=lambda one: one.customer.id)
+    with stored(connection, people):
+        for document in every_document("tier"):
+            rule = parse(document, SETTINGS)
+            for asked, moment in product((rule, Not(rule)), (at - tick, at, at + tick)):
+                mine = [
+                    one if programme == SETTINGS.programme.name else attrs.evolve(one, tiers=())
+                    for one in people
+                ]
+                holds = compiled(asked, SETTINGS)
+                expected = {s.customer.id: True for s in mine if holds(s, moment)}
+                assert told(connection, asked, moment) == expected, (document, moment)

@@ -84,7 +84,9 @@ def test_any_order_folds_to_the_same_metrics(orders: tuple[list[Activity], list[
 @many
 def test_any_order_earns_the_same_points(orders: tuple[list[Activity], list[Activity]]) -> None:
     def points(facts: Sequence[Activity]) -> int:
-        return sum(worth(read(s, KINDS), SETTINGS.earn_rules).kept for s in stories(facts))
+        return sum(
+            worth(read(s, KINDS), SETTINGS.programme.earn_rules).kept for s in stories(facts)
+        )
 
     assert points(orders[0]) == points(orders[1]) >= 0
 

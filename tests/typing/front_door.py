@@ -16,7 +16,7 @@ from crmkit.identity.service import Resolution
 from crmkit.insights.lifetime import LifetimeValue
 from crmkit.insights.service import Bands
 from crmkit.insights.view import CustomerView
-from crmkit.loyalty.service import Account
+from crmkit.loyalty.standing import Account
 from crmkit.model import (
     Activity,
     Consent,

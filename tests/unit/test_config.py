@@ -5,9 +5,22 @@ from typing import Any
 import attrs
 import pytest
 
-from crmkit import CRMError, InvalidInput, Kind, Settings, Tier
+from crmkit import (
+    CRMError,
+    CRMService,
+    EarnRule,
+    InvalidInput,
+    Kind,
+    MemoryStorage,
+    Programme,
+    Settings,
+)
 from crmkit.config import CORRECTIONS, COUNTERS, DATES, DEFAULT_KINDS
 from crmkit.model import Metrics
+from crmkit.programmes import Multiplier, Reward
+
+UNKNOWN = [EarnRule(name="r", kind="boooking", points=1)]
+FREE = [EarnRule(name="r", kind="review", points=1, per=10)]
 
 
 @pytest.mark.parametrize(
@@ -21,11 +34,10 @@ from crmkit.model import Metrics
         ({"timezone": ""}, "timezone"),
         ({"region": "ro"}, "region"),
         ({"region": "ROU"}, "region"),
-        ({"tiers": ()}, "tiers"),
-        ({"tiers": [Tier("A", 1)]}, "tiers"),
-        ({"tiers": [Tier("A", 0), Tier("B", 0)]}, "tiers"),
-        ({"tiers": [Tier("A", 0), Tier("B", 20), Tier("C", 10)]}, "tiers"),
-        ({"tiers": [Tier("A", 0), Tier("A", 10)]}, "tiers"),
+        ({"programmes": ()}, "programmes"),
+        ({"programmes": [Programme(), Programme()]}, "programmes"),
+        ({"programmes": [Programme(earn_rules=UNKNOWN)]}, "programmes.earn_rules.kind"),
+        ({"programmes": [Programme(earn_rules=FREE)]}, "programmes.earn_rules.per"),
         ({"kinds": [Kind(name="a"), Kind(name="a")]}, "kinds"),
         ({"kinds": [Kind(name="a", counts=("boookings",))]}, "kinds"),
         ({"kinds": [Kind(name="a", dates=("birthday",))]}, "kinds"),
@@ -40,17 +52,10 @@ def test_settings_that_cannot_be(setting: dict[str, Any], field: str) -> None:
 
 
 def test_settings_are_frozen_and_lists_become_tuples() -> None:
-    made = Settings(tiers=[Tier("A", 0), Tier("B", 10)])
-    assert made.tiers == (Tier("A", 0), Tier("B", 10))
+    made = Settings(programmes=[Programme(name="a"), Programme(name="b")])
+    assert made.programmes == (Programme(name="a"), Programme(name="b"))
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         made.currency = "USD"  # type: ignore[misc]
-
-
-@pytest.mark.parametrize(
-    ("points", "tier"), [(-1, "A"), (0, "A"), (9, "A"), (10, "B"), (10**18, "B")]
-)
-def test_the_tier_of_points(points: int, tier: str) -> None:
-    assert Settings(tiers=(Tier("A", 0), Tier("B", 10))).tier(points) == tier
 
 
 def test_every_counter_and_date_of_a_kind_is_a_metric() -> None:
@@ -64,3 +69,22 @@ def test_the_kinds_that_come_with_crmkit() -> None:
     assert set(made) == {k.name for k in (*DEFAULT_KINDS, *CORRECTIONS)}
     assert {"purchase", "booking", "visit", "cancellation", "no_show", "refund"} <= set(made)
     assert Settings().zone.key == "UTC"
+
+
+@pytest.mark.parametrize("place", ["earn_rules", "multipliers", "rewards"])
+def test_a_condition_that_is_no_rule_is_refused_at_once(place: str) -> None:
+    """When the service is made, with its place; not when a customer first asks."""
+    when = {"field": "total_spendd", "operator": ">", "value": 1}
+    parts: dict[str, Any] = {
+        "earn_rules": EarnRule(name="p", kind="review", points=1, when=when),
+        "multipliers": Multiplier(name="p", times=2, when=when),
+        "rewards": Reward(name="p", when=when),
+    }
+    part: dict[str, Any] = {place: [parts[place]]}
+    settings = Settings(programmes=[Programme(**part)])
+    with pytest.raises(InvalidInput, match="total_spend") as caught:
+        CRMService(MemoryStorage(), settings=settings)
+    assert caught.value.field == f"programmes.{place}.when"
+    plain = CRMService(MemoryStorage())
+    with pytest.raises(InvalidInput):
+        plain.for_tenant("other", settings=settings)

@@ -27,12 +27,24 @@ from crmkit.model.customer import (
     SearchToken,
     Tag,
 )
-from crmkit.model.loyalty import PointsAccount, PointsEntry
+from crmkit.model.loyalty import (
+    Achievement,
+    Enrolment,
+    PointsAccount,
+    PointsEntry,
+    PointsLot,
+    ProgrammeVersion,
+    Redemption,
+    RewardStock,
+    TierGrant,
+    TierPeriod,
+)
 from crmkit.model.matching import MatchModel, MatchPair, MatchToken
 from crmkit.model.merge import Merge, Redirect, Snapshot
 from crmkit.model.money import Money
 from crmkit.model.page import Page
 from crmkit.model.privacy import Consent, Erasure, IdempotencyKey
+from crmkit.model.referral import ReferralAccepted, ReferralCode, ReferralMade
 from crmkit.model.segment import (
     Cutoff,
     Membership,
@@ -46,6 +58,7 @@ from crmkit.model.segment import (
 from crmkit.model.value import Score, ValueModel
 
 __all__ = [
+    "Achievement",
     "Activity",
     "Column",
     "Consent",
@@ -53,6 +66,7 @@ __all__ = [
     "Customer",
     "Cutoff",
     "Data",
+    "Enrolment",
     "Entry",
     "Erasure",
     "Horizon",
@@ -74,10 +88,17 @@ __all__ = [
     "Participation",
     "PointsAccount",
     "PointsEntry",
+    "PointsLot",
     "Preferences",
     "ProfileChange",
+    "ProgrammeVersion",
     "Rank",
+    "Redemption",
     "Redirect",
+    "ReferralAccepted",
+    "ReferralCode",
+    "ReferralMade",
+    "RewardStock",
     "Score",
     "SearchToken",
     "Segment",
@@ -87,6 +108,8 @@ __all__ = [
     "SegmentVersion",
     "Snapshot",
     "Tag",
+    "TierGrant",
+    "TierPeriod",
     "ValueModel",
     "catalogue",
     "entry_of",

@@ -207,10 +207,10 @@ def _months_after(wall: datetime, months: int) -> datetime:
 
 @attrs.frozen
 class Calendar:
-    """``"this month"``, ``"last week"``: a day, week, month or year of the calendar.
+    """``"this month"``, ``"last week"``: a day, week, month, quarter or year of the calendar.
 
     `back` is 0 for the one that an instant lies in, 1 for the one before. Weeks begin on
-    Monday.
+    Monday; what is asked in rules knows no quarters.
     """
 
     unit: str
@@ -244,6 +244,7 @@ _STEP: Final = {
     "day": relativedelta(days=1),
     "week": relativedelta(weeks=1),
     "month": relativedelta(months=1),
+    "quarter": relativedelta(months=3),
     "year": relativedelta(years=1),
 }
 
@@ -254,6 +255,8 @@ def _first_day(day: date, unit: str) -> date:
             return day - timedelta(days=day.weekday())
         case "month":
             return day.replace(day=1)
+        case "quarter":
+            return day.replace(month=day.month - (day.month - 1) % 3, day=1)
         case "year":
             return day.replace(month=1, day=1)
     return day

@@ -66,6 +66,28 @@ class ScoresRefreshed:
 
 
 @attrs.frozen
+class TierChanged:
+    """A customer's tier changed at that instant, by what happened or by time alone."""
+
+    customer_id: str
+    programme: str
+    tier: str
+    rank: int
+    cause: str
+    at: datetime
+
+
+@attrs.frozen
+class TierExpiring:
+    """A customer's tier will be lost at that instant unless something comes."""
+
+    customer_id: str
+    programme: str
+    tier: str
+    at: datetime
+
+
+@attrs.frozen
 class SegmentEntered:
     """A customer came into a segment at that instant, by that version of its rule."""
 

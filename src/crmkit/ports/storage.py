@@ -170,6 +170,33 @@ class UnitOfWork(abc.ABC):
         customers = {c: self.get(Customer, c) for c in {r.customer_id for r in rows}}
         return [(r, c) for r in rows if (c := customers[r.customer_id]) is not None]
 
+    def totals(
+        self,
+        kind: type,
+        field: str,
+        /,
+        *,
+        by: Sequence[str] = (),
+        upto: Mapping[str, datetime] | None = None,
+        beyond: Mapping[str, datetime] | None = None,
+        **equal: Any,
+    ) -> dict[tuple[Any, ...], int]:
+        """The sums of a field of whole numbers, for each combination of what is in other fields.
+
+        Of the records whose fields equal these, whose `upto` fields are not later than those
+        instants, and whose `beyond` fields are. A combination without records is not there.
+        """
+        sums: dict[tuple[Any, ...], int] = {}
+        found: Iterator[object] = self.stream(kind, **equal)
+        for record in found:
+            if any(getattr(record, f) > t for f, t in (upto or {}).items()):
+                continue
+            if any(getattr(record, f) <= t for f, t in (beyond or {}).items()):
+                continue
+            group = tuple(getattr(record, f) for f in by)
+            sums[group] = sums.get(group, 0) + getattr(record, field)
+        return sums
+
     def change(self, kind: type, values: Mapping[str, Any], /, **equal: Any) -> int:
         """Set fields of all records whose fields equal these, never the key; returns how many."""
         found: list[object] = self.find(kind, **equal)
@@ -211,11 +238,12 @@ class RulePushdown(Protocol):
 
     What a storage holds of a customer is as it is now. Where the rule asks about an earlier
     instant and something came after it that the rule looks at (of the metrics, of the
-    profile and the tags, of the points), the storage is unsure and leaves the customer to
-    the evaluator in memory; so too where it cannot tell. Consents, and what customers did,
-    it knows as of any instant. Who was put in by hand, and the cut-off of a `Top`, are those
-    of now: of a rule with a `Top` it is never unsure. Nobody is in before the first fact
-    about them.
+    profile and the tags, of what qualifies for a tier), the storage is unsure and leaves the
+    customer to the evaluator in memory; so too where it cannot tell, and where the balance of
+    points that is stored does not hold at the instant, whichever that is. Consents, tiers,
+    and what customers did, it knows as of any instant. Who was put in by hand, and the cut-off
+    of a `Top`, are those of now: of a rule with a `Top` it is never unsure. Nobody is in before
+    the first fact about them.
     """
 
     def matching(
@@ -231,11 +259,11 @@ class RulePushdown(Protocol):
         """Ids of the customers the rule fits at that instant, ascending, each with True.
 
         With False those of whom it is unsure whether the rule fits them. `settled` says that
-        nothing is known of anybody that came after the instant.
+        nothing is known of anybody that came after the instant; balances may still turn.
         """
         ...
 
-    def cutoff(self, top: Top) -> int | None:
+    def cutoff(self, top: Top, settings: Settings) -> int | None:
         """The value of the last who is among the top, or the bottom, now; None for nobody."""
         ...
 

@@ -57,7 +57,7 @@ class ReportSources:
 
     insights: Insights
     analytics: SegmentAnalytics
-    tiers: Callable[[], Mapping[str, int]]
+    tiers: Callable[[datetime], Mapping[str, int]]
 
 
 class Reports:
@@ -322,8 +322,8 @@ class Reports:
     def distribution(self, of: str = "frequency", *, at: datetime | str | None = None) -> Report:
         """How many customers stand where.
 
-        By ``lifecycle``, ``spending``, ``frequency``, ``tier`` (as it is now), ``journey``,
-        ``rfm`` or ``churn``; of the last two those who bought.
+        By ``lifecycle``, ``spending``, ``frequency``, ``tier`` (of the first programme),
+        ``journey``, ``rfm`` or ``churn``; of the last two those who bought.
         """
         asked = Asked.of(self._rt, at)
         if of not in DISTRIBUTIONS:
@@ -345,7 +345,7 @@ class Reports:
         standing = self._of.insights.standing
         match of:
             case "tier":
-                return self._of.tiers()
+                return self._of.tiers(asked.at)
             case "journey":
                 return _counted(JOURNEY_STAGES, (s.stage for s in standing.journeys(at=asked.at)))
             case "rfm":

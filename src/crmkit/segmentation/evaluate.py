@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import reduce
@@ -14,7 +13,8 @@ import attrs
 
 from crmkit.config import Settings
 from crmkit.errors import RuleError, unknown
-from crmkit.model import Customer, PointsAccount
+from crmkit.loyalty.tiers import rank_at
+from crmkit.model import Customer, PointsAccount, TierPeriod
 from crmkit.model.rule import (
     AllOf,
     AnyOf,
@@ -32,7 +32,7 @@ from crmkit.model.rule import (
 from crmkit.model.time import FOREVER, Duration
 from crmkit.segmentation.comparing import Test, average_test, json_test, value_test
 from crmkit.segmentation.doings import did, then
-from crmkit.segmentation.fields import Field, Source, Type, find
+from crmkit.segmentation.fields import BALANCE, Field, Source, Type, find
 from crmkit.segmentation.moments import OPERATORS, Answer, Timed, aged, timed
 from crmkit.segmentation.subject import Subject
 
@@ -164,7 +164,9 @@ def _compare(rule: Compare, settings: Settings) -> _Question:
     field = find(rule.field)
     if field.source is Source.AGE:
         return _of_birth(rule, aged(rule.operator, rule.value, settings.zone))
-    get = getter(field, settings)
+    if field.source is Source.TIER:
+        return _of_tier(rule, settings)
+    get = getter(field)
     if rule.operator == "exists":
         return _Question(_exists(field, get, wanted=rule.value))
     if rule.operator in OPERATORS:
@@ -172,8 +174,19 @@ def _compare(rule: Compare, settings: Settings) -> _Question:
         holds = _within(get, rule, settings) if isinstance(rule.value, Duration) else None
         return _Question.timed(_timely(get, ask), holds)
     if rule.operator in _INLINE and field.type in _ALIKE and field.source is not Source.AVERAGE:
-        return _Question(_INLINE[rule.operator](get, rule.value))
-    return _Question(_plain(get, _test_of(field, rule, settings)))
+        plain = _INLINE[rule.operator](get, rule.value)
+    else:
+        plain = _plain(get, _test_of(field, rule))
+    return _of_balance(plain) if field is BALANCE else _Question(plain)
+
+
+def _of_balance(plain: Predicate) -> _Question:
+    def lasts(subject: Subject, at: datetime) -> Answer:
+        account = subject.account
+        until = account.next_at if account is not None else None
+        return plain(subject, at), until or FOREVER
+
+    return _Question.timed(lasts, plain)
 
 
 _ALIKE: Final = frozenset(
@@ -190,13 +203,11 @@ _INLINE: Final[Mapping[str, Callable[[_Getter, Any], Predicate]]] = {
 }
 
 
-def _test_of(field: Field, rule: Compare, settings: Settings) -> Test:
+def _test_of(field: Field, rule: Compare) -> Test:
     if field.source is Source.AVERAGE:
         return average_test(rule.operator, rule.value)
     if field.type is Type.JSON:
         return json_test(rule.operator, rule.value)
-    if field.type is Type.TIER:
-        return value_test(rule.operator, tier_ranks(rule.value, settings))
     return value_test(rule.operator, rule.value)
 
 
@@ -210,18 +221,25 @@ def _plain(get: _Getter, test: Test) -> Predicate:
 
 def tier_ranks(value: str | tuple[str, ...], settings: Settings) -> Any:
     """Ranks of tiers; raises `RuleError` for a tier that the settings no longer name."""
-    names = [tier.name for tier in settings.tiers]
+    known = settings.programme.ranks
 
     def rank(name: str) -> int:
-        if name not in names:
-            raise RuleError(unknown("tier", name, names), field="tier")
-        return names.index(name)
+        if name not in known:
+            raise RuleError(unknown("tier", name, known), field="tier")
+        return known[name]
 
     return rank(value) if isinstance(value, str) else tuple(rank(name) for name in value)
 
 
-def getter(field: Field, settings: Settings) -> _Getter:
-    """Reads the field from a subject; None where it is missing."""
+def tier_name(tiers: Sequence[TierPeriod], at: datetime, settings: Settings) -> str:
+    """The tier of an instant, as the settings name it."""
+    known = settings.programme.tiers
+    # There may have been more of them when it was kept.
+    return known[min(rank_at(tiers, at)[0], len(known) - 1)].name
+
+
+def getter(field: Field) -> _Getter:
+    """Reads the field from a subject; None where it is missing. Tiers are those of all time."""
     name = field.attribute
     match field.source:
         case Source.PREFERENCES:
@@ -234,8 +252,7 @@ def getter(field: Field, settings: Settings) -> _Getter:
             read: Callable[[PointsAccount], int] = attrgetter(name)
             return lambda s: 0 if s.account is None else read(s.account)
         case Source.TIER:
-            starts = [tier.from_points for tier in settings.tiers[1:]]
-            return lambda s: 0 if s.account is None else bisect_right(starts, s.account.qualifying)
+            return attrgetter("tiers")
         case Source.TAGS:
             return attrgetter("tags")
         case Source.SCORE:
@@ -284,6 +301,18 @@ def _within(get: _Getter, rule: Compare, settings: Settings) -> Predicate:
         return value is not None and (start < value <= at) is inside
 
     return holds
+
+
+def _of_tier(rule: Compare, settings: Settings) -> _Question:
+    if rule.operator == "exists":  # everybody has one
+        return _Question(lambda subject, at: bool(rule.value))  # noqa: ARG005
+    test = value_test(rule.operator, tier_ranks(rule.value, settings))
+
+    def lasts(subject: Subject, at: datetime) -> Answer:
+        rank, until = rank_at(subject.tiers, at)
+        return test(rank), until
+
+    return _Question.timed(lasts)
 
 
 def _of_birth(rule: Compare, ask: Timed) -> _Question:

@@ -30,7 +30,7 @@ from crmkit.model.time import FOREVER, Duration, age, next_anniversary
 from crmkit.segmentation.asking import Rank, alone, at_cutoff, replaced
 from crmkit.segmentation.describe import describe, moment_words, value_words
 from crmkit.segmentation.doings import Done, counted, followed, measured
-from crmkit.segmentation.evaluate import distance, getter, lasting, once_known
+from crmkit.segmentation.evaluate import distance, getter, lasting, once_known, tier_name
 from crmkit.segmentation.fields import MEASURES, WHOLE_PPM, Field, Source, Type, find
 from crmkit.segmentation.rules import parse
 from crmkit.segmentation.subject import Subject
@@ -193,9 +193,9 @@ class _Explainer:
         if field.source is Source.AGE:
             born = self.subject.customer.birth_date
             return None if born is None or born > self.today else age(born, self.today)
-        value = getter(field, self.settings)(self.subject)
+        value = getter(field)(self.subject)
         if field.source is Source.TIER:
-            return self.settings.tiers[value].name
+            return tier_name(value, self.at, self.settings)
         return tuple(sorted(value)) if isinstance(value, frozenset) else value
 
     def public(self, field: Field, value: Any) -> Any:

@@ -17,7 +17,7 @@ from crmkit.model.document import canonical
 from crmkit.model.money import digits
 from crmkit.model.rule import Compare
 from crmkit.model.time import age, iso
-from crmkit.segmentation.evaluate import getter
+from crmkit.segmentation.evaluate import getter, tier_name
 from crmkit.segmentation.fields import FIELDS, WHOLE_PPM, Field, Source, Type, find
 from crmkit.segmentation.needs import Needs, needs
 from crmkit.segmentation.subject import Subject
@@ -84,7 +84,7 @@ def _own(settings: Settings) -> Mapping[str, Cell]:
 
 
 def _cell(field: Field, settings: Settings) -> Cell:
-    get, said = getter(field, settings), _said(field, settings)
+    get, said = getter(field), _said(field, settings)
 
     def cell(subject: Subject, at: datetime) -> str:
         value = get(subject)
@@ -102,7 +102,7 @@ def _said(field: Field, settings: Settings) -> Callable[[Any, datetime], str]:
         return lambda of, _: _amount(round(Fraction(of[0], of[1])), currency)
     match field.type:
         case Type.TIER:
-            return lambda rank, _: harmless(settings.tiers[rank].name)
+            return lambda tiers, at: harmless(tier_name(tiers, at, settings))
         case Type.MONEY:
             return lambda minor, _: _amount(minor, currency)
         case Type.SHARE:

@@ -184,7 +184,7 @@ def _built_in() -> Iterator[Field]:
     yield Field("average_order_value", Type.MONEY, Source.AVERAGE, "spend_minor")
     yield Field("points", Type.NUMBER, Source.LOYALTY, "balance")
     yield Field("qualifying_points", Type.NUMBER, Source.LOYALTY, "qualifying")
-    yield Field("tier", Type.TIER, Source.TIER, "qualifying")
+    yield Field("tier", Type.TIER, Source.TIER, "rank")
     yield Field("tags", Type.LIST, Source.TAGS, "tag")
     yield Field("lifetime_value", Type.MONEY, Source.SCORE, "lifetime_minor")
     yield Field("predicted_value", Type.MONEY, Source.SCORE, "predicted_minor")
@@ -196,6 +196,12 @@ def _built_in() -> Iterator[Field]:
 
 FIELDS: Final[Mapping[str, Field]] = MappingProxyType({f.name: f for f in _built_in()})
 """The fields with a fixed name; beside them come ``custom.<name>`` and consents."""
+
+BALANCE: Final = FIELDS["points"]
+"""The points that can be used; time alone changes them."""
+
+QUALIFYING: Final = FIELDS["qualifying_points"]
+"""What ever counted for the tier."""
 
 PSEUDO_FIELDS: Final[Mapping[str, Field]] = MappingProxyType(
     {

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from crmkit.activities.recording import StoriesChanged
+from crmkit.activities.recording import StoriesChanged, StoryChange
 from crmkit.model import (
     Customer,
     Metrics,
@@ -37,7 +37,14 @@ from crmkit.segmentation.subjects import AT_ONCE
 from crmkit.segmentation.watching import Watched, Watchlist
 
 _EVERYTHING = Needs(
-    profile=True, metrics=True, points=True, tags=True, consents=True, scores=True, by_hand=True
+    profile=True,
+    metrics=True,
+    points=True,
+    tiers=True,
+    tags=True,
+    consents=True,
+    scores=True,
+    by_hand=True,
 )
 _PAGE = 500
 
@@ -68,7 +75,7 @@ class Keeper:
         watched = watchlist(uow, self.rt)
         if not watched:
             return
-        earliest = min(change.since for change in event.changes)
+        earliest = min(map(_since, event.changes))
         since = dict.fromkeys(event.customers, earliest)
         if len(event.customers) > 1:
             since |= _by_payer(event)
@@ -79,8 +86,9 @@ class Keeper:
             if story is not None
             for fact in story.standing
         )
-        # Points follow from what was done.
-        self._changed(uow, watched, since, Needs(metrics=True, points=True, kinds=kinds))
+        # Points follow from what was done, and tiers from them.
+        what = Needs(metrics=True, points=True, tiers=True, kinds=kinds)
+        self._changed(uow, watched, since, what)
 
     def on_profile(self, uow: UnitOfWork, event: ProfileChanged) -> None:
         """Ask about a profile; all there is where it is new."""
@@ -92,8 +100,8 @@ class Keeper:
         self.changed(uow, event.customer_id, event.at, Needs(consents=True))
 
     def on_points(self, uow: UnitOfWork, event: PointsChanged) -> None:
-        """Ask about a customer's points."""
-        self.changed(uow, event.customer_id, event.at, Needs(points=True))
+        """Ask about a customer's points, and the tier that follows from them."""
+        self.changed(uow, event.customer_id, event.at, Needs(points=True, tiers=True))
 
     def on_scores(self, uow: UnitOfWork, event: ScoresRefreshed) -> None:
         """Ask about those whose scores have changed; who refreshes holds them."""
@@ -233,7 +241,7 @@ class Keeper:
 
     def fill(self, uow: UnitOfWork, fields: Iterable[str], after: str | None) -> str | None:
         """Take in the numbers of a page of customers by which nobody was ranked before."""
-        return ranks.fill(uow, fields, after)
+        return ranks.fill(uow, self.rt, fields, after)
 
     def begin(self, uow: UnitOfWork, segments: Collection[str]) -> None:
         """Find where the tops begin of segments, once the numbers are there."""
@@ -317,8 +325,19 @@ def _by_payer(event: StoriesChanged) -> dict[str, datetime]:
     since: dict[str, datetime] = {}
     for change in () if shared else event.changes:
         payer = change.fact.customer_id or ""
-        since[payer] = min(since.get(payer, change.since), change.since)
+        changed = _since(change)
+        since[payer] = min(since.get(payer, changed), changed)
     return since
+
+
+def _since(change: StoryChange) -> datetime:
+    """From when on anything may be otherwise; points count what is told ahead of time at once."""
+    found = change.since
+    for story in (change.before, change.after):
+        for fact in story.standing if story is not None else ():
+            if fact.occurred_at >= change.since:
+                found = min(found, fact.recorded_at)
+    return found
 
 
 def _tops(watched: Iterable[Watched]) -> frozenset[Top]:

@@ -11,7 +11,6 @@ from crmkit.segmentation.fields import Source, find
 
 _PROFILE = frozenset({Source.CUSTOMER, Source.PREFERENCES, Source.CUSTOM, Source.AGE})
 _METRICS = frozenset({Source.METRICS, Source.AVERAGE})
-_POINTS = frozenset({Source.LOYALTY, Source.TIER})
 
 
 @attrs.frozen
@@ -21,6 +20,7 @@ class Needs:
     profile: bool = False
     metrics: bool = False
     points: bool = False
+    tiers: bool = False
     tags: bool = False
     consents: bool = False
     scores: bool = False
@@ -32,6 +32,7 @@ class Needs:
             self.profile or other.profile,
             self.metrics or other.metrics,
             self.points or other.points,
+            self.tiers or other.tiers,
             self.tags or other.tags,
             self.consents or other.consents,
             self.scores or other.scores,
@@ -45,6 +46,7 @@ class Needs:
             (self.profile and changed.profile)
             or (self.metrics and changed.metrics)
             or (self.points and changed.points)
+            or (self.tiers and changed.tiers)
             or (self.tags and changed.tags)
             or (self.consents and changed.consents)
             or (self.scores and changed.scores)
@@ -73,7 +75,8 @@ def _of(leaf: Leaf) -> Needs:
             return Needs(
                 profile=source in _PROFILE,
                 metrics=source in _METRICS,
-                points=source in _POINTS,
+                points=source is Source.LOYALTY,
+                tiers=source is Source.TIER,
                 tags=source is Source.TAGS,
                 consents=source is Source.CONSENT,
                 scores=source is Source.SCORE,

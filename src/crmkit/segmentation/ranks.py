@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Any
 
 import attrs
 
@@ -63,7 +64,7 @@ def followed(
     anything is stored, with the ranks held.
     """
     named = {_id(top): top for top in tops}
-    steps = _steps(uow, {_field(top) for top in named.values()}, customers, gone=gone)
+    steps = _steps(uow, rt, {_field(top) for top in named.values()}, customers, gone=gone)
     known = _locked(uow, rt, named, steps)
     if not steps:
         return Standing({top: known[id_].value for id_, top in named.items() if id_ in known})
@@ -109,13 +110,13 @@ def unfilled(uow: UnitOfWork, tops: Iterable[Top]) -> frozenset[str]:
     return frozenset(map(_field, tops)) - {c.field for c in uow.find(Cutoff)}
 
 
-def fill(uow: UnitOfWork, fields: Iterable[str], after: str | None) -> str | None:
+def fill(uow: UnitOfWork, rt: Runtime, fields: Iterable[str], after: str | None) -> str | None:
     """Take in the numbers of a page of customers; who was the last, if there are more."""
     edge = None if after is None else (after,)
     page = [row[0] for row in uow.rows(Metrics, ("customer_id",), after=edge, limit=AT_ONCE)]
     held = sorted(uow.hold(Metrics, page))
     if held:
-        _store(uow, _steps(uow, {*fields}, held))
+        _store(uow, _steps(uow, rt, {*fields}, held))
     return page[-1] if len(page) == AT_ONCE else None
 
 
@@ -272,7 +273,12 @@ def _touched(
 
 
 def _steps(
-    uow: UnitOfWork, fields: set[str], customers: Sequence[str], *, gone: str | None = None
+    uow: UnitOfWork,
+    rt: Runtime,
+    fields: set[str],
+    customers: Sequence[str],
+    *,
+    gone: str | None = None,
 ) -> dict[str, dict[str, Step]]:
     """By field and customer, where a number has changed."""
     steps: dict[str, dict[str, Step]] = defaultdict(dict)
@@ -284,7 +290,7 @@ def _steps(
                 Rank, ("customer_id", "field", "value"), customer_id=some, field=tuple(fields)
             )
         }
-        new = _numbers(uow, fields, tuple(c for c in some if c != gone))
+        new = _numbers(uow, rt, fields, tuple(c for c in some if c != gone))
         for key in {**old, **new}:
             was, now = old.get(key, 0), max(new.get(key, 0), 0)
             if was != now:
@@ -294,16 +300,21 @@ def _steps(
 
 
 def _numbers(
-    uow: UnitOfWork, fields: Iterable[str], customers: tuple[str, ...]
+    uow: UnitOfWork, rt: Runtime, fields: Iterable[str], customers: tuple[str, ...]
 ) -> dict[tuple[str, str], int]:
     found: dict[tuple[str, str], int] = {}
     of = sorted(fields)
-    for kind, source in ((Metrics, Source.METRICS), (PointsAccount, Source.LOYALTY)):
+    points = {"programme": rt.settings.programme.name}
+    read_from: tuple[tuple[type, Source, Mapping[str, Any]], ...] = (
+        (Metrics, Source.METRICS, {}),
+        (PointsAccount, Source.LOYALTY, points),
+    )
+    for kind, source, of_it in read_from:
         mine = [f for f in of if find(f).source is source]
         if not mine or not customers:
             continue
         read = ("customer_id", *(find(f).attribute for f in mine))
-        for customer_id, *values in uow.rows(kind, read, customer_id=customers):
+        for customer_id, *values in uow.rows(kind, read, customer_id=customers, **of_it):
             found |= {(f, customer_id): v for f, v in zip(mine, values, strict=True)}
     return found
 

@@ -201,7 +201,7 @@ def _values(field: Field, settings: Settings) -> Iterator[tuple[list[str], Schem
 def _value(operator: str, field: Field, settings: Settings) -> Schema:
     if operator in _OF_OPERATOR:
         return _OF_OPERATOR[operator]
-    one = _OF_TYPE.get(field.type) or {"enum": [tier.name for tier in settings.tiers]}
+    one = _OF_TYPE.get(field.type) or {"enum": [*settings.programme.ranks]}
     if operator == "between":
         return {"type": "array", "items": one, "minItems": 2, "maxItems": 2}
     if operator in ("contains_any", "contains_all"):

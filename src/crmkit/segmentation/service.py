@@ -509,7 +509,8 @@ class Segments:
     def _basis(self) -> str:
         """What of the settings decides about answers, as a hash."""
         of = self._rt.settings
-        said = repr((of.timezone, of.currency, of.tiers, of.kinds))
+        loyalty = of.programme.name, of.programme.tiers, of.programme.policy
+        said = repr((of.timezone, of.currency, loyalty, of.kinds))
         return self._rt.fingerprint("segments", said)
 
     def _asked_by_other_settings(self, uow: UnitOfWork) -> bool:

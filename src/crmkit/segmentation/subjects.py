@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 from crmkit.gdpr.consents import state
+from crmkit.loyalty import courses
 from crmkit.model import (
     Consent,
     Customer,
@@ -15,7 +18,9 @@ from crmkit.model import (
     PointsAccount,
     Score,
     Tag,
+    TierPeriod,
 )
+from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
 from crmkit.segmentation.needs import Needs
 from crmkit.segmentation.subject import Subject
@@ -23,18 +28,27 @@ from crmkit.segmentation.subject import Subject
 AT_ONCE = 200
 
 
-def subjects(uow: UnitOfWork, customers: Sequence[Customer], wanted: Needs) -> list[Subject]:
+def subjects(
+    uow: UnitOfWork,
+    rt: Runtime,
+    customers: Sequence[Customer],
+    wanted: Needs,
+    at: datetime | None,
+) -> list[Subject]:
     """The subjects of these customers, in their order; at most a few hundred at once.
 
-    Metrics are always there; of the rest what is wanted.
+    Metrics are always there; of the rest what is wanted. Accounts are told at an instant,
+    or with None as they were last settled.
     """
     ids = tuple(c.id for c in customers)
     metrics = {m.customer_id: m for m in uow.find(Metrics, customer_id=ids)}
-    accounts = (
-        {a.customer_id: a for a in uow.find(PointsAccount, customer_id=ids)}
-        if wanted.points
-        else {}
-    )
+    of: dict[str, Any] = {"customer_id": ids, "programme": rt.settings.programme.name}
+    stored = uow.find(PointsAccount, **of) if wanted.points else []
+    accounts = {a.customer_id: a for a in (courses.told(uow, stored, at) if at else stored)}
+    tiers: dict[str, list[TierPeriod]] = defaultdict(list)
+    if wanted.tiers:
+        for period in uow.find(TierPeriod, **of):
+            tiers[period.customer_id].append(period)
     scores = {s.customer_id: s for s in uow.find(Score, customer_id=ids)} if wanted.scores else {}
     tags: dict[str, set[str]] = defaultdict(set)
     if wanted.tags:
@@ -54,6 +68,7 @@ def subjects(uow: UnitOfWork, customers: Sequence[Customer], wanted: Needs) -> l
             customer=c,
             metrics=metrics.get(c.id) or Metrics(tenant=c.tenant, customer_id=c.id),
             account=accounts.get(c.id),
+            tiers=tiers.get(c.id, ()),
             score=scores.get(c.id),
             tags=frozenset(tags[c.id]),
             consents=state(said[c.id]).granted if said[c.id] else {},
@@ -78,12 +93,14 @@ def _occasions(
     return done
 
 
-def all_subjects(uow: UnitOfWork, wanted: Needs, *, after: str | None = None) -> Iterator[Subject]:
+def all_subjects(
+    uow: UnitOfWork, rt: Runtime, wanted: Needs, at: datetime | None, *, after: str | None = None
+) -> Iterator[Subject]:
     """All customers' subjects in the order of their ids, a page in memory at a time."""
     while True:
         edge = None if after is None else (after,)
         page = uow.find(Customer, order=("id",), after=edge, limit=AT_ONCE)
-        yield from subjects(uow, page, wanted)
+        yield from subjects(uow, rt, page, wanted, at)
         if len(page) < AT_ONCE:
             return
         after = page[-1].id

@@ -252,8 +252,8 @@ class Values:
             raise RuleError("expected a list of two: [from, to], both included", field=path)
         low, high = (read(item, f"{path}[{i}]") for i, item in enumerate(raw))
         if field.type is Type.TIER:
-            rank = [tier.name for tier in self.settings.tiers].index
-            ordered = rank(low) <= rank(high)
+            ranks = self.settings.programme.ranks
+            ordered = ranks[low] <= ranks[high]
         else:
             ordered = low <= high
         if not ordered:
@@ -316,9 +316,9 @@ def _share(raw: object, path: str) -> int:
 
 def _tier(raw: object, path: str, settings: Settings) -> str:
     name = checked_text(raw, path)
-    names = [tier.name for tier in settings.tiers]
-    if name not in names:
-        raise RuleError(unknown("tier", name, names), field=path)
+    known = settings.programme.ranks
+    if name not in known:
+        raise RuleError(unknown("tier", name, known), field=path)
     return name
 
 

@@ -21,9 +21,10 @@ from crmkit.model import (
     PointsAccount,
     Preferences,
     Score,
+    TierPeriod,
     entry_of,
 )
-from crmkit.model.time import CALENDAR_UNITS, Duration
+from crmkit.model.time import CALENDAR_UNITS, FOREVER, Duration
 from crmkit.segmentation.fields import FIELDS, OPERATORS, Source, Type, find
 from crmkit.segmentation.subject import Subject
 
@@ -123,7 +124,7 @@ def values(name: str) -> Sequence[Any]:
         case Type.DATE:
             return [day.isoformat() for day in DAYS]
         case Type.TIER:
-            return [tier.name for tier in SETTINGS.tiers]
+            return [*SETTINGS.programme.ranks]
         case Type.FLAG:
             return (False, True)
     return TEXTS
@@ -410,8 +411,50 @@ def occasions(
 
 
 @st.composite
+def tier_periods(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> tuple[TierPeriod, ...]:
+    """A customer's tiers, in order, without gaps; mostly one is above the first for a while."""
+    edges = sorted(draw(st.lists(st.sampled_from(MOMENTS), max_size=3, unique=True)))
+    tiers, rank, found = SETTINGS.programme.tiers, 0, list[TierPeriod]()
+    for since, until in zip(edges, [*edges[1:], FOREVER], strict=False):
+        before, rank = rank, draw(st.sampled_from([r for r in range(len(tiers)) if r != rank]))
+        found.append(
+            TierPeriod(
+                tenant=tenant,
+                customer_id=id,
+                programme=SETTINGS.programme.name,
+                since=since,
+                until=until,
+                rank=rank,
+                tier=tiers[rank].name,
+                cause="reached" if rank > before else "lowered",
+            )
+        )
+    return tuple(found)
+
+
+@st.composite
+def accounts(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> PointsAccount:
+    """A customer's account, whose balance may hold from an instant, and until another.
+
+    Then what is pending can be used.
+    """
+    points = st.sampled_from([-1, 0, 1, 999, 1_000, 2_999, 3_000, 6_000, 2**53])
+    edges = sorted(draw(st.lists(st.sampled_from(MOMENTS), min_size=2, max_size=2, unique=True)))
+    return PointsAccount(
+        tenant=tenant,
+        customer_id=id,
+        programme=SETTINGS.programme.name,
+        balance=draw(points),
+        pending=draw(points),
+        qualifying=draw(points),
+        since=draw(st.sampled_from([None, edges[0]])),
+        next_at=draw(st.sampled_from([None, edges[1]])),
+    )
+
+
+@st.composite
 def subjects(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> Subject:
-    """Customers with metrics, points, scores, tags and consents."""
+    """Customers with metrics, points, tiers, scores, tags and consents."""
     counted = draw(_drawn(Source.METRICS, _METRICS))
     orders = draw(st.sampled_from([0, 1, 2, 3, 20_000]))
     each = draw(st.sampled_from([0, 3333, 10_000, 10_001]))
@@ -421,14 +464,6 @@ def subjects(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> Subject:
     first = min((o.happened_at for of in did.values() for o in of), default=None)
     if first is not None:  # whoever did something did it no earlier than their first activity
         counted["first_activity_at"] = min(counted.get("first_activity_at") or first, first)
-    points = st.sampled_from([-1, 0, 1, 999, 1_000, 2_999, 3_000, 6_000, 2**53])
-    account = st.builds(
-        PointsAccount,
-        tenant=st.just(tenant),
-        customer_id=st.just(id),
-        balance=points,
-        qualifying=points,
-    )
     scored = draw(st.none() | _drawn(Source.SCORE, _SCORES))
     score = None
     if scored is not None:
@@ -439,7 +474,8 @@ def subjects(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> Subject:
     return Subject(
         customer=draw(customers(tenant=tenant, id=id)),
         metrics=Metrics(tenant=tenant, customer_id=id, **counted),
-        account=draw(st.none() | account),
+        account=draw(st.none() | accounts(tenant=tenant, id=id)),
+        tiers=draw(tier_periods(tenant=tenant, id=id)),
         score=score,
         tags=draw(st.frozensets(st.sampled_from(TEXTS), max_size=3)),
         consents=draw(st.dictionaries(st.sampled_from(_CONSENTS), st.booleans())),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from crmkit import EarnRule, InvalidInput, Kind, PayloadField, Settings
+from crmkit import EarnRule, InvalidInput, Kind, PayloadField, Programme, Settings
 from crmkit.activities.payload import Payload, read
 from crmkit.config import DEFAULT_KINDS
 from crmkit.payload_fields import COMMON, declared
@@ -320,8 +320,8 @@ def test_an_earn_rule_asks_for_a_choice_as_it_is_kept() -> None:
     """Otherwise it would never fit, and nobody would know."""
     rule = EarnRule(name="r", kind="booking", points=1, where={"method": "instagram"})
     with pytest.raises(InvalidInput, match="did you mean 'INSTAGRAM'") as caught:
-        Settings(earn_rules=(rule,))
-    assert caught.value.field == "earn_rules"
+        Settings(programmes=[Programme(earn_rules=[rule])])
+    assert caught.value.field == "programmes.earn_rules.where"
 
 
 def test_every_key_says_what_it_means() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from crmkit import Kind, Settings
+from crmkit import Kind, Programme, Settings
 from crmkit.activities.metrics import NOTHING, Effect, Folded, advance
 from crmkit.activities.metrics import effect as effect_of
 from crmkit.activities.metrics import fold as fold_of
@@ -254,6 +254,6 @@ def test_a_fact_without_a_reference_is_a_story_of_its_own() -> None:
 def test_a_hosts_own_kind() -> None:
     """What it does to the metrics is what its declaration says."""
     rental = Kind(name="rental", counts=("orders",), dates=("order",), spends=True)
-    settings = Settings(kinds=(rental,), earn_rules=())
+    settings = Settings(kinds=(rental,), programmes=[Programme(earn_rules=())])
     found = effect([fact("rental", 10), fact("rental", 5)], settings)
     assert (found.sums["orders"], found.sums["spend_minor"]) == (2, 15)

@@ -9,6 +9,7 @@ from crmkit.config import Kind, Settings
 from crmkit.errors import RuleError
 from crmkit.model.rule import AllOf, AnyOf, Between, Compare, Did, Not, Occurs, Rule, Then, Window
 from crmkit.model.time import Calendar, Duration
+from crmkit.programmes import Programme
 from crmkit.segmentation.rules import MAX_DEPTH, MAX_NODES, parse
 
 SETTINGS = Settings(timezone="Europe/Bucharest")
@@ -114,7 +115,7 @@ def test_what_followed(key: str, follows: bool) -> None:
 
 
 def test_kinds_are_those_of_the_settings() -> None:
-    settings = Settings(kinds=(Kind(name="form_start"),), earn_rules=())
+    settings = Settings(kinds=(Kind(name="form_start"),), programmes=(Programme(earn_rules=()),))
     assert parse({"did": "form_start"}, settings) == Did(Occurs("form_start"), "count", ">=", 1)
     with pytest.raises(RuleError, match="unknown kind of activity 'purchase'"):
         parse({"did": "purchase"}, settings)

@@ -6,13 +6,17 @@ from typing import Any
 import attrs
 import pytest
 
-from crmkit.config import Settings, Tier
+from crmkit.config import Settings
 from crmkit.errors import RuleError
 from crmkit.model import Customer, Metrics, PointsAccount, Preferences
+from crmkit.model.catalogue import evolved
 from crmkit.model.rule import AllOf, AnyOf, Compare, Member, Not, Rule
-from crmkit.segmentation.evaluate import compiled
+from crmkit.model.time import FOREVER
+from crmkit.programmes import Programme, Tier
+from crmkit.segmentation.evaluate import compiled, lasting, tier_name
 from crmkit.segmentation.rules import parse
 from crmkit.segmentation.subject import Subject
+from tests.tiers import held
 
 SETTINGS = Settings(timezone="Europe/Bucharest")
 AT = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -150,16 +154,47 @@ def account(qualifying: int, balance: int = 0) -> PointsAccount:
 
 def test_tiers_are_ordered_by_rank() -> None:
     assert fits("tier", "=", "BRONZE")
-    assert fits("tier", "=", "BRONZE", account=account(999))
-    assert fits("tier", "=", "SILVER", account=account(1_000))
-    assert fits("tier", ">=", "SILVER", account=account(6_000))
-    assert fits("tier", "between", ["SILVER", "GOLD"], account=account(5_999))
-    assert fits("tier", "not_in", ["BRONZE", "PLATINUM"], account=account(3_000))
+    assert fits("tier", "=", "SILVER", tiers=held((AT, "SILVER")))
+    assert fits("tier", ">=", "SILVER", tiers=held((AT, "VIP")))
+    assert fits("tier", "between", ["SILVER", "GOLD"], tiers=held((AT, "GOLD")))
+    assert fits("tier", "not_in", ["BRONZE", "PLATINUM"], tiers=held((AT, "GOLD")))
+    assert fits("tier", "exists", True)
+    assert not fits("tier", "exists", False, tiers=held((AT, "GOLD")))
+
+
+def test_points_reach_no_tier_by_themselves() -> None:
+    assert fits("tier", "=", "BRONZE", account=account(6_000))
+
+
+def test_a_tier_holds_for_its_period_and_says_until_when() -> None:
+    day = timedelta(days=1)
+    who = subject(tiers=held((AT, "GOLD"), (AT + day, "SILVER"), (AT + 2 * day, "BRONZE")))
+    rule = parse({"field": "tier", "operator": "=", "value": "SILVER"}, SETTINGS)
+    asked = [AT - TICK, AT, AT + day - TICK, AT + day, AT + 2 * day]
+    who = attrs.evolve(who, customer=evolved(who.customer, created_at=AT - day))
+    assert [lasting(rule, SETTINGS)(who, at) for at in asked] == [
+        (False, AT),
+        (False, AT + day),
+        (False, AT + day),
+        (True, AT + 2 * day),
+        (False, FOREVER),
+    ]
+    assert [compiled(rule, SETTINGS)(who, at) for at in asked] == [False] * 3 + [True, False]
+
+
+def _fewer() -> Settings:
+    only = Programme(tiers=(Tier("BRONZE", 0),), milestones=())
+    return Settings(programmes=(only,))
+
+
+def test_a_tier_of_more_than_there_are_by_now_is_the_highest() -> None:
+    """Until it is reckoned anew."""
+    assert tier_name(held((AT, "GOLD")), AT, SETTINGS) == "GOLD"
+    assert tier_name(held((AT, "GOLD")), AT, _fewer()) == "BRONZE"
 
 
 def test_a_tier_that_is_gone_is_refused() -> None:
-    tiers: Any = (Tier("BRONZE", 0),)
-    fewer = Settings(tiers=tiers)
+    fewer = _fewer()
     with pytest.raises(RuleError, match="unknown tier 'GOLD'"):
         compiled(Compare("tier", "=", "GOLD"), fewer)
 
@@ -234,3 +269,51 @@ def test_groups_and_membership() -> None:
     for rule, expected in cases:
         who = subject(memberships=frozenset({"s1"}))
         assert compiled(rule, SETTINGS)(who, AT) is expected
+
+
+def rich(next_at: datetime | None, **fields: Any) -> Subject:
+    account = PointsAccount(tenant="t", customer_id="c", balance=100, since=AT, next_at=next_at)
+    return subject(account=evolved(account, **fields))
+
+
+def lasts(document: dict[str, Any], who: Subject) -> tuple[bool, datetime]:
+    return lasting(parse(document, SETTINGS), SETTINGS)(who, AT)
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "expected"),
+    [
+        (">=", 100, True),
+        ("<", 100, False),
+        ("between", [1, 100], True),
+        ("in", [1, 100], True),
+        ("not_in", [100], False),
+    ],
+)
+def test_points_last_until_the_account_turns(operator: str, value: Any, expected: bool) -> None:
+    """Whatever they are compared by, inside a negation too."""
+    document = {"field": "points", "operator": operator, "value": value}
+    negated = {"operator": "not", "conditions": [document]}
+    for next_at, until in ((AT + TICK, AT + TICK), (None, FOREVER)):
+        assert lasts(document, rich(next_at)) == (expected, until)
+        assert lasts(negated, rich(next_at)) == (not expected, until)
+        assert holds(document, rich(next_at)) is expected
+
+
+def test_only_the_balance_turns_by_time_alone() -> None:
+    """Not what qualifies, nor that there are points, nor the account that nobody has."""
+    who = rich(AT + TICK, qualifying=100)
+    qualifying = {"field": "qualifying_points", "operator": ">=", "value": 100}
+    assert lasts(qualifying, who) == (True, FOREVER)
+    assert lasts({"field": "points", "operator": "exists", "value": True}, who) == (True, FOREVER)
+    none = {"field": "points", "operator": "=", "value": 0}
+    assert lasts(none, subject()) == (True, FOREVER)
+
+
+def test_a_group_lasts_as_long_as_what_decides_it() -> None:
+    """Points that turn change nothing where another part decides for ever."""
+    points = {"field": "points", "operator": ">=", "value": 100}
+    none = {"field": "qualifying_points", "operator": ">=", "value": 1}
+    for operator, expected in (("and", (False, FOREVER)), ("or", (True, AT + TICK))):
+        document = {"operator": operator, "conditions": [points, none]}
+        assert lasts(document, rich(AT + TICK)) == expected

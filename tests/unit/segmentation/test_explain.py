@@ -18,6 +18,7 @@ from crmkit.segmentation.asking import Rank
 from crmkit.segmentation.explain import explain
 from crmkit.segmentation.subject import Subject
 from crmkit.segmentation.verdicts import Explanation, Verdict
+from tests.tiers import held
 
 SETTINGS = Settings(timezone="Europe/Bucharest", currency="RON")
 AT = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -61,7 +62,7 @@ def occasion(fact: str, at: datetime, kind: str = "purchase", **fields: Any) -> 
 
 
 def subject(*done: Occasion, **fields: Any) -> Subject:
-    own = ("account", "tags", "consents", "memberships", "kept_out")
+    own = ("account", "tiers", "tags", "consents", "memberships", "kept_out")
     metrics = {k: v for k, v in fields.items() if k not in own and hasattr(Metrics, k)}
     kinds = {o.kind for o in done}
     return Subject(
@@ -143,6 +144,14 @@ def test_ages_are_told_in_words(since: timedelta, words: str) -> None:
     assert told.found.endswith(f", {words}")
 
 
+def test_a_tier_ends_with_its_period() -> None:
+    told = leaf(
+        rule_of("tier", ">=", "SILVER"),
+        subject(tiers=held((AT, "SILVER"), (AT + DAY, "BRONZE"))),
+    )
+    assert (told.holds, told.actual, told.until) == (True, "SILVER", AT + DAY)
+
+
 def test_a_month_ends_where_the_tenants_month_ends() -> None:
     told = leaf(rule_of("last_purchase", "during", "this month"), subject(last_order_at=AT))
     assert told.expected == Calendar("month")
@@ -173,6 +182,7 @@ def test_an_age_ends_at_the_next_birthday() -> None:
         (rule_of("tags", "contains", "x"), {"tags": frozenset("ba")}, ("a", "b"), '"a", "b"'),
         (rule_of("tags", "contains", "x"), {}, (), "nothing"),
         (rule_of("tier", "=", "GOLD"), {}, "BRONZE", "BRONZE"),
+        (rule_of("tier", ">", "GOLD"), {"tiers": held((BEGAN, "GOLD"))}, "GOLD", "GOLD"),
         (rule_of("points", ">", 7), {"account": SEVEN}, 7, "7"),
         (rule_of("consent.marketing_email", "=", True), {}, False, "false"),
         (rule_of("custom.x", "=", 1), {"custom": {"x": [1, "a"]}}, [1, "a"], '1, "a"'),

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from crmkit.config import Kind, Settings, Tier
+from crmkit.config import Kind, Settings
 from crmkit.errors import RuleError
+from crmkit.programmes import Programme, Tier
 from crmkit.segmentation.rules import parse
 from crmkit.segmentation.schema import json_schema
 from tests.schemas import fits
@@ -85,7 +86,8 @@ def test_what_is_refused_does_not_fit(document: Any) -> None:
 
 
 def test_it_follows_the_settings() -> None:
-    own = Settings(kinds=(Kind(name="form_start"),), earn_rules=(), tiers=(Tier("ONE", 0),))
+    one = Programme(earn_rules=(), tiers=(Tier("ONE", 0),))
+    own = Settings(kinds=(Kind(name="form_start"),), programmes=(one,))
     schema = json_schema(own)
     assert fits({"did": "form_start"}, schema)
     assert not fits({"did": "purchase"}, schema)

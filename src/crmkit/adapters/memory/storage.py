@@ -110,6 +110,8 @@ class MemoryUnitOfWork(UnitOfWork):
         for index in table.entry.indexes:
             if not index.unique or record is None:
                 continue
+            if index.where_present and getattr(record, index.where_present) is None:
+                continue
             equal = {f: getattr(record, f) for f in index.fields}
             if any(table.key_of(r) != key for r in table.select(self.tenant, equal)):
                 raise StorageError("a value that must be unique is there already")

@@ -14,8 +14,19 @@ from dateutil.relativedelta import relativedelta
 from crmkit.adapters.sql.rule_times import Instant
 from crmkit.adapters.sql.rule_values import Condition, Expression, Values, joined
 from crmkit.adapters.sql.tables import table
-from crmkit.model import Consent, Customer, Membership, Metrics, PointsAccount, Score, Tag
+from crmkit.config import Settings
+from crmkit.model import (
+    Consent,
+    Customer,
+    Membership,
+    Metrics,
+    PointsAccount,
+    Score,
+    Tag,
+    TierPeriod,
+)
 from crmkit.model.rule import Member, Near, Top
+from crmkit.segmentation.comparing import value_test
 from crmkit.segmentation.evaluate import plane, tier_ranks
 from crmkit.segmentation.fields import Field, Source, Type, find
 
@@ -115,7 +126,7 @@ class Fields:
         field = find(rule.field)
         record = PointsAccount if field.source is Source.LOYALTY else Metrics
         mine = table(record).c[field.attribute]
-        edge = cutoff(rule, self.tenant, self.values).scalar_subquery()
+        edge = cutoff(rule, self.instant.settings, self.tenant, self.values).scalar_subquery()
         if rule.bottom:
             found = sa.and_(mine > _ZERO, mine <= sa.func.coalesce(edge, _HIGHEST))
         else:
@@ -164,15 +175,25 @@ class Fields:
     def _tier(self, operator: str, value: Any) -> Condition:
         if operator == "exists":
             return sa.true() if value else sa.false()
-        starts = [tier.from_points for tier in self.instant.settings.tiers]
-        points = sa.func.coalesce(table(PointsAccount).c.qualifying, sa.literal(0))
+        periods, settings = table(TierPeriod).c, self.instant.settings
+        ranks, now = tier_ranks(value, settings), self.instant.micros
 
-        def reached(rank: int) -> Condition:
-            if rank <= 0:
-                return sa.true()
-            return points >= starts[rank] if rank < len(starts) else sa.false()
+        def covered(test: Condition) -> Condition:
+            # Not IN: SQLite would list the periods of everybody for each page of customers.
+            return sa.exists().where(
+                periods.tenant == self.tenant,
+                periods.customer_id == self.customer,
+                periods.programme == settings.programme.name,
+                periods.since <= now,
+                periods.until > now,
+                test,
+            )
 
-        return _stepped(operator, tier_ranks(value, self.instant.settings), reached)
+        test = self.values.test(periods.rank, operator, ranks)
+        if not value_test(operator, ranks)(0):
+            return covered(test)
+        # Who was never above the first tier has no period.
+        return sa.not_(covered(sa.not_(test.self_group())))
 
     def _tags(self, operator: str, value: Any) -> Condition:
         tag = table(Tag).c.tag
@@ -280,13 +301,15 @@ def _stepped(operator: str, value: Any, reached: _Reached) -> Condition:
     return sa.not_(found.self_group()) if negative else found
 
 
-def cutoff(rule: Top, tenant: str, values: Values) -> sa.Select[tuple[int]]:
+def cutoff(rule: Top, settings: Settings, tenant: str, values: Values) -> sa.Select[tuple[int]]:
     """The value of the last who is among the top, or the bottom; no row if all are."""
     field = find(rule.field)
     record = PointsAccount if field.source is Source.LOYALTY else Metrics
     ranked = table(record).alias("ranked")
     value = ranked.c[field.attribute]
     some = [ranked.c.tenant == tenant, value > _ZERO]
+    if record is PointsAccount:
+        some.append(ranked.c.programme == settings.programme.name)
     if rule.count is not None:
         before: Expression = values.literal(rule.count - 1)
     else:

@@ -36,11 +36,10 @@ from crmkit.model.rule import (
     leaves,
 )
 from crmkit.segmentation.comparing import value_test
-from crmkit.segmentation.fields import Source, find
+from crmkit.segmentation.fields import BALANCE, QUALIFYING, Source, find
 
 _PROFILE: Final = frozenset({Source.CUSTOMER, Source.PREFERENCES, Source.CUSTOM, Source.AGE})
 _METRICS: Final = frozenset({Source.METRICS, Source.AVERAGE})
-_ACCOUNT: Final = frozenset({Source.LOYALTY, Source.TIER})
 _SCORE: Final = frozenset({Source.SCORE})
 
 
@@ -61,11 +60,12 @@ def matching(
     instant, values = Instant(at, settings), values_of(dialect)
     doings = Doings(tenant, instant, values)
     sources = _sources(rule)
-    joins = _PROFILE | _METRICS | _ACCOUNT | _SCORE
+    joins = _PROFILE | _METRICS | _SCORE | {Source.LOYALTY}
     led = None if sources & joins else _leading(rule, doings)
     origin = _Origin.of(sources, instant) if led is None else _Origin.led(led[1])
     unsure = _unsure(rule, origin, doings, settled=settled)
-    writer = _Writer(Fields(tenant, instant, origin.customer, values), doings, unsure)
+    fields = Fields(tenant, instant, origin.customer, values)
+    writer = _Writer(fields, doings, unsure, settled)
     where = [] if origin.tenant is None else [origin.tenant == tenant]
     if led is None:
         where.append(writer.rule(rule))
@@ -77,12 +77,12 @@ def matching(
     return sa.select(origin.customer, sure.label("sure")).select_from(origin.rows).where(*where)
 
 
-def cutoff_of(top: Top, tenant: str, dialect: str) -> sa.Select[tuple[int]]:
+def cutoff_of(top: Top, settings: Settings, tenant: str, dialect: str) -> sa.Select[tuple[int]]:
     """The value of the last who is among the top; of the population where that is smaller."""
     # With fewer customers than places everybody is in: from the last of them on.
-    edge = cutoff(top, tenant, values_of(dialect))
+    edge = cutoff(top, settings, tenant, values_of(dialect))
     everybody = attrs.evolve(top, percent=100_000, count=None)
-    last = cutoff(everybody, tenant, values_of(dialect))
+    last = cutoff(everybody, settings, tenant, values_of(dialect))
     return sa.select(sa.func.coalesce(edge.scalar_subquery(), last.scalar_subquery()))
 
 
@@ -136,8 +136,10 @@ class _Origin:
                 rows = rows.join(metrics, _same(metrics, customers.c.tenant, customer))
             else:
                 other = _of(metrics, other, metrics.c.customer_id, customers)
-        if sources & _ACCOUNT:
-            rows = rows.outerjoin(accounts, _same(accounts, base.c.tenant, customer))
+        if Source.LOYALTY in sources:
+            mine = accounts.c.programme == instant.settings.programme.name
+            same = _same(accounts, base.c.tenant, customer)
+            rows = rows.outerjoin(accounts, sa.and_(same, mine))
         if sources & _SCORE:
             scores = table(Score)
             rows = rows.outerjoin(scores, _same(scores, base.c.tenant, customer))
@@ -174,17 +176,21 @@ def _unsure(rule: Rule, origin: _Origin, doings: Doings, *, settled: bool) -> Co
     every = list(leaves(rule))
     # A cut-off is that of now, and so is the whole rule with it.
     ranked = any(isinstance(leaf, Top) for leaf in every)
+    asked = {find(leaf.field) for leaf in every if isinstance(leaf, Compare) and not ranked}
     sources = frozenset[Source]() if ranked or settled else _sources(rule)
     now, among = doings.instant.micros, doings.values.among
-    found: list[Condition] = []
+    found: list[Condition] = [_turned(now)] if BALANCE in asked else []
     if sources & _METRICS:
         last = table(Metrics).c.last_activity_at
         found.append(sa.and_(last.is_not(None), last > now))
     if sources & _PROFILE:
         # No change of the profile is later than that.
         found.append(table(Customer).c.updated_at > now)
-    for needed, record in ((Source.TAGS, ProfileChange), (Source.LOYALTY, PointsEntry)):
-        if needed in sources or (needed is Source.LOYALTY and sources & _ACCOUNT):
+    for needed, record in (
+        (Source.TAGS in sources, ProfileChange),
+        (QUALIFYING in asked and not settled, PointsEntry),
+    ):
+        if needed:
             facts = table(record).c
             later = sa.select(facts.customer_id).where(
                 facts.tenant == doings.tenant,
@@ -200,6 +206,15 @@ def _unsure(rule: Rule, origin: _Origin, doings: Doings, *, settled: bool) -> Co
         if isinstance(leaf, Did | Then) and not doings.tells(leaf)
     ]
     return joined(sa.or_, found) if found else None
+
+
+def _turned(now: int) -> Condition:
+    """The balance that is stored does not hold: it is of later, or was not settled since."""
+    account = table(PointsAccount).c
+    return sa.or_(
+        sa.and_(account.next_at.is_not(None), account.next_at <= now),
+        sa.and_(account.since.is_not(None), account.since > now),
+    )
 
 
 def _height(rule: Rule) -> int:
@@ -227,6 +242,7 @@ class _Writer:
     fields: Fields
     doings: Doings
     unsure: Condition | None
+    settled: bool
 
     def rule(self, rule: Rule, *, negated: bool = False) -> Condition:
         if self.unsure is not None and self.doubtful(rule):
@@ -256,7 +272,10 @@ class _Writer:
         return [self.rule(attrs.evolve(group, parts=doubtful), negated=negated), *others]
 
     def doubtful(self, rule: Rule) -> bool:
-        """Whether all that the rule looks at is as it is now, or not told by the database."""
+        """Whether all that the rule looks at is as it is now, or not told by the database.
+
+        Where nothing came later, it is only the balance that may be another.
+        """
         match rule:
             case AllOf(parts) | AnyOf(parts):
                 return all(map(self.doubtful, parts))
@@ -264,7 +283,10 @@ class _Writer:
                 return self.doubtful(part)
             case Did() | Then():
                 return not self.doings.tells(rule)
-        return _source(rule) not in (None, Source.CONSENT, Source.SCORE)
+            case Compare(field) if self.settled:
+                return find(field) is BALANCE
+        sure = (None, Source.CONSENT, Source.TIER, Source.SCORE)
+        return not self.settled and _source(rule) not in sure
 
     def plain(self, rule: Rule) -> Condition:
         """The rule without the doubt."""

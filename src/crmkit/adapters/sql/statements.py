@@ -91,6 +91,7 @@ def _insert(
 _EMPTY: Final[Mapping[type, Any]] = {
     int: sa.literal_column("0"),
     str: sa.literal_column("''"),
+    bool: sa.false(),
 }
 
 
@@ -265,6 +266,25 @@ def due(name: str, kind: type, field: str) -> Statement:
         t.c[field] <= sa.bindparam("by"),
     )
     return _compiled(query.order_by(t.c[field]).limit(sa.bindparam("limit")), name)
+
+
+@remembered
+def totals(
+    name: str,
+    kind: type,
+    field: str,
+    by: tuple[str, ...],
+    upto: tuple[str, ...],
+    beyond: tuple[str, ...],
+    shape: Shape,
+) -> Statement:
+    """Sum a column, for each combination of values in others."""
+    t = table(kind)
+    groups = [t.c[f] for f in by]
+    query = sa.select(*groups, sa.func.sum(t.c[field])).where(*_where(t, shape))
+    query = query.where(*(t.c[f] <= sa.bindparam(f"upto_{f}") for f in upto))
+    query = query.where(*(t.c[f] > sa.bindparam(f"beyond_{f}") for f in beyond))
+    return _compiled(query.group_by(*groups) if groups else query, name)
 
 
 @remembered

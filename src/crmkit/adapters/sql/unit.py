@@ -132,8 +132,10 @@ class SqlUnitOfWork(UnitOfWork):
 
     def hold(self, kind: type, keys: Iterable[str]) -> frozenset[str]:
         """See `UnitOfWork.hold`."""
-        field = codec(kind).entry.key[-1]
-        shape, values = self._filter(kind, {field: tuple(dict.fromkeys(keys))})
+        field, wanted = codec(kind).entry.key[-1], tuple(dict.fromkeys(keys))
+        if not wanted:
+            return frozenset()
+        shape, values = self._filter(kind, {field: wanted})
         statement = statements.hold(self._dialect, kind, shape, lock=self._writable)
         self._cursor.execute(statement.sql, statement.values(values))
         return frozenset([row[0] for row in self._cursor.fetchall()])
@@ -266,6 +268,30 @@ class SqlUnitOfWork(UnitOfWork):
         self._cursor.execute(statement.sql, statement.values(values))
         return [codec(kind).decode(row) for row in self._cursor.fetchall()]
 
+    def totals(
+        self,
+        kind: type,
+        field: str,
+        /,
+        *,
+        by: Sequence[str] = (),
+        upto: Mapping[str, datetime] | None = None,
+        beyond: Mapping[str, datetime] | None = None,
+        **equal: Any,
+    ) -> dict[tuple[Any, ...], int]:
+        """See `UnitOfWork.totals`."""
+        coder, low, high = codec(kind), beyond or {}, upto or {}
+        shape, values = self._filter(kind, equal)
+        values |= {f"upto_{f}": to_micros(t) for f, t in high.items()}
+        values |= {f"beyond_{f}": to_micros(t) for f, t in low.items()}
+        statement = statements.totals(
+            self._dialect, kind, field, tuple(by), tuple(high), tuple(low), shape
+        )
+        self._cursor.execute(statement.sql, statement.values(values))
+        found = [row for row in self._cursor.fetchall() if row[-1] is not None]
+        groups = coder.decode_fields(by, [row[:-1] for row in found])
+        return {group: int(row[-1]) for group, row in zip(groups, found, strict=True)}
+
     def rows(
         self,
         kind: type,
@@ -386,11 +412,10 @@ class SqlUnitOfWork(UnitOfWork):
                 raise RuleError("larger than the database can ask; make it smaller") from error
             raise
 
-    def cutoff(self, top: Top) -> int | None:
+    def cutoff(self, top: Top, settings: Settings) -> int | None:
         """See `RulePushdown.cutoff`."""
-        sql, values = statements.rendered(
-            rules.cutoff_of(top, self.tenant, self._dialect), self._dialect
-        )
+        query = rules.cutoff_of(top, settings, self.tenant, self._dialect)
+        sql, values = statements.rendered(query, self._dialect)
         self._cursor.execute(sql, values)
         row = self._cursor.fetchone()
         return None if row is None else row[0]

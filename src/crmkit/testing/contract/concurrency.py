@@ -8,8 +8,9 @@ from contextlib import suppress
 from functools import partial
 from operator import methodcaller
 
-from crmkit.model import Note, PointsAccount
+from crmkit.model import Metrics, Note, PointsAccount
 from crmkit.model.catalogue import evolved
+from crmkit.model.loyalty import PROGRAMME
 from crmkit.ports.storage import UnitOfWork
 from crmkit.testing.contract.base import Contract
 from crmkit.testing.threads import together
@@ -26,7 +27,7 @@ class Concurrency(Contract):
 
     def _balance(self, customer_id: str = "c") -> int:
         with self.read() as uow:
-            account = uow.get(PointsAccount, customer_id)
+            account = uow.get(PointsAccount, customer_id, PROGRAMME)
         assert account is not None
         return account.balance
 
@@ -68,7 +69,7 @@ class Concurrency(Contract):
         self.store(self._points())
 
         def add_one(uow: UnitOfWork) -> None:
-            account = uow.get(PointsAccount, "c", lock=True)
+            account = uow.get(PointsAccount, "c", PROGRAMME, lock=True)
             assert account is not None
             uow.put(evolved(account, balance=account.balance + 1))
 
@@ -77,15 +78,16 @@ class Concurrency(Contract):
 
     def test_found_or_held_records_may_be_read_and_written(self) -> None:
         """`find(lock=True)` and `hold` keep others away as `get(lock=True)` does."""
-        self.store(self._points(), self._points("d"))
+        self.store(*(Metrics(tenant=self.tenant, customer_id=c) for c in "cd"))
 
         def add_one(uow: UnitOfWork) -> None:
-            uow.hold(PointsAccount, ["d", "c"])
-            for account in uow.find(PointsAccount, customer_id=("d", "c"), lock=True):
-                uow.put(evolved(account, balance=account.balance + 1))
+            uow.hold(Metrics, ["d", "c"])
+            for metrics in uow.find(Metrics, customer_id=("d", "c"), lock=True):
+                uow.put(evolved(metrics, visits=metrics.visits + 1))
 
         self._together(add_one)
-        assert self._balance() == self._balance("d") == _THREADS * _TIMES
+        with self.read() as uow:
+            assert [m.visits for m in uow.find(Metrics)] == [_THREADS * _TIMES] * 2
 
     def test_gathered_sums_are_not_lost(self) -> None:
         """Each of many concurrent additions counts, the first ones too."""
@@ -156,7 +158,7 @@ class Concurrency(Contract):
         self.store(self._points("a"), self._points("b"))
 
         def add_one(uow: UnitOfWork, customer_id: str) -> None:
-            account = uow.get(PointsAccount, customer_id, lock=True)
+            account = uow.get(PointsAccount, customer_id, PROGRAMME, lock=True)
             assert account is not None
             uow.put(evolved(account, balance=account.balance + 1))
 

@@ -12,6 +12,7 @@ from crmkit.model import (
     Identity,
     Note,
     PointsAccount,
+    PointsEntry,
     Segment,
     SegmentState,
     Tag,
@@ -234,6 +235,38 @@ class FilterOperations(Contract):
             assert len(uow.due(SegmentState, "next_change_at", by, limit=9)) == 4
         with self.storage.read(f"{self.tenant} too") as uow:
             assert uow.due(SegmentState, "next_change_at", by, limit=9) == []
+
+    def test_totals_are_sums_by_what_is_in_other_fields(self) -> None:
+        """Of what fits, not later than some instants and later than others; one tenant's."""
+
+        def entry(n: int, customer: str, points: int, hours: int) -> PointsEntry:
+            return PointsEntry(
+                tenant=self.tenant,
+                id=f"e{n}",
+                customer_id=customer,
+                kind="earn",
+                points=points,
+                qualifying=0,
+                available_at=MOMENT,
+                expires_at=MOMENT + timedelta(hours=10 * hours),
+                occurred_at=MOMENT + timedelta(hours=hours),
+                recorded_at=MOMENT,
+            )
+
+        told = (("a", 5, 0), ("b", 7, 1), ("a", -3, 2), ("a", 2**40, 3))
+        self.store(*(entry(n, *one) for n, one in enumerate(told)))
+        by = {"occurred_at": MOMENT + timedelta(hours=2)}
+        over = {"expires_at": MOMENT + timedelta(hours=10)}
+        with self.read() as uow:
+            assert uow.totals(PointsEntry, "points") == {(): 9 + 2**40}
+            each = uow.totals(PointsEntry, "points", by=("customer_id",))
+            assert each == {("a",): 2 + 2**40, ("b",): 7}
+            assert uow.totals(PointsEntry, "points", upto=by, customer_id="a") == {(): 2}
+            late = uow.totals(PointsEntry, "points", by=("occurred_at",), upto=by, beyond=over)
+            assert late == {(by["occurred_at"],): -3}
+            assert uow.totals(PointsEntry, "points", customer_id="z") == {}
+        with self.storage.read(f"{self.tenant} too") as uow:
+            assert uow.totals(PointsEntry, "points") == {}
 
     def test_none_fits_an_empty_field(self) -> None:
         """None means that the field is empty; an empty text is not."""

@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from crmkit.model import Counter, Note, PointsAccount
 from crmkit.model.catalogue import evolved
+from crmkit.model.loyalty import PROGRAMME
 from crmkit.ports.storage import UnitOfWork
 from crmkit.testing.contract.base import MOMENT, Contract, raised, refused
 
@@ -141,7 +142,7 @@ class Transactions(Contract):
 class Sums(Contract):
     """`increase`: adding in one step."""
 
-    def _sums(self, **fields: int) -> PointsAccount:
+    def _sums(self, **fields: Any) -> PointsAccount:
         return PointsAccount(tenant=self.tenant, customer_id="c", **fields)
 
     def _increase(
@@ -152,7 +153,7 @@ class Sums(Contract):
 
     def _now(self) -> PointsAccount | None:
         with self.read() as uow:
-            return uow.get(PointsAccount, "c")
+            return uow.get(PointsAccount, "c", PROGRAMME)
 
     def test_increase_creates_the_record(self) -> None:
         """Where there is no record yet, the given one is stored with the sum added."""
