@@ -225,6 +225,9 @@ def test_what_ever_counted_for_the_tier_is_that_of_then(
     gone = clock()
     assert stays(crm, "earned") == [(earned, gone)]
     assert [crm.segments.count("earned", at=at) for at in around(gone)] == [1, 0, 0]
+    bob = crm.find_or_create({"user_id": "bob"}).id
+    crm.identity.merge(bob, ana, reason="same")  # asked anew from the start
+    assert stays(crm, "earned") == [(earned, gone)]
 
 
 def test_ranks_are_right_once_the_job_has_run(
@@ -250,8 +253,9 @@ def test_ranks_are_right_once_the_job_has_run(
     assert [c.id for c in crm.segments.members("best", at=over - TICK)] == [ana]
 
 
+@pytest.mark.parametrize("how", ["redeem", "cancel"])
 def test_a_free_reward_lets_ranks_follow_too(
-    crm: CRMService, clock: FrozenClock, ana: str, storage: Storage
+    crm: CRMService, clock: FrozenClock, ana: str, storage: Storage, how: str
 ) -> None:
     """Whatever settles an account, ranks hear of it."""
     free = Reward(name="water")
@@ -263,8 +267,12 @@ def test_a_free_reward_lets_ranks_follow_too(
     crm.loyalty.update_points(ana, 100, reason="goodwill")
     clock.advance(days=1)
     crm.loyalty.update_points(bob, 50, reason="goodwill")
+    made = crm.loyalty.redeem(ana, "water") if how == "cancel" else None
     clock.advance(days=5)
-    crm.loyalty.redeem(ana, "water")
+    if made:
+        crm.loyalty.cancel(made.id)
+    else:
+        crm.loyalty.redeem(ana, "water")
     assert [c.id for c in crm.segments.members("best")] == [bob]
     assert crm.segments.verify("best").exact
 

@@ -288,8 +288,7 @@ class Redeeming:
         account = uow.get(PointsAccount, holder, redemption.programme)
         if account is not None:
             accounts.settle(uow, self._rt, account)
-        if redemption.cost:
-            self._rt.events.publish(uow, PointsChanged(holder, at))
+        self._rt.events.publish(uow, PointsChanged(holder, at))
 
 
 def wanted_of(

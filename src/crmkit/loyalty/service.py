@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from functools import cached_property
 from typing import Any
-
-import attrs
 
 from crmkit.activities.drafts import draft
 from crmkit.activities.stories import read
@@ -20,13 +17,13 @@ from crmkit.loyalty.offering import Rewards
 from crmkit.loyalty.periods import dates
 from crmkit.loyalty.redeeming import Redeeming, optional_text, wanted_of
 from crmkit.loyalty.referrals import Referrals
+from crmkit.loyalty.reports import LoyaltyReports
 from crmkit.loyalty.rewards import Redeemed
-from crmkit.loyalty.standing import Account, Expiring, expiring, history, standing
+from crmkit.loyalty.standing import Account, Earning, Expiring, expiring, history, standing
 from crmkit.loyalty.tiers import Progress, progress
 from crmkit.loyalty.upkeep import Ledger
 from crmkit.model import (
     Enrolment,
-    Metrics,
     Page,
     PointsAccount,
     PointsEntry,
@@ -46,17 +43,6 @@ from crmkit.ports.storage import UnitOfWork
 from crmkit.programmes import Programme
 
 _LARGEST = 10**12
-
-
-@attrs.frozen
-class Earning:
-    """What an activity would earn by one rule, and when the points could be used."""
-
-    rule: str
-    points: int
-    on_completion: bool
-    available_at: datetime
-    expires_at: datetime | None
 
 
 class Loyalty:
@@ -84,6 +70,11 @@ class Loyalty:
     def keeper(self) -> Keeper:
         """What follows for points and tiers from what happens elsewhere; crmkit's own."""
         return Keeper(self._rt, self._fits)
+
+    @cached_property
+    def reports(self) -> LoyaltyReports:
+        """What the programmes owe their customers, and how tiers are doing."""
+        return LoyaltyReports(self._rt)
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -425,16 +416,9 @@ class Loyalty:
     def tiers(
         self, *, programme: str | None = None, at: datetime | str | None = None
     ) -> dict[str, int]:
-        """How many customers each tier has, from the first tier up."""
-        of, when = self._programme(programme), self._rt.at(at)
-        ranks: Counter[int] = Counter()
-        with self._rt.read() as uow:
-            fields = ("since", "until", "rank")
-            for since, until, rank in uow.stream_rows(TierPeriod, fields, programme=of.name):
-                if since <= when < until:
-                    ranks[min(rank, len(of.tiers) - 1)] += 1
-            ranks[0] += uow.count(Metrics) - ranks.total()
-        return {tier.name: ranks[rank] for rank, tier in enumerate(of.tiers)}
+        """How many customers each tier has, from the first tier up; see `reports.tiers`."""
+        found = self.reports.tiers(at=at, programme=programme)
+        return {share.tier: share.customers for share in found.tiers}
 
     def run_due(self, now: datetime, progress: Callable[[int], None] | None = None) -> int:
         """The part of `crm.run_due` that is about points and tiers; crmkit's own."""

@@ -39,6 +39,17 @@ class Account:
 
 
 @attrs.frozen
+class Earning:
+    """What an activity would earn by one rule, and when the points could be used."""
+
+    rule: str
+    points: int
+    on_completion: bool
+    available_at: datetime
+    expires_at: datetime | None
+
+
+@attrs.frozen
 class Expiring:
     """Points that expire unused at an instant, unless they are used before."""
 
