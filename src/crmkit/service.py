@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from crmkit.activities.recording import StoriesChanged
-from crmkit.activities.service import Activities
 from crmkit.config import Settings
 from crmkit.errors import InvalidInput
-from crmkit.gdpr.service import Privacy
 from crmkit.model import Activity, Customer
 from crmkit.model.document import text
 from crmkit.model.ids import TimeOrderedIds
@@ -38,7 +35,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.orm import Session
 
+    from crmkit.activities.service import Activities
     from crmkit.customers.service import Customers
+    from crmkit.gdpr.service import Privacy
     from crmkit.identity.service import Identities
     from crmkit.insights.lifetime import LifetimeValue
     from crmkit.insights.service import Insights
@@ -97,6 +96,9 @@ class CRMService:
 
     def _events(self) -> Events:
         """Who hears of what, in this order."""
+        # What `import crmkit` can do without is imported when it is asked for.
+        from crmkit.activities.recording import StoriesChanged
+
         return Events(
             {
                 StoriesChanged: (
@@ -128,7 +130,6 @@ class CRMService:
     @cached_property
     def customers(self) -> Customers:
         """Profiles, tags and notes."""
-        # What `import crmkit` can do without is imported when it is asked for.
         from crmkit.customers.profile import ProfileSources
         from crmkit.customers.service import Customers
 
@@ -151,6 +152,7 @@ class CRMService:
     @cached_property
     def activities(self) -> Activities:
         """What customers did, and their metrics."""
+        from crmkit.activities.service import Activities
         from crmkit.identity.service import ManyAtOnce
 
         return Activities(self._runtime, ManyAtOnce(self.identity))
@@ -194,6 +196,8 @@ class CRMService:
     @cached_property
     def gdpr(self) -> Privacy:
         """Consent, export and erasure."""
+        from crmkit.gdpr.service import Privacy
+
         return Privacy(self._runtime)
 
     @cached_property
