@@ -128,6 +128,8 @@ def populate(crm: CRMService) -> str:
         found.id, other.id, reason=canary("reason of merge"), actor=canary("actor of merge"),
         key=canary("key of merge"),
     )  # fmt: skip
+    code = crm.loyalty.referrals.code(found.id)
+    crm.loyalty.referrals.accept(found.id, code, key=canary("key of code"))
     crm.identity.fit()
     crm.insights.fit()
     crm.insights.standing.refresh()

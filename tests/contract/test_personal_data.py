@@ -97,6 +97,15 @@ def _answers(crm: CRMService, person: str) -> Iterator[object]:
     yield crm.loyalty.rewards.offers(person)
     yield crm.loyalty.rewards.history(person)
     yield list(crm.loyalty.rewards.birthdays(within="1y"))
+    yield crm.loyalty.referrals.accept(person, crm.loyalty.referrals.code(person))
+    yield crm.loyalty.referrals.of(person)
+    yield crm.loyalty.referrals.by(person)
+    yield crm.loyalty.referrals.count(person)
+    yield crm.loyalty.reports.liability()
+    yield crm.loyalty.reports.points()
+    yield crm.loyalty.reports.tiers()
+    yield crm.loyalty.reports.timeline("2025-01-01T00:00:00Z")
+    yield crm.loyalty.reports.flow("2025-01-01T00:00:00Z")
     yield crm.gdpr.consents.state(person)
     yield crm.gdpr.consents.history(person)
     yield crm.gdpr.export(person)
@@ -263,6 +272,17 @@ HOSTILE: dict[str, Callable[[CRMService, str], object]] = {
     "a used key of redeeming": lambda crm, p: crm.loyalty.redeem(
         p, "discount_10", key=canary("key of redeem")
     ),
+    "a code of a friend": lambda crm, p: crm.loyalty.referrals.accept(p, _WRONG),
+    "a used key of a code": lambda crm, p: crm.loyalty.referrals.accept(
+        crm.find_or_create({"name": "x"}).id,
+        crm.loyalty.referrals.code(p),
+        key=canary("key of code"),
+    ),
+    "a cursor of referrals": lambda crm, p: crm.loyalty.referrals.of(p, after=_WRONG),
+    "an e-mail as step of tiers": lambda crm, _: crm.loyalty.reports.timeline(
+        "2025-01-01T00:00:00Z", step=_MAIL
+    ),
+    "a moment of tiers": lambda crm, _: crm.loyalty.reports.flow(_WRONG),
     "a source": lambda crm, p: crm.gdpr.consents.give(p, "email", source=_WRONG * 50),
     "a channel of consent": lambda crm, p: crm.gdpr.consents.give(p, _WRONG, source="x"),
     "a rule's value": lambda crm, _: crm.segments.create("s", _RULE | {"value": {"a": _WRONG}}),
@@ -500,7 +520,7 @@ def test_reports_are_the_same_after_erasure(crm: CRMService, person: str) -> Non
     "key",
     [
         "key of resolve", "key", "key of update", "key of note", "key of points", "key of yes",
-        "key of redeem",
+        "key of redeem", "key of code",
     ],
 )  # fmt: skip
 def test_a_replayed_key_does_not_revive(crm: CRMService, person: str, key: str) -> None:
@@ -515,6 +535,7 @@ def test_a_replayed_key_does_not_revive(crm: CRMService, person: str, key: str) 
         "key of points": lambda: crm.loyalty.update_points(person, 1, reason="x", key=used),
         "key of redeem": lambda: crm.loyalty.redeem(person, "free_beverage", key=used),
         "key of yes": lambda: crm.gdpr.consents.give(person, "email", source="x", key=used),
+        "key of code": lambda: crm.loyalty.referrals.accept(person, "0000-0000-0000", key=used),
     }
     with pytest.raises(Erased):
         calls[key]()
@@ -557,6 +578,7 @@ def test_erasure_reaches_every_record_with_an_owner(
     assert {**receipt.deleted, **receipt.anonymised} == {t: n for t, n in had.items() if n}
     assert set(receipt.anonymised) == {
         "crm_activities", "crm_loyalty_entries", "crm_loyalty_redemptions", "crm_idempotency",
+        "crm_referrals", "crm_referrals_made",
     }  # fmt: skip
 
 

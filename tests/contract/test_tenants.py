@@ -42,6 +42,12 @@ def _exported(crm: CRMService) -> list[str]:
     return out.getvalue().splitlines()
 
 
+def _code(crm: CRMService) -> str:
+    """The code of the tenant's own person."""
+    (person,) = crm.customers.list().items[:1]
+    return crm.loyalty.referrals.code(person.id)
+
+
 # With the id of another tenant's customer, each of these finds nobody.
 ABOUT_A_CUSTOMER: dict[str, Callable[[CRMService, str], object]] = {
     "customers.get": lambda crm, c: crm.customers.get(c),
@@ -96,6 +102,11 @@ ABOUT_A_CUSTOMER: dict[str, Callable[[CRMService, str], object]] = {
     "rewards.offers": lambda crm, c: crm.loyalty.rewards.offers(c),
     "rewards.history": lambda crm, c: crm.loyalty.rewards.history(c),
     "loyalty.leave": lambda crm, c: crm.loyalty.leave(c),
+    "referrals.code": lambda crm, c: crm.loyalty.referrals.code(c),
+    "referrals.accept": lambda crm, c: crm.loyalty.referrals.accept(c, _code(crm)),
+    "referrals.of": lambda crm, c: crm.loyalty.referrals.of(c),
+    "referrals.by": lambda crm, c: crm.loyalty.referrals.by(c),
+    "referrals.count": lambda crm, c: crm.loyalty.referrals.count(c),
     "gdpr.export": lambda crm, c: crm.gdpr.export(c),
     "gdpr.erase": lambda crm, c: crm.gdpr.erase(c),
     "consents.give": lambda crm, c: crm.gdpr.consents.give(c, "email", source="x"),
@@ -196,6 +207,11 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
     "analytics.history of all": lambda crm: list(crm.segments.analytics.history("by rule")),
     "analytics.export": lambda crm: _exported(crm),
     "loyalty.tiers": lambda crm: crm.loyalty.tiers(),
+    "reports.liability": lambda crm: crm.loyalty.reports.liability().to_dict()["months"],
+    "reports.points": lambda crm: crm.loyalty.reports.points().quantiles,
+    "reports.tiers": lambda crm: [share.customers for share in crm.loyalty.reports.tiers().tiers],
+    "reports.timeline": lambda crm: list(crm.loyalty.reports.timeline(INSTANTS[2]).counts),
+    "reports.flow": lambda crm: list(crm.loyalty.reports.flow(INSTANTS[2]).counts),
     "rewards.stock": lambda crm: crm.loyalty.rewards.stock(),
     "rewards.birthdays": lambda crm: list(crm.loyalty.rewards.birthdays(within="1y")),
     "find_or_create": lambda crm: crm.find_or_create(profile(), key=canary("key of resolve")),
@@ -208,7 +224,8 @@ _INTERNAL = {
     "insights.historic", "insights.run_due", "segments.names", "loyalty.run_due",
     "loyalty.standing",
     "consents.standing", "consents.on_stated",
-    *(f"{name}.on_{event}" for name in ("activities", "consents")
+    "referrals.on_stories",
+    *(f"{name}.on_{event}" for name in ("activities", "consents", "referrals")
       for event in ("merged", "undone")),
 }  # fmt: skip
 # What makes or closes a service, and what is about two customers: these have tests of their own.
@@ -230,6 +247,8 @@ def test_every_public_method_is_tried() -> None:
     known |= set(_methods(crm.segments.analytics, "analytics"))
     known |= set(_methods(crm.insights.standing, "standing"))
     known |= set(_methods(crm.loyalty.rewards, "rewards"))
+    known |= set(_methods(crm.loyalty.referrals, "referrals"))
+    known |= set(_methods(crm.loyalty.reports, "reports"))
     for name, made in inspect.getmembers(type(crm), lambda m: isinstance(m, cached_property)):
         assert made
         known |= set(_methods(getattr(crm, name), name))
@@ -285,6 +304,15 @@ def test_another_tenants_customer_is_nobody(twins: Twins, storage: Storage, call
     before = rows(storage, ONE), rows(storage, OTHER)
     with pytest.raises(NotFound):
         ABOUT_A_CUSTOMER[call](twins.mine, twins.their_person)
+    assert (rows(storage, ONE), rows(storage, OTHER)) == before
+
+
+def test_another_tenants_code_is_unknown(twins: Twins, storage: Storage) -> None:
+    """`NotFound`, and nothing is written for either tenant."""
+    code = twins.theirs.loyalty.referrals.code(twins.their_person)
+    before = rows(storage, ONE), rows(storage, OTHER)
+    with pytest.raises(NotFound):
+        twins.mine.loyalty.referrals.accept(twins.my_person, code)
     assert (rows(storage, ONE), rows(storage, OTHER)) == before
 
 

@@ -29,7 +29,7 @@ def fact(kind: str, day: float, status: str | None = None, **more: Any) -> Activ
         customer_id="c",
         kind=kind,
         occurred_at=on(day),
-        recorded_at=AT,
+        recorded_at=more.pop("recorded_at", on(1_000)),
         amount_minor=more.pop("amount", None),
         currency="EUR",
         story=more.pop("story", "s"),
@@ -74,6 +74,12 @@ def test_a_completion_of_nothing_is_no_visit() -> None:
 def test_what_was_before_the_code_does_not_count() -> None:
     assert told([fact("visit", -1)], [fact("visit", 5)]) == [(5, 5, None)]
     assert told([fact("visit", 0)]) == [(0, 0, None)]
+
+
+def test_what_is_told_ahead_counts_at_once() -> None:
+    ahead = fact("visit", 90, recorded_at=on(2))
+    assert told([ahead]) == [(2, 2, None)]
+    assert was_customer([ahead], on(3), KINDS)
 
 
 def test_the_first_counts() -> None:
