@@ -42,10 +42,12 @@ from crmkit.programmes import (
     TierPolicy,
 )
 from crmkit.reporting.svg import Point, waterfall_chart
+from crmkit.reporting.value import calibration_chart, tracking_chart
 from crmkit.reporting.verdicts import verdict_tree
 from crmkit.segmentation.fields import FIELDS, OCCASION_FIELDS, OPERATORS, RANKINGS, Source, Type
 from crmkit.segmentation.schema import json_schema
 from crmkit.testing import FrozenClock
+from docs import backtests
 
 DOCS: Final = Path(__file__).parent
 
@@ -62,6 +64,7 @@ _WHERE: Final[Mapping[Source, str]] = {
     Source.LOYALTY: "points",
     Source.TIER: "points",
     Source.TAGS: "tags",
+    Source.SCORE: "scores",
 }
 
 
@@ -216,6 +219,7 @@ def settings() -> str:
     """The settings and their defaults."""
     shown = {"programmes": "see below", "kinds": "see below"}
     shown |= {"lifecycle": code("Lifecycle()"), "spending_bands": code("SpendingBands()")}
+    shown |= {"value": code("Valuation()")}
     default = Settings()
     rows = (
         (code(a.name), shown.get(a.name) or code(repr(getattr(default, a.name))))
@@ -345,6 +349,22 @@ def _end(entry: Entry, column: Column) -> str:
     return "emptied" if column.name in blanks(entry) else "kept"
 
 
+def backtest_scores() -> str:
+    """How far off the model and the simple rules were."""
+    rows: list[Iterable[str]] = []
+    for name, found in (("CDNOW", backtests.of_cdnow()), ("bookings", backtests.of_bookings())):
+        for what, scores in (("purchases", found.purchases), ("spend", found.spend)):
+            if scores is None:
+                continue
+            for rule in ("model", "naive", "recency"):
+                score = getattr(scores, rule)
+                digits = 3 if what == "purchases" else 1
+                off = "" if score.total_error is None else f"{score.total_error:+.1%}"
+                errors = (f"{score.mae:.{digits}f}", f"{score.rmse:.{digits}f}", off)
+                rows.append((f"{name}, {what}", code(rule), *errors))
+    return table(("", "by", "MAE", "RMSE", "total error"), rows)
+
+
 PARTS: Final = (
     Programme, TierPolicy, EarnRule, Cap, Multiplier, Reward, Limit, StampCard, Milestone,
     ReferralPolicy,
@@ -371,6 +391,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "preference-fields": preference_fields,
     "records": records,
     "stored-fields": stored_fields,
+    "backtest-scores": backtest_scores,
 }
 
 
@@ -415,6 +436,10 @@ def explanation_picture() -> str:
 PICTURES: Final[Mapping[str, Callable[[], str]]] = {
     "match.svg": match_picture,
     "explanation.svg": explanation_picture,
+    "cdnow-calibration.svg": lambda: calibration_chart(backtests.of_cdnow()),
+    "cdnow-tracking.svg": lambda: tracking_chart(backtests.of_cdnow()),
+    "bookings-calibration.svg": lambda: calibration_chart(backtests.of_bookings()),
+    "bookings-tracking.svg": lambda: tracking_chart(backtests.of_bookings()),
 }
 
 

@@ -131,6 +131,8 @@ def populate(crm: CRMService) -> str:
     code = crm.loyalty.referrals.code(found.id)
     crm.loyalty.referrals.accept(found.id, code, key=canary("key of code"))
     crm.identity.fit()
+    crm.insights.fit()
+    crm.insights.standing.refresh()
     return found.id
 
 

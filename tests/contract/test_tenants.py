@@ -74,6 +74,13 @@ ABOUT_A_CUSTOMER: dict[str, Callable[[CRMService, str], object]] = {
     "insights.spend_series": lambda crm, c: crm.insights.spend_series(c),
     "insights.visit_series": lambda crm, c: crm.insights.visit_series(c),
     "insights.booking_series": lambda crm, c: crm.insights.booking_series(c),
+    "standing.churn": lambda crm, c: crm.insights.standing.churn(c),
+    "standing.rfm_of": lambda crm, c: crm.insights.standing.rfm_of(c),
+    "standing.engagement": lambda crm, c: crm.insights.standing.engagement(c),
+    "standing.response": lambda crm, c: crm.insights.standing.response(c),
+    "standing.conversion": lambda crm, c: crm.insights.standing.conversion(c),
+    "standing.pattern": lambda crm, c: crm.insights.standing.pattern(c),
+    "standing.journey": lambda crm, c: crm.insights.standing.journey(c),
     "segments.is_member": lambda crm, c: crm.segments.is_member(c, "by hand"),
     "segments.explain": lambda crm, c: crm.segments.explain(c, "by rule"),
     "segments.segments_of": lambda crm, c: crm.segments.segments_of(c),
@@ -148,7 +155,32 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
         {"id": "booking_id", "at": "at", "customer": {"email": lambda _: profile()["email"]}},
     ),
     "insights.bands": lambda crm: crm.insights.bands(),
+    "insights.fit": lambda crm: crm.insights.fit(),
+    "insights.values": lambda crm: list(crm.insights.values()),
+    "insights.backtest": lambda crm: crm.insights.backtest("2025-11-01", 1),
     "insights.revenue_by_month": lambda crm: crm.insights.revenue_by_month(),
+    "standing.refresh": lambda crm: crm.insights.standing.refresh(),
+    "standing.models": lambda crm: crm.insights.standing.models(),
+    "standing.churn_risks": lambda crm: list(crm.insights.standing.churn_risks()),
+    "standing.rfm": lambda crm: list(crm.insights.standing.rfm()),
+    "standing.cohorts": lambda crm: crm.insights.standing.cohorts(by="booking"),
+    "standing.engagements": lambda crm: list(crm.insights.standing.engagements()),
+    "standing.journeys": lambda crm: list(crm.insights.standing.journeys()),
+    "reports.active": lambda crm: crm.reports.active().to_dict()["rows"],
+    "reports.acquisition": lambda crm: crm.reports.acquisition(),
+    "reports.channels": lambda crm: crm.reports.channels(),
+    "reports.values": lambda crm: crm.reports.values(),
+    "reports.retention": lambda crm: crm.reports.retention(),
+    "reports.cohorts": lambda crm: crm.reports.cohorts(),
+    "reports.segments": lambda crm: crm.reports.segments(),
+    "reports.distribution": lambda crm: crm.reports.distribution(),
+    "reports.consent": lambda crm: crm.reports.consent(),
+    "reports.birthdays": lambda crm: crm.reports.birthdays(),
+    "reports.promoters": lambda crm: crm.reports.promoters(),
+    "reports.visits": lambda crm: crm.reports.visits(),
+    "reports.revenue": lambda crm: crm.reports.revenue(),
+    "reports.items": lambda crm: crm.reports.items(),
+    "reports.page": lambda crm: crm.reports.page(),
     "segments.create": lambda crm: crm.segments.create("another", RULE, auto_update=False),
     "segments.get": lambda crm: crm.segments.get("by hand"),
     "segments.list": lambda crm: crm.segments.list(),
@@ -189,7 +221,7 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
 
 # Called by crmkit itself inside a unit of work, which has its tenant.
 _INTERNAL = {
-    "insights.historic", "segments.names", "loyalty.run_due",
+    "insights.historic", "insights.run_due", "segments.names", "loyalty.run_due",
     "loyalty.standing",
     "consents.standing", "consents.on_stated",
     "referrals.on_stories",
@@ -213,6 +245,7 @@ def test_every_public_method_is_tried() -> None:
     crm = CRMService(MemoryStorage())
     known = set(_methods(crm)) | set(_methods(crm.gdpr.consents, "consents"))
     known |= set(_methods(crm.segments.analytics, "analytics"))
+    known |= set(_methods(crm.insights.standing, "standing"))
     known |= set(_methods(crm.loyalty.rewards, "rewards"))
     known |= set(_methods(crm.loyalty.referrals, "referrals"))
     known |= set(_methods(crm.loyalty.reports, "reports"))

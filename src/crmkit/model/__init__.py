@@ -55,6 +55,7 @@ from crmkit.model.segment import (
     SegmentStay,
     SegmentVersion,
 )
+from crmkit.model.value import Score, ValueModel
 
 __all__ = [
     "Achievement",
@@ -98,6 +99,7 @@ __all__ = [
     "ReferralCode",
     "ReferralMade",
     "RewardStock",
+    "Score",
     "SearchToken",
     "Segment",
     "SegmentCatalogue",
@@ -108,6 +110,7 @@ __all__ = [
     "Tag",
     "TierGrant",
     "TierPeriod",
+    "ValueModel",
     "catalogue",
     "entry_of",
 ]

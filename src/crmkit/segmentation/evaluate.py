@@ -189,7 +189,9 @@ def _of_balance(plain: Predicate) -> _Question:
     return _Question.timed(lasts, plain)
 
 
-_ALIKE: Final = frozenset({Type.NUMBER, Type.MONEY, Type.TEXT, Type.MOMENT, Type.DATE, Type.FLAG})
+_ALIKE: Final = frozenset(
+    {Type.NUMBER, Type.MONEY, Type.SHARE, Type.TEXT, Type.MOMENT, Type.DATE, Type.FLAG}
+)
 # The comparisons that most rules consist of, without the call of a test.
 _INLINE: Final[Mapping[str, Callable[[_Getter, Any], Predicate]]] = {
     "=": lambda get, x: lambda s, at: (v := get(s)) is not None and v == x,  # noqa: ARG005
@@ -253,6 +255,9 @@ def getter(field: Field) -> _Getter:
             return attrgetter("tiers")
         case Source.TAGS:
             return attrgetter("tags")
+        case Source.SCORE:
+            told = attrgetter(name)
+            return lambda s: None if s.score is None else told(s.score)
         case Source.CONSENT:
             key = field.consent
             return lambda s: s.consents.get(key, False)

@@ -26,6 +26,7 @@ from crmkit.ports.events import (
     NumbersCorrected,
     PointsChanged,
     ProfileChanged,
+    ScoresRefreshed,
     SegmentLeft,
 )
 from crmkit.ports.runtime import Runtime
@@ -36,7 +37,14 @@ from crmkit.segmentation.subjects import AT_ONCE
 from crmkit.segmentation.watching import Watched, Watchlist
 
 _EVERYTHING = Needs(
-    profile=True, metrics=True, points=True, tiers=True, tags=True, consents=True, by_hand=True
+    profile=True,
+    metrics=True,
+    points=True,
+    tiers=True,
+    tags=True,
+    consents=True,
+    scores=True,
+    by_hand=True,
 )
 _PAGE = 500
 
@@ -94,6 +102,13 @@ class Keeper:
     def on_points(self, uow: UnitOfWork, event: PointsChanged) -> None:
         """Ask about a customer's points, and the tier that follows from them."""
         self.changed(uow, event.customer_id, event.at, Needs(points=True, tiers=True))
+
+    def on_scores(self, uow: UnitOfWork, event: ScoresRefreshed) -> None:
+        """Ask about those whose scores have changed; who refreshes holds them."""
+        watched = watchlist(uow, self.rt)
+        what = Needs(scores=True)
+        if any(w.needs.meets(what) for w in watched):
+            self._changed(uow, watched, dict.fromkeys(sorted(event.customers), event.at), what)
 
     def on_merged(self, uow: UnitOfWork, event: CustomersMerged) -> None:
         """Ask anew about one who was two; what was kept of the other is theirs no more."""

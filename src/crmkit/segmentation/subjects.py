@@ -16,6 +16,7 @@ from crmkit.model import (
     Metrics,
     Occasion,
     PointsAccount,
+    Score,
     Tag,
     TierPeriod,
 )
@@ -48,6 +49,7 @@ def subjects(
     if wanted.tiers:
         for period in uow.find(TierPeriod, **of):
             tiers[period.customer_id].append(period)
+    scores = {s.customer_id: s for s in uow.find(Score, customer_id=ids)} if wanted.scores else {}
     tags: dict[str, set[str]] = defaultdict(set)
     if wanted.tags:
         for tag in uow.find(Tag, customer_id=ids):
@@ -67,6 +69,7 @@ def subjects(
             metrics=metrics.get(c.id) or Metrics(tenant=c.tenant, customer_id=c.id),
             account=accounts.get(c.id),
             tiers=tiers.get(c.id, ()),
+            score=scores.get(c.id),
             tags=frozenset(tags[c.id]),
             consents=state(said[c.id]).granted if said[c.id] else {},
             memberships=frozenset(by_hand[c.id, False]),

@@ -19,7 +19,7 @@ from crmkit.adapters.sql.rule_values import Condition, Expression, joined, value
 from crmkit.adapters.sql.tables import table
 from crmkit.config import Settings
 from crmkit.errors import RuleError
-from crmkit.model import Customer, Metrics, PointsAccount, PointsEntry, ProfileChange
+from crmkit.model import Customer, Metrics, PointsAccount, PointsEntry, ProfileChange, Score
 from crmkit.model.rule import (
     AllOf,
     AnyOf,
@@ -40,6 +40,7 @@ from crmkit.segmentation.fields import BALANCE, QUALIFYING, Source, find
 
 _PROFILE: Final = frozenset({Source.CUSTOMER, Source.PREFERENCES, Source.CUSTOM, Source.AGE})
 _METRICS: Final = frozenset({Source.METRICS, Source.AVERAGE})
+_SCORE: Final = frozenset({Source.SCORE})
 
 
 def matching(
@@ -59,7 +60,8 @@ def matching(
     instant, values = Instant(at, settings), values_of(dialect)
     doings = Doings(tenant, instant, values)
     sources = _sources(rule)
-    led = None if sources & (_PROFILE | _METRICS | {Source.LOYALTY}) else _leading(rule, doings)
+    joins = _PROFILE | _METRICS | _SCORE | {Source.LOYALTY}
+    led = None if sources & joins else _leading(rule, doings)
     origin = _Origin.of(sources, instant) if led is None else _Origin.led(led[1])
     unsure = _unsure(rule, origin, doings, settled=settled)
     fields = Fields(tenant, instant, origin.customer, values)
@@ -138,6 +140,9 @@ class _Origin:
             mine = accounts.c.programme == instant.settings.programme.name
             same = _same(accounts, base.c.tenant, customer)
             rows = rows.outerjoin(accounts, sa.and_(same, mine))
+        if sources & _SCORE:
+            scores = table(Score)
+            rows = rows.outerjoin(scores, _same(scores, base.c.tenant, customer))
         return cls(rows, customer, base.c.tenant, sa.or_(own <= now, other <= now))
 
 
@@ -280,7 +285,8 @@ class _Writer:
                 return not self.doings.tells(rule)
             case Compare(field) if self.settled:
                 return find(field) is BALANCE
-        return not self.settled and _source(rule) not in (None, Source.CONSENT, Source.TIER)
+        sure = (None, Source.CONSENT, Source.TIER, Source.SCORE)
+        return not self.settled and _source(rule) not in sure
 
     def plain(self, rule: Rule) -> Condition:
         """The rule without the doubt."""

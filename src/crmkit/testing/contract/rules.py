@@ -179,6 +179,8 @@ def records(subject: Subject) -> Iterator[object]:
     if subject.account is not None:
         yield subject.account
     yield from subject.tiers
+    if subject.score is not None:
+        yield subject.score
     for tag in subject.tags:
         yield Tag(tenant=tenant, customer_id=owner, fingerprint=tag, tag=tag, tagged_at=moment)
     for kept_out, segments in ((False, subject.memberships), (True, subject.kept_out)):

@@ -7,7 +7,7 @@ import secrets
 import sqlalchemy as sa
 from alembic import op
 
-from crmkit.adapters.sql.migrations import loyalty, referrals
+from crmkit.adapters.sql.migrations import loyalty, referrals, value
 from crmkit.adapters.sql.migrations.columns import JSON, TEXT, index, numbers, texts
 
 revision = "0001"
@@ -50,6 +50,7 @@ def upgrade() -> None:
     _segment_versions()
     _segments()
     _tags()
+    value.create()
     kept = sa.table("crm_secrets", sa.column("name"), sa.column("value"))
     op.bulk_insert(kept, [{"name": "fingerprint", "value": secrets.token_hex(32)}])
 
