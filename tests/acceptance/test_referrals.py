@@ -504,6 +504,25 @@ def test_a_household_is_flagged_and_not_refused(pair: Pair) -> None:
     assert pair.points() == [(0, 50), (0, 30)]
 
 
+def test_nobody_refers_who_brought_them(pair: Pair) -> None:
+    """Two who are new would else be rewarded for each other twice."""
+    pair.accept()
+    referrals = pair.crm.loyalty.referrals
+    back = referrals.accept(pair.ana, referrals.code(pair.ion))
+    assert (back.state, back.reason) == ("refused", "referred_back")
+    pair.crm.track_activity(pair.ana, "visit")
+    pair.come()
+    assert pair.points() == [(0, 50), (0, 30)]
+
+
+def test_who_was_refused_may_be_brought_back(pair: Pair) -> None:
+    pair.crm.track_activity(pair.ion, "visit")
+    pair.clock.advance(days=1)
+    assert pair.accept().state == "refused"
+    referrals = pair.crm.loyalty.referrals
+    assert referrals.accept(pair.ana, referrals.code(pair.ion)).state == "pending"
+
+
 def test_nobody_is_referred_twice(pair: Pair) -> None:
     """The first counts, by when it was, not by when it was told."""
     eva = guest(pair.crm, "Eva")

@@ -17,7 +17,7 @@ from crmkit.loyalty import tiering
 from crmkit.loyalty.codes import code_of, read_code
 from crmkit.loyalty.earning import counts_from
 from crmkit.loyalty.kinship import household, reached
-from crmkit.loyalty.referring import EXISTING, SAME_CONTACT, Referring
+from crmkit.loyalty.referring import DECIDED, EXISTING, REFERRED_BACK, SAME_CONTACT, Referring
 from crmkit.loyalty.turns import makes_customer
 from crmkit.model import (
     Customer,
@@ -50,9 +50,9 @@ class Referral:
     `state` is ``pending`` until the referred customer first comes, ``qualified`` while the
     points of that can be called off, ``rewarded`` from `usable_at` on, or ``refused``, with
     a `reason`: ``same_person``, ``same_contact``, ``existing_customer``, ``referred_before``,
-    or ``erased`` before anything came of it. `flags` tell what speaks for one household.
-    `referrer_points` is 0 beyond the referrer's limit. An id is None once that customer was
-    erased.
+    ``referred_back``, or ``erased`` before anything came of it. `flags` tell what speaks for
+    one household. `referrer_points` is 0 beyond the referrer's limit. An id is None once that
+    customer was erased.
     """
 
     id: str
@@ -279,7 +279,7 @@ class Referrals:
         )
 
     def _same(self, uow: UnitOfWork, row: ReferralAccepted, referrer: str) -> str | None:
-        """The referral of both that was made before, unless it was refused."""
+        """A referral of who accepts by that referrer, unless it was refused."""
         of: dict[str, Any] = {"customer_id": row.customer_id, "programme": row.programme}
         rows = uow.find(ReferralAccepted, reason=None, **of)
         made = uow.find(ReferralMade, id=tuple(r.id for r in rows)) if rows else []
@@ -310,8 +310,11 @@ class Referrals:
         kinds = {kind for kind, _ in mine & theirs}
         flags = household(*people)
         if kinds == {"phone"} and row.terms["shared_phone"] == "flag":
-            return evolved(row, flags=(*flags, "same_phone"))
-        return evolved(row, flags=flags, reason=SAME_CONTACT if kinds else None)
+            flags, kinds = (*flags, "same_phone"), set()
+        if kinds:
+            return evolved(row, flags=flags, reason=SAME_CONTACT)
+        back = self._same(uow, evolved(row, customer_id=referrer), referee)
+        return evolved(row, flags=flags, reason=REFERRED_BACK if back else None)
 
     def _reached(self, uow: UnitOfWork, customer: Customer) -> set[tuple[str, str]]:
         told = uow.find(ProfileChange, customer_id=customer.id)
@@ -387,7 +390,7 @@ def _state(row: ReferralAccepted, now: datetime) -> tuple[State, str | None]:
 
 def _may(row: ReferralAccepted, since: datetime) -> bool:
     """Whether a story that began then may change what a referral has come to."""
-    if row.kept_by or row.reason == SAME_CONTACT:
+    if row.kept_by or row.reason in DECIDED:
         return False
     if row.reason == EXISTING:
         return since < row.accepted_at

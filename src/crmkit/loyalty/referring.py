@@ -45,6 +45,9 @@ SAME_CONTACT: Final = "same_contact"
 SAME_PERSON: Final = "same_person"
 EXISTING: Final = "existing_customer"
 REFERRED_BEFORE: Final = "referred_before"
+REFERRED_BACK: Final = "referred_back"
+DECIDED: Final = frozenset({SAME_CONTACT, REFERRED_BACK})
+"""Reasons that are found when a code is accepted, and stand whatever comes."""
 
 _SIDES: Final = ("referrer", "referee")
 _EARNED: Final = frozenset({"earn", "reverse"})
@@ -154,8 +157,8 @@ class Referring:
         self, row: ReferralAccepted, facts: Collection[Story], *, taken: bool
     ) -> str | None:
         kinds = self.rt.settings.kinds_by_name
-        if row.reason == SAME_CONTACT:
-            return SAME_CONTACT
+        if row.reason in DECIDED:
+            return row.reason
         if row.customer_id == self.made[row.id].customer_id:
             return SAME_PERSON
         if any(was_customer(story, row.accepted_at, kinds) for story in facts):

@@ -48,8 +48,8 @@ class ReferralAccepted:
     """The side of a referral whose customer came by a code, and what became of it.
 
     `terms` are the programme's when it was accepted. What follows `flags` is a fold of what
-    is known of both: `reason` why it is refused (``same_contact`` is decided once and for
-    all), `qualified_at` when the first booking or visit took place that still stands,
+    is known of both: `reason` why it is refused (``same_contact`` and ``referred_back`` are decided
+    once and for all), `qualified_at` when the first booking or visit took place that still stands,
     `usable_at` when the points of it can be used, `within_limit` whether the referrer gets
     theirs. `kept_by` is the merge since which none of this changes any more.
     """
