@@ -17,6 +17,7 @@ from crmkit import CRMError, CRMService, Programme, Settings
 from crmkit.loyalty import accounts, ledger
 from crmkit.loyalty.periods import period
 from crmkit.model import PointsAccount, PointsEntry, PointsLot
+from crmkit.model.catalogue import evolved
 from crmkit.model.time import FOREVER
 from crmkit.ports.keys import StoredKey
 from crmkit.ports.storage import Storage, UnitOfWork
@@ -46,7 +47,7 @@ _MULTIPLIERS = (
 
 
 @st.composite
-def programmes(draw: st.DrawFn, **fixed: Any) -> Programme:
+def programmes(draw: st.DrawFn, /, **fixed: Any) -> Programme:
     """Rules of every sort, with and without caps, holds and expiry."""
     some = st.lists(st.sampled_from(_MULTIPLIERS), unique_by=lambda m: m.name)
     rules = (
@@ -380,7 +381,7 @@ def nothing_was_changed(
     assert before.keys() <= after.keys()
     for n, entry in before.items():
         now = after[n]
-        assert attrs.evolve(now, customer_id=entry.customer_id, origin=entry.origin) == entry
+        assert evolved(now, customer_id=entry.customer_id, origin=entry.origin) == entry
 
 
 def caps_hold(house: House) -> None:

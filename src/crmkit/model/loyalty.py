@@ -275,7 +275,7 @@ class Achievement:
     """A milestone that a customer reached; reached once, it stays."""
 
     tenant: str = assigned()
-    customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED)
+    customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.MOVE)
     programme: str = assigned(default=PROGRAMME)
     milestone: str = assigned()
     reached_at: datetime = stored(Data.BEHAVIOUR, Origin.OBSERVED, merge=OnMerge.EARLIEST)
