@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 import psycopg
 
-from benchmarks.by_hand import TENANT, hashed, new_id
+from benchmarks.by_hand import NEVER, TENANT, hashed, new_id
 from crmkit.activities.bulk import CHUNK
 
 POINTS = 100
@@ -23,7 +23,16 @@ ACTIVITIES = (
     "tenant id customer_id kind story status occurred_at recorded_at amount_minor currency"
     " reference item venue shares payload"
 ).split()
-ENTRIES = "tenant id customer_id kind points qualifying story occurred_at recorded_at".split()
+ENTRIES = (
+    "tenant id customer_id programme lot_id kind points qualifying available_at expires_at story"
+    " rule occurred_at recorded_at"
+).split()
+LOTS = (
+    'tenant id customer_id programme source rule story times "full" "left" used totals status'
+    " earned_at available_at expires_at"
+).split()
+ACCOUNTS = ("tenant customer_id programme balance pending qualifying since indebted enrols").split()
+RULE = "booking_completed"
 COUNTERS = (
     "tenant customer_id dimension fingerprint value label count spend_minor first_at last_at"
 ).split()
@@ -44,6 +53,7 @@ class Rows:
     keys: list[Row] = attrs.field(factory=list)
     activities: list[Row] = attrs.field(factory=list)
     entries: list[Row] = attrs.field(factory=list)
+    lots: list[Row] = attrs.field(factory=list)
     metrics: dict[str, list[int]] = attrs.field(factory=dict)
     """By customer: count, spend, guests, first, last."""
     counters: dict[tuple[str, str, str], list[int]] = attrs.field(factory=dict)
@@ -66,7 +76,20 @@ class Rows:
                 "EUR", reference, payload["item"], payload["venue"], "{}", written,
             )
         )  # fmt: skip
-        self.entries.append((TENANT, new_id(), owner, "earn", POINTS, POINTS, story, at, now))
+        entry = new_id()
+        self.lots.append(
+            (
+                TENANT, entry, owner, "points", "earn", RULE, story, "1", POINTS, POINTS, 0, "{}",
+                "open",
+                at, at, NEVER,
+            )
+        )  # fmt: skip
+        self.entries.append(
+            (
+                TENANT, entry, owner, "points", entry, "earn", POINTS, POINTS, at, NEVER, story,
+                RULE, at, now,
+            )
+        )  # fmt: skip
         people = payload["party_size"]
         _join(self.metrics, owner, [1, amount, people], at)
         group = ("alone", "pair", *["small group"] * 3)[people - 1] if people < 6 else "large group"
@@ -78,6 +101,13 @@ class Rows:
             ("slot", slot, 0),
         ):
             _join(self.counters, (owner, dimension, value), [1, spent], at)
+
+    def accounts(self) -> list[Row]:
+        """What the guests' points come to."""
+        return [
+            (TENANT, who, "points", n * POINTS, 0, n * POINTS, last, False, False)
+            for who, (n, _, _, _, last) in self.metrics.items()
+        ]
 
     def told(self) -> list[Row]:
         """The counters as they are stored."""
@@ -133,9 +163,9 @@ def _merged(least: str, most: str) -> str:
 
 
 _ACCOUNT = (
-    "ON CONFLICT (tenant, customer_id) DO UPDATE SET"
+    "ON CONFLICT (tenant, customer_id, programme) DO UPDATE SET"
     " balance = crm_loyalty_accounts.balance + excluded.balance,"
-    " qualifying = crm_loyalty_accounts.qualifying + excluded.qualifying"
+    " qualifying = crm_loyalty_accounts.qualifying + excluded.qualifying, since = excluded.since"
 )
 
 
@@ -163,14 +193,8 @@ class OnSqlite(Tables):
         run(self._metrics, [(*sums, TENANT, who) for who, sums in rows.metrics.items()])
         run(_insert("crm_counters", COUNTERS, _merged("min", "max")), rows.told())
         run(_insert("crm_loyalty_entries", ENTRIES), rows.entries)
-        run(
-            _insert("crm_loyalty_accounts", ["tenant", "customer_id", "balance", "qualifying"],
-                    _ACCOUNT),
-            [
-                (TENANT, who, sums[0] * POINTS, sums[0] * POINTS)
-                for who, sums in rows.metrics.items()
-            ],
-        )  # fmt: skip
+        run(_insert("crm_loyalty_lots", LOTS), rows.lots)
+        run(_insert("crm_loyalty_accounts", ACCOUNTS, _ACCOUNT), rows.accounts())
         self._connection.commit()
 
 
@@ -201,11 +225,8 @@ class OnPostgres(Tables):
         merged = _merged("least", "greatest")
         self._add("crm_counters", COUNTERS, "ttttttiiii", rows.told(), merged)
         self._copy("crm_loyalty_entries", ENTRIES, rows.entries)
-        accounts = [
-            (TENANT, who, sums[0] * POINTS, sums[0] * POINTS) for who, sums in rows.metrics.items()
-        ]
-        names = ["tenant", "customer_id", "balance", "qualifying"]
-        self._add("crm_loyalty_accounts", names, "ttii", accounts, _ACCOUNT)
+        self._copy("crm_loyalty_lots", LOTS, rows.lots)
+        self._add("crm_loyalty_accounts", ACCOUNTS, "tttiiiibb", rows.accounts(), _ACCOUNT)
         self._connection.commit()
 
     def _copy(self, table: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
@@ -223,9 +244,12 @@ class OnPostgres(Tables):
         )
 
 
+_ARRAYS = {"t": "%s::text[]", "i": "%s::bigint[]", "b": "%s::boolean[]"}
+
+
 def _arrays(types: str) -> str:
-    """Placeholders for arrays of text and of integers."""
-    return ", ".join({"t": "%s::text[]", "i": "%s::bigint[]"}[letter] for letter in types)
+    """Placeholders for arrays of text, integers and truths."""
+    return ", ".join(_ARRAYS[letter] for letter in types)
 
 
 def _columns(rows: Sequence[Row]) -> list[list[Any]]:

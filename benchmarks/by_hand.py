@@ -10,6 +10,8 @@ from hashlib import blake2b
 from typing import Any
 
 TENANT = "bench"
+NEVER = 253_402_300_799_999_999
+"""As crmkit writes the end of time."""
 
 _ROW = f"({', '.join('?' * 10)})"
 _COUNTERS = (
@@ -38,6 +40,7 @@ class ByHand:
         self.connection = connection
         self.cursor = connection.cursor()
         self.sqlite = sqlite
+        self.false = "0" if sqlite else "false"
 
     def _run(self, sql: str, values: tuple[Any, ...] = ()) -> None:
         self.cursor.execute(sql if self.sqlite else sql.replace("?", "%s"), values)
@@ -89,17 +92,28 @@ class ByHand:
         )
         self._run(_COUNTERS, tuple(self._counters(customer_id, amount_minor, now)))
         self._run(
-            "INSERT INTO crm_loyalty_entries (tenant, id, customer_id, kind, points, qualifying,"
-            " story, reason, occurred_at, recorded_at)"
-            " VALUES (?, ?, ?, 'earn', 100, 100, ?, NULL, ?, ?)",
+            "INSERT INTO crm_loyalty_lots (tenant, id, customer_id, programme, source, rule,"
+            ' story, times, "full", "left", used, totals, status, earned_at, available_at,'
+            " expires_at)"
+            " VALUES (?, ?, ?, 'points', 'earn', 'booking_completed', ?, '1', 100, 100, 0, '{}',"
+            f" 'open', ?, ?, {NEVER})",
             (TENANT, entry, customer_id, story, now, now),
         )
         self._run(
-            "INSERT INTO crm_loyalty_accounts (tenant, customer_id, balance, qualifying)"
-            " VALUES (?, ?, 100, 100) ON CONFLICT (tenant, customer_id) DO UPDATE SET"
+            "INSERT INTO crm_loyalty_entries (tenant, id, customer_id, programme, lot_id, kind,"
+            " points, qualifying, available_at, expires_at, story, rule, occurred_at, recorded_at)"
+            f" VALUES (?, ?, ?, 'points', ?, 'earn', 100, 100, ?, {NEVER}, ?, 'booking_completed',"
+            " ?, ?)",
+            (TENANT, entry, customer_id, entry, now, story, now, now),
+        )
+        self._run(
+            "INSERT INTO crm_loyalty_accounts (tenant, customer_id, programme, balance, pending,"
+            " qualifying, since, indebted, enrols)"
+            f" VALUES (?, ?, 'points', 100, 0, 100, ?, {self.false}, {self.false})"
+            " ON CONFLICT (tenant, customer_id, programme) DO UPDATE SET"
             " balance = crm_loyalty_accounts.balance + 100,"
-            " qualifying = crm_loyalty_accounts.qualifying + 100",
-            (TENANT, customer_id),
+            " qualifying = crm_loyalty_accounts.qualifying + 100, since = excluded.since",
+            (TENANT, customer_id, now),
         )
         self.connection.commit()
 

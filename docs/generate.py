@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import attrs
 
@@ -29,11 +29,25 @@ from crmkit.gdpr.documents import blanks
 from crmkit.model import Column, Customer, Entry, OnErase, Preferences, catalogue, entry_of
 from crmkit.model.catalogue import columns_of
 from crmkit.payload_fields import COMMON, PayloadField
+from crmkit.programmes import (
+    Cap,
+    EarnRule,
+    Limit,
+    Milestone,
+    Multiplier,
+    Programme,
+    ReferralPolicy,
+    Reward,
+    StampCard,
+    TierPolicy,
+)
 from crmkit.reporting.svg import Point, waterfall_chart
+from crmkit.reporting.value import calibration_chart, tracking_chart
 from crmkit.reporting.verdicts import verdict_tree
 from crmkit.segmentation.fields import FIELDS, OCCASION_FIELDS, OPERATORS, RANKINGS, Source, Type
 from crmkit.segmentation.schema import json_schema
 from crmkit.testing import FrozenClock
+from docs import backtests
 
 DOCS: Final = Path(__file__).parent
 
@@ -50,6 +64,7 @@ _WHERE: Final[Mapping[Source, str]] = {
     Source.LOYALTY: "points",
     Source.TIER: "points",
     Source.TAGS: "tags",
+    Source.SCORE: "scores",
 }
 
 
@@ -204,6 +219,7 @@ def settings() -> str:
     """The settings and their defaults."""
     shown = {"programmes": "see below", "kinds": "see below"}
     shown |= {"lifecycle": code("Lifecycle()"), "spending_bands": code("SpendingBands()")}
+    shown |= {"value": code("Valuation()")}
     default = Settings()
     rows = (
         (code(a.name), shown.get(a.name) or code(repr(getattr(default, a.name))))
@@ -215,17 +231,42 @@ def settings() -> str:
 def tiers() -> str:
     """The default tiers."""
     rows = (
-        (code(t.name), "only given" if t.from_points is None else f"{t.from_points:,}")
-        for t in Settings().programme.tiers
+        (code(t.name), "given only" if t.from_points is None else f"{t.from_points:,}")
+        for t in Programme().tiers
     )
     return table(("tier", "from qualifying points"), rows)
+
+
+def programme() -> str:
+    """The parts of a programme, with their fields and defaults."""
+    rows = (
+        (code(cls.__name__), code(a.name), "" if a.default is attrs.NOTHING else _default(a))
+        for cls in PARTS
+        for a in attrs.fields(cls)
+    )
+    return table(("part", "field", "default"), rows)
+
+
+def _default(field: attrs.Attribute[Any]) -> str:
+    factory = getattr(field.default, "factory", None)
+    if factory is not None:
+        return code(repr(factory()))
+    if isinstance(field.default, tuple) and field.default:
+        return "see below"
+    return code(repr(field.default))
+
+
+def rewards() -> str:
+    """The default rewards."""
+    rows = ((code(r.name), code(r.type or ""), f"{r.cost:,}") for r in Programme().rewards)
+    return table(("reward", "type", "cost"), rows)
 
 
 def earn_rules() -> str:
     """The default earn rules."""
     rows = (
         (code(r.name), code(r.kind), code(dict(r.where) or ""), yes(r.completed), str(r.points))
-        for r in Settings().programme.earn_rules
+        for r in Programme().earn_rules
     )
     return table(("rule", "kind", "where", "completed", "points"), rows)
 
@@ -308,6 +349,27 @@ def _end(entry: Entry, column: Column) -> str:
     return "emptied" if column.name in blanks(entry) else "kept"
 
 
+def backtest_scores() -> str:
+    """How far off the model and the simple rules were."""
+    rows: list[Iterable[str]] = []
+    for name, found in (("CDNOW", backtests.of_cdnow()), ("bookings", backtests.of_bookings())):
+        for what, scores in (("purchases", found.purchases), ("spend", found.spend)):
+            if scores is None:
+                continue
+            for rule in ("model", "naive", "recency"):
+                score = getattr(scores, rule)
+                digits = 3 if what == "purchases" else 1
+                off = "" if score.total_error is None else f"{score.total_error:+.1%}"
+                errors = (f"{score.mae:.{digits}f}", f"{score.rmse:.{digits}f}", off)
+                rows.append((f"{name}, {what}", code(rule), *errors))
+    return table(("", "by", "MAE", "RMSE", "total error"), rows)
+
+
+PARTS: Final = (
+    Programme, TierPolicy, EarnRule, Cap, Multiplier, Reward, Limit, StampCard, Milestone,
+    ReferralPolicy,
+)  # fmt: skip
+
 TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "kinds": kinds,
     "common-payload": common_payload,
@@ -321,12 +383,15 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "settings": settings,
     "tiers": tiers,
     "earn-rules": earn_rules,
+    "programme": programme,
+    "rewards": rewards,
     "bounds": bounds,
     "errors": error_classes,
     "customer-fields": customer_fields,
     "preference-fields": preference_fields,
     "records": records,
     "stored-fields": stored_fields,
+    "backtest-scores": backtest_scores,
 }
 
 
@@ -371,6 +436,10 @@ def explanation_picture() -> str:
 PICTURES: Final[Mapping[str, Callable[[], str]]] = {
     "match.svg": match_picture,
     "explanation.svg": explanation_picture,
+    "cdnow-calibration.svg": lambda: calibration_chart(backtests.of_cdnow()),
+    "cdnow-tracking.svg": lambda: tracking_chart(backtests.of_cdnow()),
+    "bookings-calibration.svg": lambda: calibration_chart(backtests.of_bookings()),
+    "bookings-tracking.svg": lambda: tracking_chart(backtests.of_bookings()),
 }
 
 

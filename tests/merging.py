@@ -131,6 +131,7 @@ def merged(crm: CRMService, pairs: Sequence[tuple[str, str]]) -> list[Merge]:
 def is_sound(crm: CRMService, storage: Storage) -> None:
     """No row of nobody, no id that leads nowhere, and what is cached is what the facts tell."""
     assert crm.activities.verify() == ()
+    assert crm.loyalty.ledger.verify() == ()
     there = {c.id for c in crm.customers.list(limit=1_000)}
     with storage.read(crm.tenant) as uow:
         for entry in owned():

@@ -51,7 +51,17 @@ METRICS = {
     "total_spend": "spend_minor",
     "total_spent": "spend_minor",
 }
+SCORES = {
+    "lifetime_value": "lifetime_minor",
+    "predicted_value": "predicted_minor",
+    "p_active": "active_ppm",
+    "churn_risk": "churn_band",
+    "rfm_group": "rfm_group",
+    "engagement": "engagement",
+}
 MONEY = (
+    "lifetime_value",
+    "predicted_value",
     "total_spend",
     "total_spent",
     "average_order_value",
@@ -215,6 +225,10 @@ def cents(raw: Any) -> Fraction:
     return Fraction(Decimal(str(raw))) * 100
 
 
+def millionths(raw: Any) -> int:
+    return round(Fraction(Decimal(str(raw))) * 1_000_000)
+
+
 def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
@@ -291,6 +305,8 @@ class Naive:
             return custom(operator, value, expected)
         if field in MONEY:
             return compare(operator, Fraction(value), each(expected, cents))
+        if field == "p_active":
+            return compare(operator, value, each(expected, millionths))
         if field == "tier":
             place = self.tiers.index
             return compare(operator, place(value), each(expected, place))
@@ -341,11 +357,10 @@ class Naive:
             return customer.birth_date and years_old(customer.birth_date, self.at, self.zone)
         if field == "average_order_value":
             return Fraction(metrics.spend_minor, metrics.orders) if metrics.orders > 0 else None
-        if field in ("points", "qualifying_points"):
-            return self.of_account(field)
-        if field == "tier":
-            held = [p.rank for p in self.subject.tiers if p.since <= self.at < p.until]
-            return self.tiers[sum(held)]
+        if field in SCORES:
+            return self.subject.score and getattr(self.subject.score, SCORES[field])
+        if field in ("points", "qualifying_points", "tier"):
+            return self.of_programme(field)
         if field in METRICS:
             return getattr(metrics, METRICS[field])
         liked = name if prefix == "preferences" else field
@@ -354,12 +369,18 @@ class Naive:
             return getattr(customer.preferences, liked)
         return getattr(customer, field)
 
-    def of_account(self, field: str) -> Any:
-        """Who has no account yet has no points."""
+    def of_programme(self, field: str) -> Any:
+        """Who has no account yet has no points; what is pending can be used in the end."""
+        if field == "tier":
+            held = [p.rank for p in self.subject.tiers if p.since <= self.at < p.until]
+            return self.tiers[sum(held)]
         account = self.subject.account
-        if field == "points":
-            return account.balance if account else 0
-        return account.qualifying if account else 0
+        if account is None:
+            return 0
+        if field == "qualifying_points":
+            return account.qualifying
+        turned = account.next_at is not None and account.next_at <= self.at
+        return account.balance + (account.pending if turned else 0)
 
     def near(self, place: Document) -> bool:
         customer = self.subject.customer

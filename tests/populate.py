@@ -101,6 +101,14 @@ def populate(crm: CRMService) -> str:
     )
     crm.loyalty.update_points(found.id, 50, reason=canary("reason"), key=canary("key of points"))
     crm.loyalty.update_points(found.id, -20, reason=canary("other reason"))
+    crm.track_activity(found.id, "purchase", {"amount": 1_000})
+    crm.loyalty.enrol(found.id, actor=canary("host"))
+    crm.loyalty.set_tier(found.id, "VIP", reason=canary("reason of tier"), actor=canary("owner"))
+    crm.loyalty.update_points(found.id, 1_000, reason="gift")
+    made = crm.loyalty.redeem(
+        found.id, "free_beverage", actor=canary("waiter"), key=canary("key of redeem")
+    )
+    crm.loyalty.cancel(made.id, reason=canary("reason of cancelling"), actor=canary("manager"))
     crm.gdpr.consents.give(
         found.id,
         "email",
@@ -120,7 +128,11 @@ def populate(crm: CRMService) -> str:
         found.id, other.id, reason=canary("reason of merge"), actor=canary("actor of merge"),
         key=canary("key of merge"),
     )  # fmt: skip
+    code = crm.loyalty.referrals.code(found.id)
+    crm.loyalty.referrals.accept(found.id, code, key=canary("key of code"))
     crm.identity.fit()
+    crm.insights.fit()
+    crm.insights.standing.refresh()
     return found.id
 
 

@@ -207,9 +207,12 @@ def _namespaces() -> dict[str, object]:
         "identity": crm.identity,
         "activities": crm.activities,
         "insights": crm.insights,
+        "insights.standing": crm.insights.standing,
+        "reports": crm.reports,
         "segments": crm.segments,
         "segments.analytics": crm.segments.analytics,
         "loyalty": crm.loyalty,
+        "loyalty.rewards": crm.loyalty.rewards,
         "gdpr": crm.gdpr,
         "gdpr.consents": crm.gdpr.consents,
     }
@@ -276,7 +279,7 @@ def test_every_operation_of_the_ports_is_in_the_reference() -> None:
     assert [name for name in names if f"`{name}(" not in text] == []
 
 
-@pytest.mark.parametrize("command", ["demo", "migrate"])
+@pytest.mark.parametrize("command", ["demo", "migrate", "report"])
 def test_every_option_is_in_the_reference(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """What `--help` lists is described."""
     with pytest.raises(SystemExit):

@@ -30,6 +30,7 @@ from crmkit.model import Activity, Customer, Merge, Metrics, Money, Page
 from crmkit.payload_fields import PayloadField
 from crmkit.programmes import EarnRule, Programme, Tier
 from crmkit.service import CRMService
+from crmkit.value_settings import Valuation
 
 if TYPE_CHECKING:
     from crmkit.adapters.sql import SqlStorage, migrate
@@ -67,6 +68,7 @@ __all__ = [
     "StorageError",
     "Survivorship",
     "Tier",
+    "Valuation",
     "migrate",
 ]
 

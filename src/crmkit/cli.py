@@ -1,4 +1,4 @@
-"""The command line: ``crmkit demo`` and ``crmkit migrate``."""
+"""The command line: ``crmkit demo``, ``crmkit migrate`` and ``crmkit report``."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ examples:
   crmkit demo
   crmkit demo --storage postgresql://user:secret@localhost/crm
   crmkit migrate sqlite:///crm.db
+  crmkit report sqlite:///crm.db
 
 `crmkit COMMAND --help` tells more about a command.
 """
@@ -54,6 +55,20 @@ examples:
   crmkit migrate postgresql://user:secret@localhost/crm
 
 Updating an older schema needs Alembic: pip install 'crmkit[migrations]'
+"""
+
+_REPORT: Final = """\
+Write all reports about a tenant's customers as one HTML page that needs no other file:
+active and new customers, retention, cohorts, value, segments, tiers, visits, consent
+and more. The page names customers; keep it as you keep them. Nothing in the database
+is changed.
+"""
+_REPORT_EPILOG: Final = """\
+examples:
+  crmkit report sqlite:///crm.db
+  crmkit report sqlite:///crm.db --tenant club-panico --currency RON --page club.html
+
+Settings are not stored: currency and time zone are those that the app runs with.
 """
 
 
@@ -119,7 +134,32 @@ def _parser() -> argparse.ArgumentParser:
         "url", metavar="URL", help="the database, such as sqlite:///crm.db or postgresql://…"
     )
     migrate.set_defaults(run=_migrate)
+    _add_report(commands)
     return parser
+
+
+def _add_report(commands: Any) -> None:
+    report = _described(
+        commands.add_parser, _REPORT, _REPORT_EPILOG, name="report", help="all reports as one page"
+    )
+    report.add_argument("url", metavar="URL", help="the database")
+    report.add_argument(
+        "--page",
+        metavar="PATH",
+        type=Path,
+        default=Path("customers.html"),
+        help="the page to write (default: %(default)s)",
+    )
+    report.add_argument(
+        "--tenant", metavar="NAME", default="default", help="whose customers (default: %(default)s)"
+    )
+    report.add_argument(
+        "--currency", metavar="CODE", default="EUR", help="of all amounts (default: %(default)s)"
+    )
+    report.add_argument(
+        "--timezone", metavar="ZONE", default="UTC", help="of the place (default: %(default)s)"
+    )
+    report.set_defaults(run=_report)
 
 
 def _described(make: Any, description: str, epilog: str, **options: Any) -> argparse.ArgumentParser:
@@ -147,9 +187,7 @@ def _demo(options: argparse.Namespace) -> None:
 
     from crmkit.demo import bookings, report, run, terminal
 
-    page: Path = options.report
-    if page.is_dir() or not page.absolute().parent.is_dir():
-        raise InvalidInput("expected a file in a folder that exists", field="--report")
+    page = _writable(options.report, "--report")
     console = Console(highlight=False)
     with terminal.progress(console) as progress:
         outcome = run.run(
@@ -161,6 +199,24 @@ def _demo(options: argparse.Namespace) -> None:
     page.write_text(report.page(outcome).to_html(), encoding="utf-8")
     terminal.show(console, outcome)
     console.print(f"\nThe whole report: {page}\n", markup=False, soft_wrap=True)
+
+
+def _report(options: argparse.Namespace) -> None:
+    from crmkit.config import Settings
+    from crmkit.service import CRMService
+
+    page = _writable(options.page, "--page")
+    settings = Settings(currency=options.currency, timezone=options.timezone)
+    with CRMService(options.url, settings=settings, tenant=options.tenant) as crm:
+        made = crm.reports.page(title=f"Customers of {options.tenant}")
+    page.write_text(made.to_html(), encoding="utf-8")
+    print(f"The report: {page}")
+
+
+def _writable(page: Path, option: str) -> Path:
+    if page.is_dir() or not page.absolute().parent.is_dir():
+        raise InvalidInput("expected a file in a folder that exists", field=option)
+    return page
 
 
 def _migrate(options: argparse.Namespace) -> None:

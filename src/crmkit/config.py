@@ -35,6 +35,7 @@ from crmkit.payload_fields import (
     problem,
 )
 from crmkit.programmes import EarnRule, Programme, checked
+from crmkit.value_settings import Valuation
 
 
 @attrs.frozen(kw_only=True, cache_hash=True)
@@ -277,6 +278,13 @@ def _check_bands(_: object, __: object, value: SpendingBands) -> None:
         raise InvalidInput("expected amounts that rise: medium, high, vip", field="spending_bands")
 
 
+def _check_value(settings: Settings, __: object, value: Valuation) -> None:
+    for name in value.purchase_kinds or ():
+        if name not in settings.kinds_by_name:
+            known = [kind.name for kind in settings.kinds]
+            raise InvalidInput(unknown("activity kind", name, known), field="value.purchase_kinds")
+
+
 def _check_horizon(_: object, __: object, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 3_650:
         raise InvalidInput("expected 1 to 3650 days", field="lifetime_horizon_days")
@@ -423,6 +431,7 @@ class Settings:
     survivorship: Survivorship = Survivorship()
     lifetime_horizon_days: int = attrs.field(default=365, validator=_check_horizon)
     identity: Matching = attrs.field(factory=Matching)
+    value: Valuation = attrs.field(factory=Valuation, validator=_check_value)
 
     @cached_property
     def zone(self) -> ZoneInfo:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
@@ -308,13 +308,19 @@ class ReferralPolicy:
     """What both sides of a referral get, and when.
 
     The points of both are pending from the referred customer's first completed booking or
-    visit, and can be used `window_days` later, unless that is called off before.
+    visit, and can be used `window_days` later, unless that is called off before. They do not
+    count for the tier. Beyond `limit` the referrer gets nothing. Whoever has an e-mail, phone
+    or handle of the referrer's is refused; with ``shared_phone="flag"``, for families who share
+    one, the same phone alone is only flagged.
     """
 
     referrer: int = attrs.field(default=50, validator=_whole("referral.referrer"))
     referee: int = attrs.field(default=50, validator=_whole("referral.referee"))
     window_days: int = attrs.field(default=14, validator=_whole("referral.window_days", 0, 3_650))
     limit: Limit | None = None
+    shared_phone: Literal["refuse", "flag"] = attrs.field(
+        default="refuse", validator=_one_of("referral.shared_phone", ("refuse", "flag"))
+    )
 
 
 DEFAULT_TIERS = (
@@ -460,6 +466,14 @@ class Programme:
         for reward in self.rewards:
             if reward.by_card and reward.name not in by_card:
                 raise _wrong(f"no card gives {shown(reward.name)}", "rewards.by_card")
+
+    @property
+    def conditions(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """The segmentation rules of its parts, each with its place."""
+        for place in ("earn_rules", "multipliers", "rewards"):
+            for part in getattr(self, place):
+                if part.when is not None:
+                    yield place, part.when
 
     @cached_property
     def starts(self) -> tuple[int, ...]:

@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from crmkit.activities.recording import StoriesChanged
-from crmkit.activities.service import Activities
 from crmkit.config import Settings
 from crmkit.errors import InvalidInput
-from crmkit.gdpr.service import Privacy
 from crmkit.model import Activity, Customer
 from crmkit.model.document import text
 from crmkit.model.ids import TimeOrderedIds
@@ -28,6 +25,7 @@ from crmkit.ports.events import (
     NumbersCorrected,
     PointsChanged,
     ProfileChanged,
+    ScoresRefreshed,
 )
 from crmkit.ports.keys import Keys, StoredKey
 from crmkit.ports.runtime import Runtime
@@ -37,10 +35,14 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
     from sqlalchemy.orm import Session
 
+    from crmkit.activities.service import Activities
     from crmkit.customers.service import Customers
+    from crmkit.gdpr.service import Privacy
     from crmkit.identity.service import Identities
-    from crmkit.insights.service import Insights, LifetimeValue
+    from crmkit.insights.lifetime import LifetimeValue
+    from crmkit.insights.service import Insights
     from crmkit.loyalty.service import Loyalty
+    from crmkit.reporting.service import Reports
     from crmkit.segmentation.service import Segments
 
 
@@ -83,30 +85,42 @@ class CRMService:
             keys=keys or StoredKey(opened.secret),
             events=self._events(),
         )
+        self._check_conditions()
+
+    def _check_conditions(self) -> None:
+        """Rules that programmes carry are checked at once, not when somebody first asks."""
+        if any(True for programme in self.settings.programmes for _ in programme.conditions):
+            from crmkit.segmentation.conditions import check
+
+            check(self._runtime)
 
     def _events(self) -> Events:
         """Who hears of what, in this order."""
+        # What `import crmkit` can do without is imported when it is asked for.
+        from crmkit.activities.recording import StoriesChanged
+
         return Events(
             {
                 StoriesChanged: (
-                    lambda uow, e: self.loyalty.on_stories(uow, e),
+                    lambda uow, e: self.loyalty.keeper.on_stories(uow, e),
                     lambda uow, e: self.segments.keeper.on_stories(uow, e),
                 ),
                 ProfileChanged: (lambda uow, e: self.segments.keeper.on_profile(uow, e),),
                 ConsentChanged: (lambda uow, e: self.segments.keeper.on_consent(uow, e),),
                 PointsChanged: (lambda uow, e: self.segments.keeper.on_points(uow, e),),
+                ScoresRefreshed: (lambda uow, e: self.segments.keeper.on_scores(uow, e),),
                 ConsentStated: (lambda uow, e: self.gdpr.consents.on_stated(uow, e),),
                 CustomerErased: (lambda uow, e: self.segments.keeper.on_erased(uow, e),),
                 NumbersCorrected: (lambda uow, e: self.segments.keeper.on_corrected(uow, e),),
                 CustomersMerged: (
                     lambda uow, e: self.activities.on_merged(uow, e),
-                    lambda uow, e: self.loyalty.on_merged(uow, e),
+                    lambda uow, e: self.loyalty.keeper.on_merged(uow, e),
                     lambda uow, e: self.gdpr.consents.on_merged(uow, e),
                     lambda uow, e: self.segments.keeper.on_merged(uow, e),
                 ),
                 MergeUndone: (
                     lambda uow, e: self.activities.on_undone(uow, e),
-                    lambda uow, e: self.loyalty.on_undone(uow, e),
+                    lambda uow, e: self.loyalty.keeper.on_undone(uow, e),
                     lambda uow, e: self.gdpr.consents.on_undone(uow, e),
                     lambda uow, e: self.segments.keeper.on_undone(uow, e),
                 ),
@@ -116,7 +130,6 @@ class CRMService:
     @cached_property
     def customers(self) -> Customers:
         """Profiles, tags and notes."""
-        # What `import crmkit` can do without is imported when it is asked for.
         from crmkit.customers.profile import ProfileSources
         from crmkit.customers.service import Customers
 
@@ -139,6 +152,7 @@ class CRMService:
     @cached_property
     def activities(self) -> Activities:
         """What customers did, and their metrics."""
+        from crmkit.activities.service import Activities
         from crmkit.identity.service import ManyAtOnce
 
         return Activities(self._runtime, ManyAtOnce(self.identity))
@@ -182,7 +196,23 @@ class CRMService:
     @cached_property
     def gdpr(self) -> Privacy:
         """Consent, export and erasure."""
+        from crmkit.gdpr.service import Privacy
+
         return Privacy(self._runtime)
+
+    @cached_property
+    def reports(self) -> Reports:
+        """What the customers look like together."""
+        from crmkit.reporting.service import Reports, ReportSources
+
+        return Reports(
+            self._runtime,
+            ReportSources(
+                insights=self.insights,
+                analytics=self.segments.analytics,
+                tiers=lambda at: self.loyalty.tiers(at=at),
+            ),
+        )
 
     @property
     def tenant(self) -> str:
@@ -224,10 +254,17 @@ class CRMService:
         self.segments.add(customer_id, segment)
 
     def get_lifetime_value(
-        self, customer_id: str, *, horizon_days: int | None = None
+        self,
+        customer_id: str,
+        *,
+        horizon_days: int | None = None,
+        at: datetime | str | None = None,
+        discount_rate: float = 0.0,
     ) -> LifetimeValue:
         """What the customer is worth; see `crm.insights.lifetime_value`."""
-        return self.insights.lifetime_value(customer_id, horizon_days=horizon_days)
+        return self.insights.lifetime_value(
+            customer_id, horizon_days=horizon_days, at=at, discount_rate=discount_rate
+        )
 
     @contextmanager
     def using(self, lent: Session | Connection) -> Iterator[CRMService]:
@@ -252,11 +289,13 @@ class CRMService:
         """Do everything that time has made due; idempotent, for any scheduler to call.
 
         Customers come into segments and leave them by time alone: each at its own instant,
-        however late the run is. Answers never wait for it; history and events do.
+        however late the run is. Answers never wait for it; history and events do. A model of
+        value that is older than `Settings.value.refit_days` is fitted anew.
         """
         moment = min(self._runtime.at(now), self._runtime.now())
         done = self.loyalty.run_due(moment, progress)
-        return DueRun(moment, done + self.segments.run_due(moment, progress))
+        done += self.segments.run_due(moment, progress)
+        return DueRun(moment, done + self.insights.run_due(moment))
 
     def close(self) -> None:
         """Close what this service opened; a host's engine is left alone.
@@ -270,6 +309,8 @@ class CRMService:
         other = object.__new__(type(self))
         other._opened = False
         other._runtime = attrs.evolve(self._runtime, events=other._events(), **changes)
+        if "settings" in changes:
+            other._check_conditions()
         return other
 
     def __enter__(self) -> CRMService:

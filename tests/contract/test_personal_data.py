@@ -43,6 +43,7 @@ def person(crm: CRMService) -> str:
 
 
 _NOBODY_LEFT_YET = "crm_segment_stays"
+_NOTHING_HAS_A_STOCK = "crm_loyalty_stocks"
 
 
 def test_every_field_is_filled(crm: CRMService, person: str, storage: Storage) -> None:
@@ -52,7 +53,8 @@ def test_every_field_is_filled(crm: CRMService, person: str, storage: Storage) -
     bill = {"amount": 80, "participants": [{"customer_id": person}]}
     crm.track_activity(friend.id, "purchase", bill)
     stored = rows(storage, crm.tenant)
-    assert {t for t, found in stored.items() if not found} == {"crm_erasures", _NOBODY_LEFT_YET}
+    empty = {"crm_erasures", _NOBODY_LEFT_YET, _NOTHING_HAS_A_STOCK}
+    assert {t for t, found in stored.items() if not found} == empty
     assert len(canaries(str(stored))) > 40
 
 
@@ -89,17 +91,49 @@ def _answers(crm: CRMService, person: str) -> Iterator[object]:
     yield crm.activities.metrics(person)
     yield crm.loyalty.account(person)
     yield crm.loyalty.history(person)
+    yield crm.loyalty.progress(person)
+    yield crm.loyalty.tier_history(person)
+    yield crm.loyalty.redeem(person, "free_beverage", actor=canary("waiter"))
+    yield crm.loyalty.rewards.offers(person)
+    yield crm.loyalty.rewards.history(person)
+    yield list(crm.loyalty.rewards.birthdays(within="1y"))
+    yield crm.loyalty.referrals.accept(person, crm.loyalty.referrals.code(person))
+    yield crm.loyalty.referrals.of(person)
+    yield crm.loyalty.referrals.by(person)
+    yield crm.loyalty.referrals.count(person)
+    yield crm.loyalty.reports.liability()
+    yield crm.loyalty.reports.points()
+    yield crm.loyalty.reports.tiers()
+    yield crm.loyalty.reports.timeline("2025-01-01T00:00:00Z")
+    yield crm.loyalty.reports.flow("2025-01-01T00:00:00Z")
     yield crm.gdpr.consents.state(person)
     yield crm.gdpr.consents.history(person)
     yield crm.gdpr.export(person)
     yield crm.get_lifetime_value(person)
     yield crm.insights.bands()
+    yield crm.get_lifetime_value(person).explain()
+    yield crm.insights.fit()
+    yield list(crm.insights.values())
+    standing = crm.insights.standing
+    yield standing.models()
+    yield (standing.churn(person), list(standing.churn_risks()))
+    yield (standing.rfm_of(person), list(standing.rfm()))
+    yield standing.cohorts(by="booking")
+    yield (standing.engagement(person), list(standing.engagements()))
+    yield (standing.response(person), standing.conversion(person), standing.pattern(person))
+    yield (standing.journey(person), list(standing.journeys()))
+    yield crm.insights.backtest("2025-11-01", 1)
     yield crm.insights.for_customer(person)
     yield crm.insights.view(person)
     yield crm.insights.items(person)
     yield crm.insights.venues(person)
     yield crm.insights.history(person)
     yield crm.insights.spend_series(person)
+    reports = crm.reports
+    yield (reports.active(), reports.acquisition(), reports.channels(), reports.values())
+    yield (reports.retention(), reports.cohorts(), reports.segments(), reports.distribution())
+    yield (reports.consent(), reports.birthdays(days=366), reports.promoters(), reports.visits())
+    yield (reports.revenue(), reports.items(), reports.page())
     yield list(crm.segments.members("by rule"))
     yield crm.segments.list()
     told = crm.segments.explain(person, _about(crm, person))
@@ -226,6 +260,29 @@ HOSTILE: dict[str, Callable[[CRMService, str], object]] = {
     "points": lambda crm, p: crm.loyalty.update_points(p, _WRONG, reason="x"),  # type: ignore[arg-type]
     "a reason": lambda crm, p: crm.loyalty.update_points(p, 1, reason=_WRONG * 100),
     "too many points": lambda crm, p: crm.loyalty.update_points(p, -(10**9), reason=_WRONG),
+    "an e-mail as reward": lambda crm, p: crm.loyalty.redeem(p, _MAIL),
+    "a phone as programme": lambda crm, p: crm.loyalty.redeem(p, "x", programme=OTHERS[2]),
+    "a waiter": lambda crm, p: crm.loyalty.redeem(p, "free_beverage", actor=_WRONG * 50),
+    "a party that asks": lambda crm, p: crm.loyalty.redeem(
+        p, "free_beverage", party_size=_WRONG  # type: ignore[arg-type]
+    ),
+    "a reward of too many points": lambda crm, p: crm.loyalty.redeem(p, "private_hour"),
+    "a code": lambda crm, _: crm.loyalty.fulfil(_WRONG),
+    "an id of a redemption": lambda crm, _: crm.loyalty.cancel(_WRONG),
+    "a used key of redeeming": lambda crm, p: crm.loyalty.redeem(
+        p, "discount_10", key=canary("key of redeem")
+    ),
+    "a code of a friend": lambda crm, p: crm.loyalty.referrals.accept(p, _WRONG),
+    "a used key of a code": lambda crm, p: crm.loyalty.referrals.accept(
+        crm.find_or_create({"name": "x"}).id,
+        crm.loyalty.referrals.code(p),
+        key=canary("key of code"),
+    ),
+    "a cursor of referrals": lambda crm, p: crm.loyalty.referrals.of(p, after=_WRONG),
+    "an e-mail as step of tiers": lambda crm, _: crm.loyalty.reports.timeline(
+        "2025-01-01T00:00:00Z", step=_MAIL
+    ),
+    "a moment of tiers": lambda crm, _: crm.loyalty.reports.flow(_WRONG),
     "a source": lambda crm, p: crm.gdpr.consents.give(p, "email", source=_WRONG * 50),
     "a channel of consent": lambda crm, p: crm.gdpr.consents.give(p, _WRONG, source="x"),
     "a rule's value": lambda crm, _: crm.segments.create("s", _RULE | {"value": {"a": _WRONG}}),
@@ -399,7 +456,8 @@ def test_no_unique_index_of_postgresql_is_personal(postgres_engine: sa.Engine) -
         if table in columns and columns[table][column].personal:
             assert not unique, f"{table}.{column}"
             personal.add(f"{table}.{column}")
-    facts = {"crm_occasions.item", "crm_occasions.venue"}
+    facts = {"crm_occasions.item", "crm_occasions.venue", "crm_loyalty_redemptions.reward"}
+    facts.add("crm_loyalty_accounts.next_at")
     kept = {"states.next_change_at", "stays.left_at", "ranks.value"}
     assert personal == facts | {f"crm_segment_{column}" for column in kept}
 
@@ -411,10 +469,11 @@ def _books(crm: CRMService, storage: Storage) -> Counter[tuple[Any, ...]]:
     """What the business's books need: amounts, points and their dates."""
     stored = rows(storage, crm.tenant)
     return Counter(
-        (table, row["kind"], row["occurred_at"], *(row.get(f) for f in amounts))
+        (table, row.get("kind"), row.get("occurred_at"), *(row.get(f) for f in amounts))
         for table, amounts in (
             ("crm_activities", ("amount_minor", "currency", "item", "venue")),
             ("crm_loyalty_entries", ("points", "qualifying")),
+            ("crm_loyalty_redemptions", ("reward", "cost", "card")),
         )
         for row in stored[table]
     )
@@ -458,8 +517,12 @@ def test_reports_are_the_same_after_erasure(crm: CRMService, person: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "key", ["key of resolve", "key", "key of update", "key of note", "key of points", "key of yes"]
-)
+    "key",
+    [
+        "key of resolve", "key", "key of update", "key of note", "key of points", "key of yes",
+        "key of redeem", "key of code",
+    ],
+)  # fmt: skip
 def test_a_replayed_key_does_not_revive(crm: CRMService, person: str, key: str) -> None:
     """A host's queue that delivers an old message again gets `Erased`, and nothing comes back."""
     crm.gdpr.erase(person)
@@ -470,7 +533,9 @@ def test_a_replayed_key_does_not_revive(crm: CRMService, person: str, key: str) 
         "key of update": lambda: crm.customers.update(person, {"city": "x"}, key=used),
         "key of note": lambda: crm.customers.add_note(person, "x", key=used),
         "key of points": lambda: crm.loyalty.update_points(person, 1, reason="x", key=used),
+        "key of redeem": lambda: crm.loyalty.redeem(person, "free_beverage", key=used),
         "key of yes": lambda: crm.gdpr.consents.give(person, "email", source="x", key=used),
+        "key of code": lambda: crm.loyalty.referrals.accept(person, "0000-0000-0000", key=used),
     }
     with pytest.raises(Erased):
         calls[key]()
@@ -511,7 +576,10 @@ def test_erasure_reaches_every_record_with_an_owner(
         assert {Customer, Identity, PointsEntry} <= {e.record for e in catalogue() if e.owner}
     receipt = crm.gdpr.erase(person)
     assert {**receipt.deleted, **receipt.anonymised} == {t: n for t, n in had.items() if n}
-    assert set(receipt.anonymised) == {"crm_activities", "crm_loyalty_entries", "crm_idempotency"}
+    assert set(receipt.anonymised) == {
+        "crm_activities", "crm_loyalty_entries", "crm_loyalty_redemptions", "crm_idempotency",
+        "crm_referrals", "crm_referrals_made",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("with_profile", [False, True], ids=["late rows", "a restored profile"])

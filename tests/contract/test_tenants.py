@@ -25,6 +25,7 @@ from crmkit import (
     presets,
 )
 from crmkit.adapters.sql.engine import open_engine
+from crmkit.loyalty.rewards import Redeemed
 from crmkit.ports.storage import Storage
 from crmkit.testing.strategies import INSTANTS
 from tests.fixtures import sqlite_url
@@ -39,6 +40,12 @@ def _exported(crm: CRMService) -> list[str]:
     out = io.StringIO()
     crm.segments.analytics.export("by rule", out)
     return out.getvalue().splitlines()
+
+
+def _code(crm: CRMService) -> str:
+    """The code of the tenant's own person."""
+    (person,) = crm.customers.list().items[:1]
+    return crm.loyalty.referrals.code(person.id)
 
 
 # With the id of another tenant's customer, each of these finds nobody.
@@ -67,6 +74,13 @@ ABOUT_A_CUSTOMER: dict[str, Callable[[CRMService, str], object]] = {
     "insights.spend_series": lambda crm, c: crm.insights.spend_series(c),
     "insights.visit_series": lambda crm, c: crm.insights.visit_series(c),
     "insights.booking_series": lambda crm, c: crm.insights.booking_series(c),
+    "standing.churn": lambda crm, c: crm.insights.standing.churn(c),
+    "standing.rfm_of": lambda crm, c: crm.insights.standing.rfm_of(c),
+    "standing.engagement": lambda crm, c: crm.insights.standing.engagement(c),
+    "standing.response": lambda crm, c: crm.insights.standing.response(c),
+    "standing.conversion": lambda crm, c: crm.insights.standing.conversion(c),
+    "standing.pattern": lambda crm, c: crm.insights.standing.pattern(c),
+    "standing.journey": lambda crm, c: crm.insights.standing.journey(c),
     "segments.is_member": lambda crm, c: crm.segments.is_member(c, "by hand"),
     "segments.explain": lambda crm, c: crm.segments.explain(c, "by rule"),
     "segments.segments_of": lambda crm, c: crm.segments.segments_of(c),
@@ -78,6 +92,21 @@ ABOUT_A_CUSTOMER: dict[str, Callable[[CRMService, str], object]] = {
     "loyalty.account": lambda crm, c: crm.loyalty.account(c),
     "loyalty.update_points": lambda crm, c: crm.loyalty.update_points(c, 1, reason="x"),
     "loyalty.history": lambda crm, c: crm.loyalty.history(c),
+    "loyalty.expiring": lambda crm, c: crm.loyalty.expiring(c),
+    "loyalty.preview": lambda crm, c: crm.loyalty.preview(c, "review"),
+    "loyalty.progress": lambda crm, c: crm.loyalty.progress(c),
+    "loyalty.tier_history": lambda crm, c: crm.loyalty.tier_history(c),
+    "loyalty.set_tier": lambda crm, c: crm.loyalty.set_tier(c, "GOLD", reason="x"),
+    "loyalty.enrol": lambda crm, c: crm.loyalty.enrol(c),
+    "loyalty.redeem": lambda crm, c: crm.loyalty.redeem(c, "free_beverage"),
+    "rewards.offers": lambda crm, c: crm.loyalty.rewards.offers(c),
+    "rewards.history": lambda crm, c: crm.loyalty.rewards.history(c),
+    "loyalty.leave": lambda crm, c: crm.loyalty.leave(c),
+    "referrals.code": lambda crm, c: crm.loyalty.referrals.code(c),
+    "referrals.accept": lambda crm, c: crm.loyalty.referrals.accept(c, _code(crm)),
+    "referrals.of": lambda crm, c: crm.loyalty.referrals.of(c),
+    "referrals.by": lambda crm, c: crm.loyalty.referrals.by(c),
+    "referrals.count": lambda crm, c: crm.loyalty.referrals.count(c),
     "gdpr.export": lambda crm, c: crm.gdpr.export(c),
     "gdpr.erase": lambda crm, c: crm.gdpr.erase(c),
     "consents.give": lambda crm, c: crm.gdpr.consents.give(c, "email", source="x"),
@@ -95,6 +124,13 @@ ABOUT_AN_ACTIVITY: dict[str, Callable[[CRMService, str], object]] = {
     "activities.void": lambda crm, a: crm.activities.void(a),
     "activities.refund": lambda crm, a: crm.activities.refund(a),
     "activities.amend": lambda crm, a: crm.activities.amend(a, {"channel": "door"}),
+}
+
+# With the id, or the code, of another tenant's redemption, each of these finds nothing.
+ABOUT_A_REDEMPTION: dict[str, Callable[[CRMService, Redeemed], object]] = {
+    "loyalty.fulfil": lambda crm, r: crm.loyalty.fulfil(redemption_id=r.id),
+    "loyalty.fulfil by code": lambda crm, r: crm.loyalty.fulfil(r.code),
+    "loyalty.cancel": lambda crm, r: crm.loyalty.cancel(r.id),
 }
 
 # These are about nobody in particular: they answer, from their own tenant alone.
@@ -119,7 +155,32 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
         {"id": "booking_id", "at": "at", "customer": {"email": lambda _: profile()["email"]}},
     ),
     "insights.bands": lambda crm: crm.insights.bands(),
+    "insights.fit": lambda crm: crm.insights.fit(),
+    "insights.values": lambda crm: list(crm.insights.values()),
+    "insights.backtest": lambda crm: crm.insights.backtest("2025-11-01", 1),
     "insights.revenue_by_month": lambda crm: crm.insights.revenue_by_month(),
+    "standing.refresh": lambda crm: crm.insights.standing.refresh(),
+    "standing.models": lambda crm: crm.insights.standing.models(),
+    "standing.churn_risks": lambda crm: list(crm.insights.standing.churn_risks()),
+    "standing.rfm": lambda crm: list(crm.insights.standing.rfm()),
+    "standing.cohorts": lambda crm: crm.insights.standing.cohorts(by="booking"),
+    "standing.engagements": lambda crm: list(crm.insights.standing.engagements()),
+    "standing.journeys": lambda crm: list(crm.insights.standing.journeys()),
+    "reports.active": lambda crm: crm.reports.active().to_dict()["rows"],
+    "reports.acquisition": lambda crm: crm.reports.acquisition(),
+    "reports.channels": lambda crm: crm.reports.channels(),
+    "reports.values": lambda crm: crm.reports.values(),
+    "reports.retention": lambda crm: crm.reports.retention(),
+    "reports.cohorts": lambda crm: crm.reports.cohorts(),
+    "reports.segments": lambda crm: crm.reports.segments(),
+    "reports.distribution": lambda crm: crm.reports.distribution(),
+    "reports.consent": lambda crm: crm.reports.consent(),
+    "reports.birthdays": lambda crm: crm.reports.birthdays(),
+    "reports.promoters": lambda crm: crm.reports.promoters(),
+    "reports.visits": lambda crm: crm.reports.visits(),
+    "reports.revenue": lambda crm: crm.reports.revenue(),
+    "reports.items": lambda crm: crm.reports.items(),
+    "reports.page": lambda crm: crm.reports.page(),
     "segments.create": lambda crm: crm.segments.create("another", RULE, auto_update=False),
     "segments.get": lambda crm: crm.segments.get("by hand"),
     "segments.list": lambda crm: crm.segments.list(),
@@ -146,6 +207,13 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
     "analytics.history of all": lambda crm: list(crm.segments.analytics.history("by rule")),
     "analytics.export": lambda crm: _exported(crm),
     "loyalty.tiers": lambda crm: crm.loyalty.tiers(),
+    "reports.liability": lambda crm: crm.loyalty.reports.liability().to_dict()["months"],
+    "reports.points": lambda crm: crm.loyalty.reports.points().quantiles,
+    "reports.tiers": lambda crm: [share.customers for share in crm.loyalty.reports.tiers().tiers],
+    "reports.timeline": lambda crm: list(crm.loyalty.reports.timeline(INSTANTS[2]).counts),
+    "reports.flow": lambda crm: list(crm.loyalty.reports.flow(INSTANTS[2]).counts),
+    "rewards.stock": lambda crm: crm.loyalty.rewards.stock(),
+    "rewards.birthdays": lambda crm: list(crm.loyalty.rewards.birthdays(within="1y")),
     "find_or_create": lambda crm: crm.find_or_create(profile(), key=canary("key of resolve")),
     "find_or_create by phone": lambda crm: crm.find_or_create({"phone": "+40722987654"}),
     "run_due": lambda crm: crm.run_due(),
@@ -153,9 +221,11 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
 
 # Called by crmkit itself inside a unit of work, which has its tenant.
 _INTERNAL = {
-    "insights.historic", "segments.names", "loyalty.on_stories",
+    "insights.historic", "insights.run_due", "segments.names", "loyalty.run_due",
+    "loyalty.standing",
     "consents.standing", "consents.on_stated",
-    *(f"{name}.on_{event}" for name in ("activities", "loyalty", "consents")
+    "referrals.on_stories",
+    *(f"{name}.on_{event}" for name in ("activities", "consents", "referrals")
       for event in ("merged", "undone")),
 }  # fmt: skip
 # What makes or closes a service, and what is about two customers: these have tests of their own.
@@ -175,10 +245,14 @@ def test_every_public_method_is_tried() -> None:
     crm = CRMService(MemoryStorage())
     known = set(_methods(crm)) | set(_methods(crm.gdpr.consents, "consents"))
     known |= set(_methods(crm.segments.analytics, "analytics"))
+    known |= set(_methods(crm.insights.standing, "standing"))
+    known |= set(_methods(crm.loyalty.rewards, "rewards"))
+    known |= set(_methods(crm.loyalty.referrals, "referrals"))
+    known |= set(_methods(crm.loyalty.reports, "reports"))
     for name, made in inspect.getmembers(type(crm), lambda m: isinstance(m, cached_property)):
         assert made
         known |= set(_methods(getattr(crm, name), name))
-    called = (*ABOUT_A_CUSTOMER, *ABOUT_AN_ACTIVITY, *ABOUT_ALL)
+    called = (*ABOUT_A_CUSTOMER, *ABOUT_AN_ACTIVITY, *ABOUT_A_REDEMPTION, *ABOUT_ALL)
     tried = {name.split(" ")[0] for name in called}
     assert known == tried | _INTERNAL | _ELSEWHERE
 
@@ -233,6 +307,15 @@ def test_another_tenants_customer_is_nobody(twins: Twins, storage: Storage, call
     assert (rows(storage, ONE), rows(storage, OTHER)) == before
 
 
+def test_another_tenants_code_is_unknown(twins: Twins, storage: Storage) -> None:
+    """`NotFound`, and nothing is written for either tenant."""
+    code = twins.theirs.loyalty.referrals.code(twins.their_person)
+    before = rows(storage, ONE), rows(storage, OTHER)
+    with pytest.raises(NotFound):
+        twins.mine.loyalty.referrals.accept(twins.my_person, code)
+    assert (rows(storage, ONE), rows(storage, OTHER)) == before
+
+
 @pytest.mark.parametrize("call", ABOUT_AN_ACTIVITY)
 def test_another_tenants_activity_is_none(twins: Twins, storage: Storage, call: str) -> None:
     """`NotFound`, and nothing is written for either tenant; with the own id it is answered."""
@@ -243,6 +326,18 @@ def test_another_tenants_activity_is_none(twins: Twins, storage: Storage, call: 
         ABOUT_AN_ACTIVITY[call](twins.mine, theirs.id)
     assert (rows(storage, ONE), rows(storage, OTHER)) == before
     assert not ids(ABOUT_AN_ACTIVITY[call](twins.mine, mine.id)) & twins.their_ids
+
+
+@pytest.mark.parametrize("call", ABOUT_A_REDEMPTION)
+def test_another_tenants_redemption_is_none(twins: Twins, storage: Storage, call: str) -> None:
+    """`NotFound`, and nothing is written for either tenant; with the own one it is answered."""
+    theirs = twins.theirs.loyalty.redeem(twins.their_person, "free_beverage")
+    mine = twins.mine.loyalty.redeem(twins.my_person, "free_beverage")
+    before = rows(storage, ONE), rows(storage, OTHER)
+    with pytest.raises(NotFound):
+        ABOUT_A_REDEMPTION[call](twins.mine, theirs)
+    assert (rows(storage, ONE), rows(storage, OTHER)) == before
+    assert not ids(ABOUT_A_REDEMPTION[call](twins.mine, mine)) & twins.their_ids
 
 
 @pytest.mark.parametrize("call", ABOUT_ALL)

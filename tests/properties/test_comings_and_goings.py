@@ -16,7 +16,7 @@ from crmkit.config import Kind
 from crmkit.model import Customer, SegmentState, SegmentStay
 from crmkit.model.time import instant
 from crmkit.ports.storage import Storage
-from crmkit.programmes import Programme, Tier, TierPolicy
+from crmkit.programmes import Cap, EarnRule, Programme, Reward, Tier, TierPolicy
 from crmkit.rules import did, did_not, f, in_segment
 from crmkit.testing import FrozenClock
 
@@ -38,16 +38,26 @@ RULES: Mapping[str, Mapping[str, Any]] = {
     "tagged": f.tags.contains("vip") & ~(f.city == "Cluj"),
     "reachable": f["consent.marketing_email"] == True,  # noqa: E712 - a rule, not a comparison
     "points": f.points >= 150,
+    "in debt": f.points < 0,
+    "some points": (f.points >= 50) & f.last_purchase.within("30d"),
+    "earned": f.qualifying_points >= 150,
     "tier": f.tier >= "SILVER",
     "thirty": f.age >= 30,
     "both": in_segment("spent") & (f.city == "Cluj"),
     "lately": did("purchase").last.within("20d"),
     "no booking": ~(f.total_bookings >= 1),
 }
-# A tier that time alone takes away.
+# Time alone takes a tier away, and brings and takes points; what nobody fetches comes back.
 PROGRAMME = Programme(
     tiers=(Tier("BRONZE", 0), Tier("SILVER", 150)),
     policy=TierPolicy(window_days=20, grace_days=5),
+    earn_rules=(
+        EarnRule(name="sale", kind="purchase", points=1, per=1, hold_days=2),
+        EarnRule(name="booking", kind="booking", points=70, pending=True, completed=True),
+        EarnRule(name="visit", kind="visit", points=50, expires_days=3, cap=Cap(100, "month")),
+    ),
+    rewards=(Reward(name="beer", cost=50, hold_days=1),),
+    expires_days=9,
 )
 KINDS = ("purchase", "visit", "booking", "form", "ticket", "attendance")
 _tenants = (f"comings {n}" for n in itertools.count())
@@ -67,6 +77,9 @@ STEPS = st.one_of(
     st.tuples(st.just("tag"), _WHO, st.booleans()),
     st.tuples(st.just("consent"), _WHO, st.booleans(), _BACK),
     st.tuples(st.just("points"), _WHO, st.sampled_from([150, -50])),
+    st.tuples(st.just("redeem"), _WHO),
+    st.tuples(st.just("give back"), st.integers(0, 3), _BACK),
+    st.tuples(st.just("fetch"), st.integers(0, 3)),
     st.tuples(st.just("by hand"), _WHO, st.sampled_from(["add", "keep_out", "remove"])),
     st.tuples(st.just("merge"), _WHO, _WHO),
     st.tuples(st.just("part")),
@@ -94,6 +107,7 @@ class Base:
         ]
         self.facts: list[str] = []
         self.merges: list[str] = []
+        self.made: list[str] = []
         for name in dict.fromkeys(("spent", *chosen)):
             self.crm.segments.create(name, RULES[name])
         self.names = [s.name for s in self.crm.segments.list()]
@@ -142,6 +156,17 @@ class Base:
 
     def _points(self, who: int, delta: int) -> None:
         self.crm.loyalty.update_points(self.people[who], delta, reason="goodwill")
+
+    def _redeem(self, who: int) -> None:
+        self.made.append(self.crm.loyalty.redeem(self.people[who], "beer").id)
+
+    def _give_back(self, n: int, back: int) -> None:
+        if self.made:
+            self.crm.loyalty.cancel(self.made[n % len(self.made)], at=self._ago(back))
+
+    def _fetch(self, n: int) -> None:
+        if self.made:
+            self.crm.loyalty.fulfil(redemption_id=self.made[n % len(self.made)])
 
     def _by_hand(self, who: int, how: str) -> None:
         getattr(self.crm.segments, how)(self.people[who], self.names[0])
@@ -196,6 +221,18 @@ class Base:
                 inside = any(a <= at and (b is None or at < b) for a, b in stays)
                 assert inside == self.crm.segments.is_member(who, name, at=at), (name, at, stays)
 
+    def check_points(self) -> None:
+        """At the ends of days, and between, a segment says of points what their owner is told."""
+        now, noon = self.clock(), timedelta(hours=12)
+        asked = {START + n * noon for n in range((now - START) // noon + 1)} | {now}
+        with self.crm._runtime.read() as uow:
+            people = [c.id for c in uow.find(Customer)]
+        rule = {"field": "points", "operator": ">=", "value": 50}
+        for at in sorted(asked)[-40:]:
+            fits = {c.id for c in self.crm.segments.preview(rule, at=at, sample=9).sample}
+            told = {p for p in people if self.crm.loyalty.account(p, at=at).balance >= 50}
+            assert fits == told, at
+
 
 SHARED = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 CHOSEN = st.lists(st.sampled_from(sorted(RULES)), min_size=4, max_size=6, unique=True)
@@ -211,8 +248,10 @@ def test_comings_and_goings_are_what_the_facts_say(
     for what, *of in steps:
         base.step(what, *of)
     base.check_members()
+    base.check_points()
     base.crm.run_due()
     base.check_members()
+    base.check_points()
     assert not any(base.crm.segments.verify(name).pending for name in base.names)
     base.check_history()
 

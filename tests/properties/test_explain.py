@@ -21,6 +21,7 @@ from crmkit.segmentation.explain import explain
 from crmkit.segmentation.subject import Subject
 from crmkit.segmentation.verdicts import Explanation, Kind, Verdict
 from crmkit.testing.strategies import INSTANTS, MOMENTS, SETTINGS, instants, rules, subjects
+from tests.balances import told_at
 
 _TOP = Top("total_spend", count=2)
 _NAMES = ("s1", "s2", "fixed")
@@ -60,7 +61,7 @@ def _nested(leaves: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.recursive(leaves, deeper, max_leaves=6)
 
 
-_flat = rules(fields=("total_spend", "last_purchase", "age", "tags", "custom.x", "tier"))
+_flat = rules(fields=("total_spend", "last_purchase", "age", "tags", "custom.x", "tier", "points"))
 _rules = _nested(st.sampled_from(_DOINGS) | st.sampled_from(_OTHERS) | _flat)
 _of_others = _nested(st.sampled_from(_DOINGS) | _flat)
 
@@ -131,7 +132,9 @@ def _whole(segments: Mapping[str, Segment], name: str, cutoff: int | None) -> Ru
 
 
 _cutoffs = st.sampled_from((None, 1, 33_330))
-_cases = {"segments": _segments(), "who": _people(), "at": instants(), "cutoff": _cutoffs}
+_at = st.shared(instants(), key="at")
+_who = st.builds(told_at, _people(), _at)
+_cases = {"segments": _segments(), "who": _who, "at": _at, "cutoff": _cutoffs}
 
 
 def _explained(

@@ -44,7 +44,9 @@ STEPS = st.one_of(
     st.tuples(st.just("sale"), _WHO, st.sampled_from([0, 20])),
     st.tuples(st.just("refund"), _NTH),
     st.tuples(
-        st.just("redeem"), _WHO, st.sampled_from(["beer", "beer", "shirt", "shirt", "water", "table"])
+        st.just("redeem"),
+        _WHO,
+        st.sampled_from(["beer", "beer", "shirt", "shirt", "water", "table"]),
     ),
     st.tuples(st.just("fulfil"), _NTH),
     st.tuples(st.just("cancel"), _NTH, st.sampled_from([0, 5])),
@@ -123,6 +125,7 @@ class Club:
                 told += [offers.rewards, offers.cards]
                 told += [(r.reward, r.state, r.until, r.cancelled_at)
                          for r in loyalty.rewards.history(who)]  # fmt: skip
+                told += [(e.kind, e.points, e.occurred_at) for e in loyalty.history(who)]
                 for hours in (0, 1, 11, 24, 30, 50):
                     account = loyalty.account(who, at=now - hours * HOUR)
                     told.append((hours, account.balance, account.pending, account.tier))
@@ -166,6 +169,7 @@ class Club:
           ("points", 1, 50), ("redeem", 1, "shirt"), ("redeem", 1, "shirt")])  # fmt: skip
 @example([("points", 0, 200), ("redeem", 0, "beer"), ("wait", 12), ("redeem", 0, "beer"),
           ("wait", 25), ("points", 0, 50)])  # fmt: skip
+@example([("points", 0, 50), ("wait", 49), ("redeem", 0, "shirt"), ("wait", 49), ("wait", 1)])
 @example([("points", 0, 50), ("wait", 25), ("sale", 0, 0), ("wait", 49), ("refund", 0)])
 @example([("sale", 0, 0), ("redeem", 0, "beer"), ("refund", 0), ("wait", 25)])
 @example([("points", 0, 200), ("redeem", 0, "beer"), ("wait", 12), ("cancel", 0, 5)])

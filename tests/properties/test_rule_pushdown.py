@@ -95,6 +95,7 @@ _ELSEWHERE = rules(
     fields=(
         "average_order_value",
         "points",
+        "qualifying_points",
         "tier",
         "tags",
         "consent.marketing_email",

@@ -33,6 +33,7 @@ from crmkit.testing.strategies import (
     rules,
     subjects,
 )
+from tests.balances import kept_for_ever, told_at
 from tests.naive_rules import Naive
 
 MICROSECOND = timedelta(microseconds=1)
@@ -138,6 +139,7 @@ def test_a_rule_holds_for_whom_it_says(
     people: Sequence[Subject],
     at: datetime,
 ) -> None:
+    people = [told_at(subject, at) for subject in people]
     rule = read(document, segments, people)
     holds, lasts = compiled(rule, SETTINGS), lasting(rule, SETTINGS)
     for subject in people:
@@ -154,8 +156,10 @@ def test_an_answer_lasts_as_long_as_it_says(
     at: datetime,
     data: st.DataObject,
 ) -> None:
-    lasts = lasting(read(document, segments, people), SETTINGS)
-    for subject in people:
+    told = [told_at(subject, at) for subject in people]
+    lasts = lasting(read(document, segments, told), SETTINGS)
+    people = [kept_for_ever(subject) for subject in told]  # where a top begins is that of then
+    for subject in told:
         truth, until = lasts(subject, at)
         assert until > at
         end = at + HORIZON if until == FOREVER else until

@@ -233,6 +233,11 @@ class SameAnswers(RuleBasedStateMachine):
         self.clock.advance(hours=hours)
         self.told(lambda crm: crm.run_due())
 
+    @rule(model=st.sampled_from(["mbg", "bg"]), at=MOMENTS, unit=st.sampled_from([1, 7]))
+    def fit(self, model: Any, at: datetime | None, unit: int) -> None:
+        self.told(lambda crm: crm.insights.fit(model=model, at=at, time_unit_days=unit))
+        self.changed(lambda crm: crm.insights.standing.refresh())
+
     @rule(name=SEGMENTS, at=instants())
     def asked_about_a_segment(self, name: str, at: datetime) -> None:
         self.told(lambda crm: crm.segments.members(name, at=at))
@@ -253,7 +258,7 @@ class SameAnswers(RuleBasedStateMachine):
         self.told(lambda crm: crm.loyalty.history(customer, limit=limit))
         self.told(lambda crm: crm.gdpr.consents.state(customer))
         self.told(lambda crm: crm.gdpr.consents.history(customer))
-        self.told(lambda crm: crm.get_lifetime_value(customer))
+        self.told(lambda crm: crm.get_lifetime_value(customer).explain())
 
     @rule(limit=st.integers(1, 3))
     def asked_about_all(self, limit: int) -> None:
@@ -261,6 +266,7 @@ class SameAnswers(RuleBasedStateMachine):
         self.told(lambda crm: crm.segments.list())
         self.told(lambda crm: crm.insights.bands())
         self.told(lambda crm: crm.insights.revenue_by_month())
+        self.told(_values)
         self.told(lambda crm: crm.loyalty.tiers())
 
     def teardown(self) -> None:
@@ -273,6 +279,12 @@ class SameAnswers(RuleBasedStateMachine):
 
 def _is_member(customer: str, name: str, at: datetime, crm: CRMService) -> bool:
     return crm.segments.is_member(customer, name, at=at)
+
+
+def _values(crm: CRMService) -> list[Any]:
+    standing = crm.insights.standing
+    told: list[Any] = [*standing.rfm(), *standing.engagements(), *standing.journeys()]
+    return [*told, *standing.cohorts(by="booking"), *standing.churn_risks(), *crm.insights.values()]
 
 
 def _all(crm: CRMService, limit: int) -> Iterator[Any]:

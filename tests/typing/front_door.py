@@ -13,9 +13,10 @@ from crmkit import CRMService, MemoryStorage, Money, Settings, presets
 from crmkit.customers.profile import ConsentState, Profile
 from crmkit.gdpr.documents import ErasureReceipt, Export
 from crmkit.identity.service import Resolution
-from crmkit.insights.service import Bands, LifetimeValue
+from crmkit.insights.lifetime import LifetimeValue
+from crmkit.insights.service import Bands
 from crmkit.insights.view import CustomerView
-from crmkit.loyalty.service import Account
+from crmkit.loyalty.standing import Account
 from crmkit.model import (
     Activity,
     Consent,

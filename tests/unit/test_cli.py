@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from crmkit import cli
+from crmkit import CRMService, cli
 from crmkit.demo.bookings import COLUMNS
 from tests.postgres import database
 
@@ -111,9 +111,26 @@ def test_migrate_works_on_postgresql(postgres_url: str, capsys: pytest.CaptureFi
     assert "is now" in capsys.readouterr().out
 
 
+def test_the_report_of_a_tenant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url, page = f"sqlite:///{tmp_path}/crm.db", tmp_path / "club.html"
+    with CRMService(url, tenant="club") as crm:
+        crm.track_activity(crm.find_or_create({"name": "Ana"}).id, "purchase", {"amount": 7})
+    command = ["report", url, "--tenant", "club", "--currency", "RON", "--page", str(page)]
+
+    assert cli.main(command) == cli.OK
+
+    assert str(page) in capsys.readouterr().out
+    written = page.read_text(encoding="utf-8")
+    assert "Customers of club" in written
+    assert "Ana" in written
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
+        (["report", "crm.db"], cli.MISUSED, "expected a database URL"),
+        (["report", "sqlite:///x.db", "--page", "/nowhere/x.html"], cli.MISUSED, "--page"),
+        (["report", "sqlite:///x.db", "--timezone", "Mars"], cli.MISUSED, "timezone"),
         (["migrate", "crm.db"], cli.MISUSED, "expected a database URL"),
         (["migrate", "mysql://u:hidden@host/x"], cli.MISUSED, "sqlite or postgresql"),
         (["migrate", "sqlite:////nowhere/x.db"], cli.FAILED, "unable to open"),

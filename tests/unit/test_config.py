@@ -5,9 +5,19 @@ from typing import Any
 import attrs
 import pytest
 
-from crmkit import CRMError, EarnRule, InvalidInput, Kind, Programme, Settings
+from crmkit import (
+    CRMError,
+    CRMService,
+    EarnRule,
+    InvalidInput,
+    Kind,
+    MemoryStorage,
+    Programme,
+    Settings,
+)
 from crmkit.config import CORRECTIONS, COUNTERS, DATES, DEFAULT_KINDS
 from crmkit.model import Metrics
+from crmkit.programmes import Multiplier, Reward
 
 UNKNOWN = [EarnRule(name="r", kind="boooking", points=1)]
 FREE = [EarnRule(name="r", kind="review", points=1, per=10)]
@@ -59,3 +69,22 @@ def test_the_kinds_that_come_with_crmkit() -> None:
     assert set(made) == {k.name for k in (*DEFAULT_KINDS, *CORRECTIONS)}
     assert {"purchase", "booking", "visit", "cancellation", "no_show", "refund"} <= set(made)
     assert Settings().zone.key == "UTC"
+
+
+@pytest.mark.parametrize("place", ["earn_rules", "multipliers", "rewards"])
+def test_a_condition_that_is_no_rule_is_refused_at_once(place: str) -> None:
+    """When the service is made, with its place; not when a customer first asks."""
+    when = {"field": "total_spendd", "operator": ">", "value": 1}
+    parts: dict[str, Any] = {
+        "earn_rules": EarnRule(name="p", kind="review", points=1, when=when),
+        "multipliers": Multiplier(name="p", times=2, when=when),
+        "rewards": Reward(name="p", when=when),
+    }
+    part: dict[str, Any] = {place: [parts[place]]}
+    settings = Settings(programmes=[Programme(**part)])
+    with pytest.raises(InvalidInput, match="total_spend") as caught:
+        CRMService(MemoryStorage(), settings=settings)
+    assert caught.value.field == f"programmes.{place}.when"
+    plain = CRMService(MemoryStorage())
+    with pytest.raises(InvalidInput):
+        plain.for_tenant("other", settings=settings)

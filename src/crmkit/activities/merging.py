@@ -8,7 +8,7 @@ from crmkit.activities.joining import renamed
 from crmkit.activities.metrics import Folded, without
 from crmkit.activities.recording import drop, folded, refold
 from crmkit.activities.stories import stories
-from crmkit.model import Activity, Counter, Metrics, Occasion, PointsEntry, Redirect
+from crmkit.model import Activity, Counter, Metrics, Occasion, PointsEntry, PointsLot, Redirect
 from crmkit.model.catalogue import evolved
 from crmkit.ports.events import MergeUndone
 from crmkit.ports.runtime import Runtime
@@ -60,7 +60,8 @@ def _rename(uow: UnitOfWork, rt: Runtime, sent: Iterable[str], holder: str, back
         # A story that is there already stays one of its own: two bookings count as two.
         if anew and not uow.find(Activity, story=anew[0].story, limit=1):
             uow.put_many(anew)
-            uow.change(PointsEntry, {"story": anew[0].story}, story=facts[0].story)
+            for kind in (PointsEntry, PointsLot):
+                uow.change(kind, {"story": anew[0].story}, story=facts[0].story)
             counting = uow.find(Occasion, story=facts[0].story)
             uow.remove(Occasion, story=facts[0].story)  # the name is part of their key
             uow.add_many(evolved(row, story=anew[0].story) for row in counting)

@@ -24,6 +24,7 @@ from crmkit.model import (
     Note,
     Occasion,
     PointsEntry,
+    PointsLot,
     ProfileChange,
     Redirect,
     SearchToken,
@@ -256,11 +257,17 @@ def _send(
     if stories:
         results = tuple(a.id for a in told)
         counts[entry_of(Activity).table] += uow.change(Activity, to, story=stories, **open_facts)
-        counts[entry_of(PointsEntry).table] += uow.change(
-            PointsEntry, to, story=stories, **open_facts
-        )
-        counts[entry_of(Occasion).table] = uow.change(Occasion, to, story=stories, **open_facts)
+        for folded in (PointsEntry, PointsLot, Occasion):
+            sent = uow.change(folded, to, story=stories, **open_facts)
+            counts[entry_of(folded).table] = counts.get(entry_of(folded).table, 0) + sent
         ids = (*ids, *results)
+    lots = tuple(sorted({e.lot_id for e in found[PointsEntry] if e.lot_id}))
+    if lots:  # what was added by hand goes with all that was done with it
+        sent = uow.change(PointsLot, to, id=lots, **open_facts)
+        counts[entry_of(PointsLot).table] = counts.get(entry_of(PointsLot).table, 0) + sent
+        counts[entry_of(PointsEntry).table] += uow.change(
+            PointsEntry, to, lot_id=lots, **open_facts
+        )
     if ids:
         uow.change(IdempotencyKey, to, customer_id=holder, result_id=ids)
     return _Sent(counts, frozenset(stories))

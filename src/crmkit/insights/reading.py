@@ -74,8 +74,16 @@ def counters(
     cached = rt.metrics(uow, customer_id)
     if asked.is_cached(cached):
         return uow.find(Counter, customer_id=cached.customer_id, dimension=dimension)
-    found = _folded(uow, rt, cached.customer_id, asked).counters
+    found = folded(uow, rt, cached.customer_id, asked).counters
     return [c for c in found if c.dimension == dimension]
+
+
+def numbers(uow: UnitOfWork, rt: Runtime, customer_id: str, asked: Asked) -> Metrics:
+    """The metrics as asked."""
+    cached = rt.metrics(uow, customer_id)
+    if asked.is_cached(cached):
+        return cached
+    return folded(uow, rt, cached.customer_id, asked).metrics
 
 
 def summary(uow: UnitOfWork, rt: Runtime, customer_id: str, asked: Asked) -> Folded:
@@ -83,12 +91,13 @@ def summary(uow: UnitOfWork, rt: Runtime, customer_id: str, asked: Asked) -> Fol
     cached = rt.metrics(uow, customer_id)
     customer_id = cached.customer_id
     if not asked.is_cached(cached):
-        return _folded(uow, rt, customer_id, asked)
+        return folded(uow, rt, customer_id, asked)
     short = uow.find(Counter, customer_id=customer_id, dimension=_SHORT)
     return Folded(cached, [*short, *_favourite(uow, customer_id, "item")])
 
 
-def _folded(uow: UnitOfWork, rt: Runtime, customer_id: str, asked: Asked) -> Folded:
+def folded(uow: UnitOfWork, rt: Runtime, customer_id: str, asked: Asked) -> Folded:
+    """Metrics and counters as asked, from all facts."""
     nothing = Metrics(tenant=rt.tenant, customer_id=customer_id)
     # Nothing is stored: the counters need no keyed hash.
     told = facts(uow, rt, customer_id, asked)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, datetime
 from itertools import groupby
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 
@@ -24,17 +24,31 @@ from crmkit.insights.bands import (
     lifecycle,
     spending_band,
 )
+from crmkit.insights.buying import bought
 from crmkit.insights.habits import Choice, HeatMap, choices, heat
+from crmkit.insights.lifetime import CustomerValue, LifetimeValue, Terms, lifetime_value
+from crmkit.insights.modelling import Choice as ModelChoice
+from crmkit.insights.modelling import (
+    ModelName,
+    backtested,
+    fit,
+    fitted,
+    model_at,
+    refit,
+    values,
+)
 from crmkit.insights.numbers import CustomerInsights, insights
 from crmkit.insights.reading import (
     Asked,
     counters,
     facts,
     just_after,
+    numbers,
     parts_of,
     recent,
     summary,
 )
+from crmkit.insights.scoring import refreshed
 from crmkit.insights.series import (
     Period,
     checked_period,
@@ -43,30 +57,17 @@ from crmkit.insights.series import (
     periods,
     spent_by_day,
 )
+from crmkit.insights.standing import Standing
+from crmkit.insights.value.backtest import Backtest
 from crmkit.insights.view import CustomerView, ViewSources, engagement
-from crmkit.model import Activity, Metrics, Money, Note, Page, Tag
+from crmkit.model import Activity, Metrics, Money, Note, Page, Tag, ValueModel
 from crmkit.model.document import text
 from crmkit.model.page import checked_limit, paged, position
-from crmkit.model.time import from_micros, instant, to_micros
+from crmkit.model.time import calendar_date, from_micros, instant, to_micros
 from crmkit.ports.runtime import Runtime, checked_id
 from crmkit.ports.storage import UnitOfWork
 
 _RECENT = 10
-
-
-@attrs.frozen
-class LifetimeValue:
-    """What a customer has spent, and is expected to spend within the horizon.
-
-    The two are never mixed. `predicted` and `model` are None: this version of crmkit has
-    no model to predict with, and a guess would be worse than none.
-    """
-
-    customer_id: str
-    historic: Money
-    predicted: Money | None
-    horizon_days: int
-    model: str | None
 
 
 @attrs.frozen
@@ -85,6 +86,7 @@ class Insights:
     def __init__(self, runtime: Runtime, sources: ViewSources) -> None:
         self._rt = runtime
         self._sources = sources
+        self.standing = Standing(runtime)
 
     def for_customer(
         self,
@@ -237,20 +239,98 @@ class Insights:
         found = [a for a in found if earliest is None or a.occurred_at >= earliest]
         return paged(found, limit, lambda a: (to_micros(a.occurred_at), a.id))
 
-    def lifetime_value(self, customer_id: str, *, horizon_days: int | None = None) -> LifetimeValue:
-        """The customer's value; the horizon is that of the settings unless given."""
-        days: object = (
-            self._rt.settings.lifetime_horizon_days if horizon_days is None else horizon_days
-        )
-        if isinstance(days, bool) or not isinstance(days, int) or not 1 <= days <= 3_650:
-            raise InvalidInput("expected 1 to 3650 days", field="horizon_days")
+    def lifetime_value(
+        self,
+        customer_id: str,
+        *,
+        horizon_days: int | None = None,
+        at: datetime | str | None = None,
+        discount_rate: float = 0.0,
+        level: float = 0.8,
+    ) -> LifetimeValue:
+        """What the customer has spent, and is expected to spend within the horizon.
+
+        By the model that was fitted last, of what is known of the customer now: it changes
+        with each activity. The horizon is that of the settings unless given; a purchase after a
+        year is worth 1 / (1 + `discount_rate`) of itself; `level` is the chance that the spend
+        lies in the interval. Four queries, or all facts where `at` lies before the last.
+        """
+        asked, terms = Asked.of(self._rt, at), self._terms(horizon_days, discount_rate, level)
         with self._rt.read() as uow:
-            customer_id = self._rt.metrics(uow, customer_id).customer_id
-            historic = self.historic(uow, customer_id)
-        return LifetimeValue(customer_id, historic, None, days, None)
+            metrics = numbers(uow, self._rt, customer_id, asked)
+            customer_id = metrics.customer_id
+            purchases = bought(uow, self._rt, customer_id, asked)
+            model = model_at(uow, asked.at)
+        historic = Money(metrics.spend_minor, self._rt.settings.currency)
+        today, _ = local(asked.at, self._rt.settings)
+        return lifetime_value(
+            customer_id, historic, purchases, model, terms, at=asked.at, today=today
+        )
+
+    def _terms(
+        self, horizon_days: int | None, discount_rate: float = 0.0, level: float = 0.8
+    ) -> Terms:
+        usual = self._rt.settings.lifetime_horizon_days
+        return Terms(
+            horizon_days=usual if horizon_days is None else horizon_days,
+            discount_rate=discount_rate,
+            level=level,
+        )
+
+    def values(
+        self, *, at: datetime | str | None = None, horizon_days: int | None = None
+    ) -> Iterator[CustomerValue]:
+        """The values of all who ever bought, in the order of their ids, in little memory.
+
+        Raises `InvalidInput` where no model was fitted by then.
+        """
+        asked, terms = Asked.of(self._rt, at), self._terms(horizon_days)
+        return values(self._rt, asked, fitted(self._rt, asked), terms.horizon_days)
+
+    def fit(
+        self,
+        *,
+        at: datetime | str | None = None,
+        model: ModelName = "mbg",
+        prior: Literal["default"] | None = "default",
+        time_unit_days: int = 1,
+    ) -> ValueModel:
+        """Fit a model to what all customers bought by that instant; stored as the next version.
+
+        Purchases of one time unit count as one. Where fewer than 20 customers came back, and
+        where the model fits badly, a simple rule answers in its place and `reason` says so.
+        From then on `run_due` fits it anew. Deterministic: the same customers, the same model.
+        """
+        asked = Asked.of(self._rt, at)
+        if asked.at > self._rt.now():
+            raise InvalidInput("expected an instant that has come", field="at")
+        return fit(self._rt, asked, ModelChoice(model, prior, time_unit_days))
+
+    def backtest(
+        self,
+        cut: date | str,
+        horizon_days: int,
+        *,
+        model: ModelName = "mbg",
+        prior: Literal["default"] | None = "default",
+        time_unit_days: int = 1,
+    ) -> Backtest:
+        """How good predictions made at the end of a business day would have been.
+
+        A model is fitted to what was bought up to `cut` and held to what was bought in the days
+        after it, beside two simple rules; nothing is stored. Amounts are in major units.
+        """
+        day = calendar_date(cut, field="cut")
+        asked, terms = Asked.of(self._rt, None), self._terms(horizon_days)
+        choice = ModelChoice(model, prior, time_unit_days)
+        return backtested(self._rt, asked, day, terms.horizon_days, choice)
+
+    def run_due(self, at: datetime) -> int:
+        """Fit the model anew if it is due, and refresh scores by it; how much was. crmkit's own."""
+        return refit(self._rt, at) + refreshed(self._rt, at)
 
     def historic(self, uow: UnitOfWork, customer_id: str) -> Money:
-        """What the customer has spent, net of what was given back."""
+        """What the customer has spent, net, inside a unit of work; crmkit's own."""
         metrics = self._rt.metrics(uow, customer_id)
         return Money(metrics.spend_minor, self._rt.settings.currency)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import chain
+from itertools import chain, repeat
 from typing import Any
 
 import attrs
@@ -31,7 +31,8 @@ from crmkit.ports.storage import UnitOfWork
 
 _BEHIND = "~"
 """Behind every id."""
-_PAGE = 50
+_FIRST, _PAGE = 4, 50
+"""How many lots are read at once: most that is taken comes from the first ones."""
 
 
 @attrs.frozen
@@ -51,12 +52,23 @@ class Posted:
     news: Sequence[PointsEntry]
 
 
+def holds(account: PointsAccount, at: datetime) -> bool:
+    """Whether balance and pending points at an instant are those that are stored."""
+    begun = account.since is None or account.since <= at
+    return begun and (account.next_at is None or at < account.next_at)
+
+
 def balance(uow: UnitOfWork, account: PointsAccount | None, at: datetime) -> Balance:
     """What an account holds at any instant, whether or not anybody settled it."""
     if account is None:
         return Balance()
-    if account.since is not None and account.since <= at < (account.next_at or FOREVER):
+    if holds(account, at):
         return Balance(account.balance, account.pending)
+    return reckoned(uow, account, at)
+
+
+def reckoned(uow: UnitOfWork, account: PointsAccount, at: datetime) -> Balance:
+    """What an account holds at an instant by its entries alone, whatever is stored of it."""
     lapses = list(lapsed(uow, account, at))
     if account.indebted:
         state = ledger.replay([*entries(uow, account), *lapses], at)
@@ -121,6 +133,24 @@ def _waiting(uow: UnitOfWork, account: PointsAccount) -> list[Redemption]:
     )
 
 
+def read(
+    uow: UnitOfWork, rt: Runtime, customers: Collection[str], programme: str
+) -> dict[str, PointsAccount]:
+    """The accounts of these customers; of who has none yet an empty one."""
+    ids = tuple(sorted(customers))
+    found = uow.find(PointsAccount, customer_id=ids, programme=programme)
+    stored = {account.customer_id: account for account in found}
+    return {
+        customer_id: stored.get(customer_id) or empty(rt, customer_id, programme)
+        for customer_id in ids
+    }
+
+
+def empty(rt: Runtime, customer_id: str, programme: str) -> PointsAccount:
+    """An account without anything in it."""
+    return PointsAccount(tenant=rt.tenant, customer_id=customer_id, programme=programme)
+
+
 def post(
     uow: UnitOfWork,
     rt: Runtime,
@@ -128,34 +158,35 @@ def post(
     news: Sequence[PointsEntry],
     lots: Iterable[PointsLot] = (),
     overdrawn: Collection[str] = (),
+    known: Mapping[str, PointsAccount] | None = None,
 ) -> Mapping[str, Posted]:
     """Store entries, and what follows for lots and accounts; returns these, by customer.
 
-    `overdrawn` are customers of whom more was taken off a lot than it had.
+    `overdrawn` are customers of whom more was taken off a lot than it had. `known` are
+    accounts that were read before, in this unit of work.
     """
     by_customer: dict[str, list[PointsEntry]] = defaultdict(list)
     for entry in news:
         by_customer[entry.customer_id or ""].append(entry)
-    found = uow.find(PointsAccount, customer_id=tuple(by_customer), programme=programme)
-    known = {account.customer_id: account for account in found}
+    before = dict(known or {})
+    unread = by_customer.keys() - before.keys()
+    if unread:
+        before |= read(uow, rt, unread, programme)
     uow.add_many(news)
     uow.put_many(lots)
     now = rt.now()
     done: dict[str, Posted] = {}
     for customer_id, mine in sorted(by_customer.items()):
-        before = known.get(customer_id) or PointsAccount(
-            tenant=rt.tenant, customer_id=customer_id, programme=programme
-        )
         account = evolved(
-            before,
-            qualifying=before.qualifying + sum(e.qualifying for e in mine),
-            indebted=before.indebted or customer_id in overdrawn,
+            before[customer_id],
+            qualifying=before[customer_id].qualifying + sum(e.qualifying for e in mine),
+            indebted=before[customer_id].indebted or customer_id in overdrawn,
         )
         if account.indebted or (account.next_at is not None and account.next_at <= now):
             account = settled(uow, rt, account)
         else:
             account = moved(account, mine, now)
-        done[customer_id] = Posted(before, account, mine)
+        done[customer_id] = Posted(before[customer_id], account, mine)
     uow.put_many(posted.after for posted in done.values())
     return done
 
@@ -185,17 +216,19 @@ def rebuilt(uow: UnitOfWork, rt: Runtime, customer_id: str, programme: str) -> P
     known = told or enrols or uow.count(TierGrant, **of) or _waiting(uow, account)
     if not known:
         return None
+    return settled(uow, rt, evolved(summed_up(account, told), enrols=enrols), told)
+
+
+def summed_up(account: PointsAccount, told: Iterable[PointsEntry]) -> PointsAccount:
+    """The account with what all its entries tell, but for what it holds at an instant."""
     by_lot: dict[str | None, list[PointsEntry]] = defaultdict(list)
+    qualifying = 0
     for entry in told:
         by_lot[entry.lot_id].append(entry)
+        qualifying += entry.qualifying
     by_lot.pop(None, None)
-    account = evolved(
-        account,
-        qualifying=sum(e.qualifying for e in told),
-        indebted=any(ledger.is_overdrawn(mine) for mine in by_lot.values()),
-        enrols=enrols,
-    )
-    return settled(uow, rt, account, told)
+    indebted = any(ledger.is_overdrawn(mine) for mine in by_lot.values())
+    return evolved(account, qualifying=qualifying, indebted=indebted)
 
 
 def up_to_now(
@@ -244,7 +277,7 @@ def settled(
     some = _after(uow, account, now) if told is None else told
     times += chain.from_iterable(ledger.instants(e) for e in some)
     last, ahead = ledger.last_and_next((t for t in times if t != FOREVER), now)
-    held = balance(uow, evolved(account, since=None), now)
+    held = reckoned(uow, account, now)
     return evolved(
         account,
         balance=held.balance,
@@ -328,7 +361,7 @@ def allocate(
 
 def _open(uow: UnitOfWork, account: PointsAccount, at: datetime) -> Iterable[tuple[PointsLot, int]]:
     edge: tuple[datetime, str] = (at, _BEHIND)
-    while True:
+    for limit in chain([_FIRST], repeat(_PAGE)):
         page = uow.find(
             PointsLot,
             customer_id=account.customer_id,
@@ -336,10 +369,10 @@ def _open(uow: UnitOfWork, account: PointsAccount, at: datetime) -> Iterable[tup
             status="open",
             order=("expires_at", "id"),
             after=edge,
-            limit=_PAGE,
+            limit=limit,
         )
         yield from ((lot, lot.left) for lot in page if lot.available_at <= at)
-        if len(page) < _PAGE:
+        if len(page) < limit:
             return
         edge = (page[-1].expires_at, page[-1].id)
 

@@ -11,7 +11,8 @@ import attrs
 
 from crmkit.loyalty import accounts
 from crmkit.loyalty.codes import code_of, read_code
-from crmkit.loyalty.granting import Fits, memberships
+from crmkit.loyalty.granting import Fits
+from crmkit.loyalty.membership import memberships
 from crmkit.loyalty.periods import celebrates, period
 from crmkit.loyalty.rewards import Claim, Redeemed, Stamps, stamps, stands, state_of
 from crmkit.loyalty.standing import rank_at
@@ -30,6 +31,7 @@ class Claimant:
     fits: Fits
     programme: Programme
     customer_id: str
+    account: PointsAccount | None
     at: datetime
     party_size: int | None = None
 
@@ -55,13 +57,14 @@ class Claimant:
     @cached_property
     def balance(self) -> int:
         """The points that can be used."""
-        account = self.uow.get(PointsAccount, self.customer_id, self.programme.name)
-        return accounts.balance(self.uow, account, self.at).balance
+        return accounts.balance(self.uow, self.account, self.at).balance
 
     @cached_property
     def takes_part(self) -> bool:
         """Whether the customer is in the programme."""
-        joined = memberships(self.uow, self.programme, [self.customer_id])
+        of = self.programme
+        theirs = self.account or accounts.empty(self.rt, self.customer_id, of.name)
+        joined = memberships(self.uow, of, {self.customer_id: theirs})
         return self.customer_id not in joined or joined[self.customer_id](self.at)
 
     @cached_property

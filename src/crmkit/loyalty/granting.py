@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import attrs
@@ -33,11 +33,11 @@ from crmkit.loyalty.earning import (
     worth,
 )
 from crmkit.loyalty.ledger import is_overdrawn, short
+from crmkit.loyalty.membership import memberships
 from crmkit.loyalty.periods import celebrates, dates, period
 from crmkit.model import (
     Activity,
     Customer,
-    Enrolment,
     PointsAccount,
     PointsEntry,
     PointsLot,
@@ -54,7 +54,7 @@ Fits = Callable[[UnitOfWork, Mapping[str, Any], str, datetime], bool]
 """Whether a customer fits a segmentation rule at an instant."""
 
 
-@attrs.define
+@attrs.define(slots=False)
 class Granting:
     """What changes of stories mean for one programme's ledger, in one unit of work."""
 
@@ -63,6 +63,8 @@ class Granting:
     programme: Programme
     fits: Fits
     births: Mapping[str, Any] = attrs.field(factory=dict)
+    known: Mapping[str, PointsAccount] = attrs.field(factory=dict)
+    """By customer, where they were read."""
     lots: dict[str, dict[str, PointsLot]] = attrs.field(factory=lambda: defaultdict(dict))
     """By story, by id."""
     stored: dict[str, PointsLot] = attrs.field(factory=dict)
@@ -95,7 +97,13 @@ class Granting:
         if not self.news and not lots:
             return {}
         return accounts.post(
-            self.uow, self.rt, self.programme.name, self.news, lots, self.overdrawn
+            self.uow,
+            self.rt,
+            self.programme.name,
+            self.news,
+            lots,
+            self.overdrawn,
+            self.known,
         )
 
     # --- what is there ---
@@ -146,9 +154,11 @@ class Granting:
             self.births = dict(
                 self.uow.rows(Customer, ("id", "birth_date"), id=tuple(sorted(customers)))
             )
-        self.joined |= memberships(self.uow, self.programme, customers)
+        name = self.programme.name
+        self.known = accounts.read(self.uow, self.rt, customers, name)
+        self.joined |= memberships(self.uow, self.programme, self.known)
 
-    @property
+    @cached_property
     def _minor(self) -> int:
         return int(10 ** digits(self.rt.settings.currency))
 
@@ -170,6 +180,9 @@ class Granting:
         due: dict[Place, Run] = {}
         for run in runs(change.after, kinds, rules, self._minor, asked):
             if run.place not in known and any(run.totals.values()):
+                if len(run.totals) == 1 and not self._is_capped(run.place):
+                    self._give(change.fact, run)  # nothing to compare, as with most stories
+                    continue
                 known[run.place] = self._new_lot(change.fact, run)
             due[run.place] = run
         for place, lot in known.items():
@@ -181,6 +194,12 @@ class Granting:
                 self._differ(lot, sums(told, lot), given)
             over_time = written(place.since, given)
             self._keep(evolved(self._now(lot), full=run.final, totals=over_time))
+
+    def _give(self, fact: Activity, run: Run) -> None:
+        """Post all that a run gives, which nothing was posted of."""
+        lot = self._new_lot(fact, run, run.final)
+        self.changed[lot.id] = lot
+        self._add(self._of_lot(lot, "earn", run.final, run.place.since))
 
     def _asked(
         self, customer_id: str, known: Mapping[Place, PointsLot], rule: EarnRule, since: datetime
@@ -446,7 +465,7 @@ class Granting:
             return False
         return not multiplier.when or self.fits(self.uow, multiplier.when, customer_id, since)
 
-    def _new_lot(self, fact: Activity, run: Run) -> PointsLot:
+    def _new_lot(self, fact: Activity, run: Run, points: int = 0) -> PointsLot:
         rule = self.programme.rule(run.place.rule)
         available, expires = dates(self.programme, rule, run.place.since, self.rt.settings.zone)
         if run.place.pending:
@@ -460,6 +479,8 @@ class Granting:
             rule=run.place.rule,
             story=fact.story,
             times=str(run.times),
+            full=points,
+            left=points,
             earned_at=run.place.since,
             available_at=available,
             expires_at=expires,
@@ -487,7 +508,17 @@ class Granting:
         """Post points of a lot, as given by that version of the programme, by default today's."""
         lot = self._now(lot)
         kind = kind or ("earn" if points > 0 else "reverse")
-        entry = PointsEntry(
+        self._add(self._of_lot(lot, kind, points, at, version))
+        self._keep(evolved(lot, left=lot.left + points))
+
+    def _add(self, entry: PointsEntry) -> None:
+        self.news.append(entry)
+        self.fresh[entry.lot_id or ""].append(entry)
+
+    def _of_lot(
+        self, lot: PointsLot, kind: str, points: int, at: datetime, version: str | None = None
+    ) -> PointsEntry:
+        return PointsEntry(
             tenant=self.rt.tenant,
             id=self.rt.new_id(),
             customer_id=lot.customer_id,
@@ -505,9 +536,6 @@ class Granting:
             recorded_at=self.rt.now(),
             origin=lot.origin,
         )
-        self.news.append(entry)
-        self.fresh[lot.id].append(entry)
-        self._keep(evolved(lot, left=lot.left + points))
 
     def _qualifying(self, lot: PointsLot, points: int) -> int:
         """What points of a lot count for the tier: as those before them did."""
@@ -540,34 +568,6 @@ class Granting:
 
 def _place(lot: PointsLot) -> Place:
     return Place(lot.rule or "", lot.earned_at, lot.available_at == FOREVER)
-
-
-def memberships(
-    uow: UnitOfWork, programme: Programme, customers: Iterable[str]
-) -> dict[str, Callable[[datetime], bool]]:
-    """Whether these customers take part at an instant; those who always do are left out."""
-    ids = tuple(sorted(customers))
-    of: dict[str, Any] = {"customer_id": ids, "programme": programme.name}
-    always = programme.enrolment == "automatic"
-    if always:
-        ids = tuple(a.customer_id for a in uow.find(PointsAccount, enrols=True, **of))
-        if not ids:
-            return {}
-        of["customer_id"] = ids
-    facts: dict[str, list[Enrolment]] = {customer_id: [] for customer_id in ids}
-    for fact in uow.find(Enrolment, order=("occurred_at", "id"), **of):
-        facts[fact.customer_id].append(fact)
-    return {customer_id: _taking_part(told, always=always) for customer_id, told in facts.items()}
-
-
-def _taking_part(facts: Sequence[Enrolment], *, always: bool) -> Callable[[datetime], bool]:
-    """Whether somebody takes part at an instant, by the facts in their order."""
-
-    def takes_part(at: datetime) -> bool:
-        told = [fact for fact in facts if fact.occurred_at <= at]
-        return told[-1].joined if told else always
-
-    return takes_part
 
 
 def _sum(owed: Iterable[tuple[str, int, datetime]]) -> int:

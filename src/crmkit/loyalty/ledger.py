@@ -15,8 +15,8 @@ that was voided, they first undo the waiver.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 
@@ -151,6 +151,28 @@ def short(entries: Iterable[PointsEntry], since: datetime) -> list[tuple[str, in
                 found.append((lot.id, lot.owed, moment))
                 account.waive(lot, lot.owed)
     return found
+
+
+def course(entries: Iterable[PointsEntry], *, indebted: bool) -> list[tuple[datetime, int]]:
+    """The balance from each instant on at which it changes, in order; before, it is zero.
+
+    `indebted` as of an account: otherwise no lot is overdrawn.
+    """
+    found: list[tuple[datetime, int]] = []
+    before = 0
+    for moment, balance in _replayed(entries) if indebted else _summed(entries):
+        if balance != before:
+            found.append((moment, balance))
+        before = balance
+    return found
+
+
+def _replayed(entries: Iterable[PointsEntry]) -> Iterator[tuple[datetime, int]]:
+    account = _Account()
+    for moment, some in _turns(account, entries):
+        account.turn(moment, some)
+        usable = sum(lot.left for lot in account.filled.values() if lot.is_usable(moment))
+        yield moment, usable - sum(lot.owed for lot in account.owing.values())
 
 
 def _turns(
@@ -317,6 +339,19 @@ def summed(entries: Iterable[PointsEntry], at: datetime) -> tuple[int, int]:
             else:
                 pending += entry.points
     return balance, pending
+
+
+def _summed(entries: Iterable[PointsEntry]) -> Iterator[tuple[datetime, int]]:
+    changes: Counter[datetime] = Counter()
+    for entry in entries:
+        begins = max(entry.occurred_at, entry.available_at)
+        if begins < entry.expires_at:
+            changes[begins] += entry.points
+            changes[entry.expires_at] -= entry.points
+    balance = 0
+    for moment in sorted(changes.keys() - {FOREVER}):
+        balance += changes[moment]
+        yield moment, balance
 
 
 def is_overdrawn(entries: Iterable[PointsEntry]) -> bool:

@@ -15,7 +15,7 @@ import attrs
 from crmkit.activities.metrics import NOTHING, effect
 from crmkit.activities.recording import StoriesChanged
 from crmkit.loyalty import accounts, tiering
-from crmkit.loyalty.granting import memberships
+from crmkit.loyalty.membership import memberships
 from crmkit.loyalty.periods import dates
 from crmkit.model import (
     Achievement,
@@ -71,7 +71,9 @@ def reach(
     ) if found else ()  # fmt: skip
     had = {(a.customer_id, a.milestone) for a in known}
     news = [r for r in found if (r.customer_id, r.milestone.name) not in had]
-    joined = memberships(uow, programme, {r.customer_id for r in news}) if news else {}
+    customers = {r.customer_id for r in news}
+    theirs = accounts.read(uow, rt, customers, programme.name) if news else {}
+    joined = memberships(uow, programme, theirs)
     news = [r for r in news if r.customer_id not in joined or joined[r.customer_id](r.at)]
     if news:
         _give(uow, rt, programme, news)

@@ -11,7 +11,7 @@ from crmkit.loyalty.claiming import Claimant, left_of, told
 from crmkit.loyalty.granting import Fits
 from crmkit.loyalty.redeeming import checked_party
 from crmkit.loyalty.rewards import Offers, Redeemed, offer
-from crmkit.model import Customer, Page, Redemption
+from crmkit.model import Customer, Page, PointsAccount, Redemption
 from crmkit.model.page import checked_limit, paged, position
 from crmkit.model.time import Duration, from_micros, next_anniversary, to_micros
 from crmkit.ports.runtime import Runtime
@@ -59,7 +59,10 @@ class Rewards:
         of, party, when = self._rt.settings.programme_named(programme), party_size, self._rt.at(at)
         with self._rt.read() as uow:
             holder = self._rt.customer(uow, customer_id).id
-            who = Claimant(uow, self._rt, self._fits, of, holder, when, checked_party(party))
+            account = uow.get(PointsAccount, holder, of.name)
+            who = Claimant(
+                uow, self._rt, self._fits, of, holder, account, when, checked_party(party)
+            )
             left = left_of(uow, of, of.rewards, self._rt.now())
             claims = [
                 (reward, who.claim(reward, balance=who.balance, left=left.get(reward.name)))

@@ -8,14 +8,15 @@ from typing import Any, Final
 
 import attrs
 
-from crmkit.errors import Erased, InsufficientPoints, InvalidInput, NotFound, RewardRefused, unknown
-from crmkit.loyalty import accounts
+from crmkit.errors import Erased, InvalidInput, NotFound, RewardRefused, unknown
+from crmkit.loyalty import accounts, tiering
 from crmkit.loyalty.claiming import Claimant, code_for, code_hash, left_of, told
 from crmkit.loyalty.granting import Fits
 from crmkit.loyalty.rewards import Redeemed, refusals
 from crmkit.model import Metrics, PointsAccount, PointsEntry, Redemption, RewardStock
 from crmkit.model.catalogue import evolved
 from crmkit.model.document import canonical, text
+from crmkit.model.time import instant
 from crmkit.ports.events import PointsChanged
 from crmkit.ports.idempotency import Call, stated
 from crmkit.ports.runtime import Runtime, checked_id
@@ -38,11 +39,10 @@ class Wanted:
 
 @attrs.frozen
 class Redeeming:
-    """Redemptions of one tenant; `note` remembers the configuration that is posted by."""
+    """Redemptions of one tenant."""
 
     _rt: Runtime
     _fits: Fits
-    _note: Callable[[UnitOfWork, Programme], None]
 
     def redeem(self, customer_id: str, wanted: Wanted, key: str | None) -> Redeemed:
         """Reserve a reward; see `Loyalty.redeem`."""
@@ -78,7 +78,7 @@ class Redeeming:
         """Hand a reward out; see `Loyalty.fulfil`."""
 
         def work(uow: UnitOfWork) -> Redeemed:
-            redemption, now = self._held(uow, find), self._rt.now()
+            redemption = self._held(uow, find)
             content = canonical([redemption.id, stated(at), actor])
             call = Call.of(self._rt, "loyalty.fulfil", key, content)
             if call and call.claim(
@@ -90,7 +90,7 @@ class Redeeming:
             ):
                 return told(self._rt, redemption)
             self._check_waiting(redemption)
-            when = _between(redemption, now if at is None else self._rt.at(at), now)
+            when = self._when(redemption, at)
             redemption = evolved(redemption, fulfilled_at=when, ended_by=actor)
             uow.put(redemption)
             return told(self._rt, redemption)
@@ -107,12 +107,12 @@ class Redeeming:
         """Give a reward back; see `Loyalty.cancel`."""
 
         def work(uow: UnitOfWork) -> Redeemed:
-            redemption, now = self._held(uow, find), self._rt.now()
+            redemption = self._held(uow, find)
             state = told(self._rt, redemption).state
             if state == "fulfilled":
                 self._check_waiting(redemption)
             if state == "reserved":
-                when = _between(redemption, now if at is None else self._rt.at(at), now)
+                when = self._when(redemption, at)
                 said = evolved(redemption, ended_by=actor, reason=reason)
                 self._give_back(uow, said, when)
                 redemption = evolved(said, cancelled_at=when)
@@ -154,7 +154,10 @@ class Redeeming:
         self, uow: UnitOfWork, wanted: Wanted, customer_id: str, new_id: str, origin: str | None
     ) -> Redemption:
         of, reward, now = wanted.programme, wanted.reward, self._rt.now()
-        claimant = Claimant(uow, self._rt, self._fits, of, customer_id, now, wanted.party_size)
+        account = accounts.up_to_now(uow, self._rt, customer_id, of.name)
+        claimant = Claimant(
+            uow, self._rt, self._fits, of, customer_id, account, now, wanted.party_size
+        )
         # Points and stock are not looked at but taken: that tells at once if there are any.
         for refusal in refusals(reward, of, claimant.claim(reward, balance=reward.cost, left=None)):
             raise RewardRefused(refusal.text, reason=refusal.reason)
@@ -175,20 +178,19 @@ class Redeeming:
             origin=origin,
         )
         uow.add(redemption)
-        account = self._paid(uow, of, redemption)
+        account = account or accounts.empty(self._rt, customer_id, of.name)
+        if reward.cost:
+            account = self._paid(uow, of, account, redemption)
         accounts.look_again(uow, account, redemption.until)
+        self._rt.events.publish(uow, PointsChanged(customer_id, now))
         self._take(uow, reward, redemption)
         return redemption
 
-    def _paid(self, uow: UnitOfWork, of: Programme, redemption: Redemption) -> PointsAccount:
+    def _paid(
+        self, uow: UnitOfWork, of: Programme, account: PointsAccount, redemption: Redemption
+    ) -> PointsAccount:
         """The account once the points are taken."""
-        holder, now = redemption.customer_id or "", redemption.reserved_at
-        account = accounts.up_to_now(uow, self._rt, holder, of.name)
-        if not redemption.cost:
-            tenant = self._rt.tenant
-            return account or PointsAccount(tenant=tenant, customer_id=holder, programme=of.name)
-        if account is None:
-            raise InsufficientPoints("the balance does not cover these points")
+        holder, now = account.customer_id, redemption.reserved_at
         like = PointsEntry(
             tenant=self._rt.tenant,
             id=redemption.id,
@@ -206,9 +208,9 @@ class Redeeming:
             recorded_at=now,
         )
         burns, lots = accounts.pay(uow, self._rt, account, redemption.cost, like)
-        posted = accounts.post(uow, self._rt, of.name, burns, lots)
-        self._note(uow, of)
-        self._rt.events.publish(uow, PointsChanged(holder, now))
+        known = {holder: account}
+        posted = accounts.post(uow, self._rt, of.name, burns, lots, known=known)
+        tiering.note_once(uow, self._rt, of)
         return posted[holder].after
 
     def _take(self, uow: UnitOfWork, reward: Reward, redemption: Redemption) -> None:
@@ -271,14 +273,22 @@ class Redeeming:
             case "lapsed":
                 raise RewardRefused("this reward was not fetched in time", reason="lapsed")
 
+    def _when(self, redemption: Redemption, at: datetime | str | None) -> datetime:
+        """The instant asked for, or now; raises `InvalidInput` for one that cannot be."""
+        if at is None:  # clocks of two machines differ
+            return max(self._rt.now(), redemption.reserved_at)
+        when = instant(at)
+        if not redemption.reserved_at <= when <= self._rt.now():
+            raise InvalidInput("expected a time since the reward was reserved", field="at")
+        return when
+
     def _give_back(self, uow: UnitOfWork, redemption: Redemption, at: datetime) -> None:
         accounts.give_back(uow, self._rt, redemption, at)
         holder = redemption.customer_id or ""
         account = uow.get(PointsAccount, holder, redemption.programme)
         if account is not None:
             accounts.settle(uow, self._rt, account)
-        if redemption.cost:
-            self._rt.events.publish(uow, PointsChanged(holder, at))
+        self._rt.events.publish(uow, PointsChanged(holder, at))
 
 
 def wanted_of(
@@ -318,9 +328,3 @@ def _checked(redemption_id: object) -> str:
         return checked_id(redemption_id)
     except NotFound as error:
         raise NotFound("no such redemption: expected the `id` of a redemption") from error
-
-
-def _between(redemption: Redemption, at: datetime, now: datetime) -> datetime:
-    if not redemption.reserved_at <= at <= now:
-        raise InvalidInput("expected a time since the reward was reserved", field="at")
-    return at

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 
-import attrs
-
 from crmkit.activities.drafts import draft
-from crmkit.activities.recording import StoriesChanged
 from crmkit.activities.stories import read
 from crmkit.errors import InsufficientPoints, InvalidInput, unknown
-from crmkit.loyalty import accounts, milestones, tiering
+from crmkit.loyalty import accounts, tiering
 from crmkit.loyalty.granting import Fits, Granting
+from crmkit.loyalty.keeping import Keeper
 from crmkit.loyalty.offering import Rewards
 from crmkit.loyalty.periods import dates
 from crmkit.loyalty.redeeming import Redeeming, optional_text, wanted_of
+from crmkit.loyalty.referrals import Referrals
+from crmkit.loyalty.reports import LoyaltyReports
 from crmkit.loyalty.rewards import Redeemed
-from crmkit.loyalty.standing import Account, Expiring, expiring, history, standing
+from crmkit.loyalty.standing import Account, Earning, Expiring, expiring, history, standing
 from crmkit.loyalty.tiers import Progress, progress
+from crmkit.loyalty.upkeep import Ledger
 from crmkit.model import (
     Enrolment,
-    Metrics,
     Page,
     PointsAccount,
     PointsEntry,
@@ -37,26 +36,13 @@ from crmkit.model.document import canonical, text
 from crmkit.model.money import digits
 from crmkit.model.page import checked_limit, paged, position
 from crmkit.model.time import FOREVER, Duration, from_micros, instant, to_micros
-from crmkit.ports.events import CustomersMerged, MergeUndone, PointsChanged
+from crmkit.ports.events import PointsChanged
 from crmkit.ports.idempotency import Call, stated
 from crmkit.ports.runtime import Runtime, Whose, checked_id
 from crmkit.ports.storage import UnitOfWork
 from crmkit.programmes import Programme
 
 _LARGEST = 10**12
-_DUE_AT_ONCE = 100
-_RECOUNTED_AT_ONCE = 500
-
-
-@attrs.frozen
-class Earning:
-    """What an activity would earn by one rule, and when the points could be used."""
-
-    rule: str
-    points: int
-    on_completion: bool
-    available_at: datetime
-    expires_at: datetime | None
 
 
 class Loyalty:
@@ -68,12 +54,32 @@ class Loyalty:
     def __init__(self, runtime: Runtime, fits: Fits) -> None:
         self._rt = runtime
         self._fits = fits
-        self._redeeming = Redeeming(runtime, fits, self._note_version)
+        self._redeeming = Redeeming(runtime, fits)
 
     @cached_property
     def rewards(self) -> Rewards:
         """What customers can have for their points, and what they had."""
         return Rewards(self._rt, self._fits)
+
+    @cached_property
+    def referrals(self) -> Referrals:
+        """Customers who bring customers."""
+        return Referrals(self._rt)
+
+    @cached_property
+    def keeper(self) -> Keeper:
+        """What follows for points and tiers from what happens elsewhere; crmkit's own."""
+        return Keeper(self._rt, self._fits)
+
+    @cached_property
+    def reports(self) -> LoyaltyReports:
+        """What the programmes owe their customers, and how tiers are doing."""
+        return LoyaltyReports(self._rt)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Whether all that is kept is what the entries tell, and the programmes' versions."""
+        return Ledger(self._rt)
 
     # --- points ---
 
@@ -109,8 +115,9 @@ class Loyalty:
         `InsufficientPoints` if the balance does not cover them.
         """
         _check_delta(delta)
-        of, now = self._programme(programme), self._rt.now()
-        why, when = _required(reason, "reason"), now if at is None else self._rt.at(at)
+        of, why = self._programme(programme), _required(reason, "reason")
+        now = self._rt.now()
+        when = now if at is None else self._rt.at(at)
         if delta < 0 and when > now:
             raise InvalidInput("points cannot be taken ahead of time", field="at")
         content = canonical([delta, why, stated(at), of.name, actor])
@@ -185,6 +192,7 @@ class Loyalty:
         with self._rt.read() as uow:
             holder = self._rt.customer(uow, customer_id).id
             fact = asked.of(self._rt, Whose(holder, None, customer_id))
+            fact = evolved(fact, recorded_at=fact.occurred_at)
             story = read([fact], self._rt.settings.kinds_by_name)
             granting = Granting(uow, self._rt, of, self._fits)
             found = granting.preview(story, holder)
@@ -408,88 +416,19 @@ class Loyalty:
     def tiers(
         self, *, programme: str | None = None, at: datetime | str | None = None
     ) -> dict[str, int]:
-        """How many customers each tier has, from the first tier up."""
-        of, when = self._programme(programme), self._rt.at(at)
-        ranks: Counter[int] = Counter()
-        with self._rt.read() as uow:
-            fields = ("since", "until", "rank")
-            for since, until, rank in uow.stream_rows(TierPeriod, fields, programme=of.name):
-                if since <= when < until:
-                    ranks[min(rank, len(of.tiers) - 1)] += 1
-            ranks[0] += uow.count(Metrics) - ranks.total()
-        return {tier.name: ranks[rank] for rank, tier in enumerate(of.tiers)}
+        """How many customers each tier has, from the first tier up; see `reports.tiers`."""
+        found = self.reports.tiers(at=at, programme=programme)
+        return {share.tier: share.customers for share in found.tiers}
 
     def run_due(self, now: datetime, progress: Callable[[int], None] | None = None) -> int:
-        """Settle the accounts in which points became available or expired; crmkit's own."""
+        """The part of `crm.run_due` that is about points and tiers; crmkit's own."""
         done = 0
-        for programme in self._rt.settings.programmes:
-            for some in self._each(partial(self._recount_some, programme)):
-                done += some
-                if progress:
-                    progress(done)
-        for work in (self._settle_some, self._tell_some):
-            for some in self._each(partial(work, now)):
+        for work in self.keeper.due(now):
+            while some := self._rt.write(work):
                 done += some
                 if progress:
                     progress(done)
         return done
-
-    def _each(self, work: Callable[[UnitOfWork], int]) -> Iterator[int]:
-        """Do some of a work at a time until nothing is left."""
-        while some := self._rt.write(work):
-            yield some
-
-    def _recount_some(self, programme: Programme, uow: UnitOfWork) -> int:
-        return tiering.recount_some(uow, self._rt, programme, _RECOUNTED_AT_ONCE)
-
-    def _tell_some(self, now: datetime, uow: UnitOfWork) -> int:
-        return tiering.tell_due(uow, self._rt, now, _DUE_AT_ONCE)
-
-    def _settle_some(self, now: datetime, uow: UnitOfWork) -> int:
-        due = uow.due(PointsAccount, "next_at", now, limit=_DUE_AT_ONCE)
-        uow.hold(Metrics, {account.customer_id for account in due})
-        for seen in due:
-            account = uow.get(PointsAccount, seen.customer_id, seen.programme)
-            if account is None or account.next_at is None or account.next_at > now:
-                continue
-            accounts.settle(uow, self._rt, account)
-            self._rt.events.publish(uow, PointsChanged(account.customer_id, account.next_at))
-        return len(due)
-
-    # --- what happens elsewhere ---
-
-    def on_stories(self, uow: UnitOfWork, event: StoriesChanged) -> None:
-        """Post what changed stories earn; crmkit's own."""
-        for programme in self._rt.settings.programmes:
-            posted = Granting(uow, self._rt, programme, self._fits).post(event.changes)
-            if posted:
-                tiering.follow(uow, self._rt, programme, posted)
-            if milestones.reach(uow, self._rt, programme, event) or posted:
-                self._note_version(uow, programme)
-
-    def on_merged(self, uow: UnitOfWork, event: CustomersMerged) -> None:
-        """Make one account of two: their lots stay as they are; crmkit's own."""
-        self._rebuild(uow, event.merge.kept_id)
-        for kind in (PointsAccount, TierPeriod):
-            uow.remove(kind, customer_id=event.merge.dropped_id)
-
-    def on_undone(self, uow: UnitOfWork, event: MergeUndone) -> None:
-        """Give the customer who is back an account, and the other what is left; crmkit's own."""
-        both = event.merge.customer_id, event.merge.dropped_id
-        for programme in self._rt.settings.programmes:
-            granting = Granting(uow, self._rt, programme, self._fits)
-            granting.share_again(both, event.merge.recorded_at)
-        self._redeeming.on_undone(uow, both)
-        for customer_id in both:
-            self._rebuild(uow, customer_id)
-
-    def _rebuild(self, uow: UnitOfWork, customer_id: str) -> None:
-        uow.remove(PointsAccount, customer_id=customer_id)
-        for programme in self._rt.settings.programmes:
-            account = accounts.rebuilt(uow, self._rt, customer_id, programme.name)
-            if account is not None:
-                uow.add(account)
-            tiering.retier(uow, self._rt, programme, [customer_id])
 
     def standing(self, uow: UnitOfWork, customer_id: str) -> Account:
         """`account`, inside a unit of work that is under way; crmkit's own."""
@@ -534,17 +473,9 @@ class Loyalty:
             news, lots = [evolved(entry, lot_id=lot.id)], [lot]
         posted = accounts.post(uow, self._rt, of.name, news, lots)
         tiering.follow(uow, self._rt, of, posted)
-        self._note_version(uow, of)
+        tiering.note_once(uow, self._rt, of)
         self._rt.foresee(uow, entry.occurred_at)
         self._rt.events.publish(uow, PointsChanged(entry.customer_id or "", entry.occurred_at))
-
-    def _note_version(self, uow: UnitOfWork, of: Programme) -> None:
-        """Remember the configuration, the first time that something is posted by it."""
-        known = self._rt.memory.setdefault("programmes", set())
-        mark = (self._rt.tenant, of.name, of.version)
-        if mark not in known:
-            tiering.note(uow, self._rt, of)
-            known.add(mark)  # should this unit of work be undone, `run_due` notes it
 
     def _entry(
         self, of: Programme, kind: str, points: int, at: datetime, **told: Any

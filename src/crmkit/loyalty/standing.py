@@ -39,6 +39,17 @@ class Account:
 
 
 @attrs.frozen
+class Earning:
+    """What an activity would earn by one rule, and when the points could be used."""
+
+    rule: str
+    points: int
+    on_completion: bool
+    available_at: datetime
+    expires_at: datetime | None
+
+
+@attrs.frozen
 class Expiring:
     """Points that expire unused at an instant, unless they are used before."""
 
@@ -209,6 +220,8 @@ def _expired(
             limit=limit,
             **of,
         )
+        if not lots:
+            break
         sums: Counter[str] = Counter()
         for entry in uow.find(PointsEntry, lot_id=tuple(lot.id for lot in lots)):
             if entry.occurred_at < entry.expires_at:
@@ -252,8 +265,16 @@ def _effects(told: Sequence[PointsEntry], now: datetime) -> list[PointsEntry]:
     sums: Counter[tuple[datetime, str, str]] = Counter()
     for effect in ledger.replay(told, now).effects:
         sums[effect.at, effect.lot_id, effect.kind] += effect.points
+    # What is over as it comes follows what came, as where nothing has to be replayed.
+    last = {(e.occurred_at, e.lot_id): e.id for e in sorted(told, key=position)}
+
+    def made_id(at: datetime, lot: str, kind: str) -> str:
+        if kind == "expire" and at == like[lot].expires_at:
+            return lot
+        return f"{last.get((at, lot), lot) if kind == 'expire' else lot}{_BEHIND}"
+
     return [
-        _following(like[lot], kind, points, at, lot if kind == "expire" else f"{lot}{_BEHIND}")
+        _following(like[lot], kind, points, at, made_id(at, lot, kind))
         for (at, lot, kind), points in sums.items()
         if points
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -70,6 +70,25 @@ def _may_move(programme: Programme, change: Posted, minor: int) -> bool:
 
 def retier(uow: UnitOfWork, rt: Runtime, programme: Programme, customers: Collection[str]) -> int:
     """Reckon the tiers of customers anew, who are held; returns how many changed."""
+    now, changed = rt.now(), 0
+    kept: list[TierPeriod] = []
+    for customer_id, stored, right in reckoned(uow, rt, programme, customers):
+        marked = _marked(right, stored, programme, now)
+        if marked == stored:
+            continue
+        changed += 1
+        for gone in {p.since for p in stored} - {p.since for p in marked}:
+            uow.remove(TierPeriod, customer_id=customer_id, programme=programme.name, since=gone)
+        kept += [p for p in marked if p not in stored]
+        _tell(uow, rt, programme, customer_id, stored, marked)
+    uow.put_many(kept)
+    return changed
+
+
+def reckoned(
+    uow: UnitOfWork, rt: Runtime, programme: Programme, customers: Collection[str]
+) -> Iterator[tuple[str, list[TierPeriod], list[TierPeriod]]]:
+    """Of each of these customers the tiers that are kept, and those that the facts tell."""
     ids = tuple(sorted(customers))
     of: dict[str, Any] = {"customer_id": ids, "programme": programme.name}
     steps = qualified(uow, of)
@@ -79,8 +98,6 @@ def retier(uow: UnitOfWork, rt: Runtime, programme: Programme, customers: Collec
     stored: dict[str, list[TierPeriod]] = defaultdict(list)
     for period in uow.find(TierPeriod, order=("customer_id", "since"), **of):
         stored[period.customer_id].append(period)
-    now, changed = rt.now(), 0
-    kept: list[TierPeriod] = []
     for customer_id in ids:
         right = tiers.periods(
             steps[customer_id],
@@ -90,16 +107,12 @@ def retier(uow: UnitOfWork, rt: Runtime, programme: Programme, customers: Collec
             tenant=rt.tenant,
             customer_id=customer_id,
         )
-        marked = _marked(right, stored[customer_id], programme, now)
-        if marked == stored[customer_id]:
-            continue
-        changed += 1
-        for gone in {p.since for p in stored[customer_id]} - {p.since for p in marked}:
-            uow.remove(TierPeriod, customer_id=customer_id, programme=programme.name, since=gone)
-        kept += [p for p in marked if p not in stored[customer_id]]
-        _tell(uow, rt, programme, customer_id, stored[customer_id], marked)
-    uow.put_many(kept)
-    return changed
+        yield customer_id, stored[customer_id], right
+
+
+def plain(period: TierPeriod) -> TierPeriod:
+    """A period without what is yet to be told of it."""
+    return evolved(period, tell_at=None, warn_at=None)
 
 
 def qualified(uow: UnitOfWork, of: Mapping[str, Any]) -> Mapping[str, list[Step]]:
@@ -125,7 +138,7 @@ def _marked(
     now: datetime,
 ) -> list[TierPeriod]:
     """The periods with what is yet to be told of them; of those that stay, as it was."""
-    known = {evolved(p, tell_at=None, warn_at=None): p for p in stored}
+    known = {plain(p): p for p in stored}
     notice = timedelta(days=programme.policy.notice_days)
     found: list[TierPeriod] = []
     for n, period in enumerate(right):
@@ -206,6 +219,15 @@ def note(uow: UnitOfWork, rt: Runtime, programme: Programme) -> ProgrammeVersion
     )
     uow.put(version)
     return version
+
+
+def note_once(uow: UnitOfWork, rt: Runtime, programme: Programme) -> None:
+    """`note`, the first time that this process posts something by a configuration."""
+    known = rt.memory.setdefault("programmes", set())
+    mark = (rt.tenant, programme.name, programme.version)
+    if mark not in known:
+        note(uow, rt, programme)
+        known.add(mark)  # should this unit of work be undone, `run_due` notes it
 
 
 def recount_some(uow: UnitOfWork, rt: Runtime, programme: Programme, limit: int) -> int:

@@ -44,6 +44,7 @@ from crmkit.model.merge import Merge, Redirect, Snapshot
 from crmkit.model.money import Money
 from crmkit.model.page import Page
 from crmkit.model.privacy import Consent, Erasure, IdempotencyKey
+from crmkit.model.referral import ReferralAccepted, ReferralCode, ReferralMade
 from crmkit.model.segment import (
     Cutoff,
     Membership,
@@ -54,6 +55,7 @@ from crmkit.model.segment import (
     SegmentStay,
     SegmentVersion,
 )
+from crmkit.model.value import Score, ValueModel
 
 __all__ = [
     "Achievement",
@@ -93,7 +95,11 @@ __all__ = [
     "Rank",
     "Redemption",
     "Redirect",
+    "ReferralAccepted",
+    "ReferralCode",
+    "ReferralMade",
     "RewardStock",
+    "Score",
     "SearchToken",
     "Segment",
     "SegmentCatalogue",
@@ -104,6 +110,7 @@ __all__ = [
     "Tag",
     "TierGrant",
     "TierPeriod",
+    "ValueModel",
     "catalogue",
     "entry_of",
 ]

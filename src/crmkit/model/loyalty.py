@@ -121,8 +121,10 @@ class PointsAccount:
     """What a customer's entries come to; no row means no points yet.
 
     `balance` and `pending` hold from `since` until `next_at`, when points become available
-    or expire. `indebted` is the account of which points were taken back that had been used:
-    what is left to be used only all its entries tell. `enrols` tells of facts of enrolment.
+    or expire; from ever where nothing happened until then, and for ever where nothing comes.
+    `qualifying` is the sum of all entries, also of those that lie ahead. `indebted` is the
+    account of which points were taken back that had been used: what is left to be used only
+    all its entries tell. `enrols` tells of facts of enrolment.
     """
 
     tenant: str = assigned()
@@ -275,7 +277,7 @@ class Achievement:
     tenant: str = assigned()
     customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED)
     programme: str = assigned(default=PROGRAMME)
-    milestone: str = stored(Data.BEHAVIOUR, Origin.OBSERVED)
+    milestone: str = assigned()
     reached_at: datetime = stored(Data.BEHAVIOUR, Origin.OBSERVED, merge=OnMerge.EARLIEST)
 
 

@@ -58,6 +58,14 @@ class PointsChanged:
 
 
 @attrs.frozen
+class ScoresRefreshed:
+    """The scores of customers by the models of value are others than before."""
+
+    customers: frozenset[str]
+    at: datetime
+
+
+@attrs.frozen
 class TierChanged:
     """A customer's tier changed at that instant, by what happened or by time alone."""
 

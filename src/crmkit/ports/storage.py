@@ -238,11 +238,12 @@ class RulePushdown(Protocol):
 
     What a storage holds of a customer is as it is now. Where the rule asks about an earlier
     instant and something came after it that the rule looks at (of the metrics, of the
-    profile and the tags, of the points), the storage is unsure and leaves the customer to
-    the evaluator in memory; so too where it cannot tell. Consents, tiers, and what customers
-    did, it knows as of any instant. Who was put in by hand, and the cut-off of a `Top`, are those
-    of now: of a rule with a `Top` it is never unsure. Nobody is in before the first fact
-    about them.
+    profile and the tags, of what qualifies for a tier), the storage is unsure and leaves the
+    customer to the evaluator in memory; so too where it cannot tell, and where the balance of
+    points that is stored does not hold at the instant, whichever that is. Consents, tiers,
+    and what customers did, it knows as of any instant. Who was put in by hand, and the cut-off
+    of a `Top`, are those of now: of a rule with a `Top` it is never unsure. Nobody is in before
+    the first fact about them.
     """
 
     def matching(
@@ -258,7 +259,7 @@ class RulePushdown(Protocol):
         """Ids of the customers the rule fits at that instant, ascending, each with True.
 
         With False those of whom it is unsure whether the rule fits them. `settled` says that
-        nothing is known of anybody that came after the instant.
+        nothing is known of anybody that came after the instant; balances may still turn.
         """
         ...
 

@@ -185,7 +185,9 @@ class Page:
 
     title: str
     subtitle: str = ""
-    sections: Sequence[Section] = attrs.field(factory=tuple, converter=tuple[Section, ...])
+    sections: Sequence[Section] = attrs.field(
+        factory=tuple, converter=tuple[Section, ...], repr=False
+    )
     lang: str = "en"
     footer: str = ""
 

@@ -66,6 +66,13 @@ TREE_STYLE: Final = (
     ".crm-chart .mark{fill:none;stroke:var(--crm-surface);stroke-width:2;stroke-linecap:round}"
 )
 
+LINES_STYLE: Final = (
+    ".crm-chart .one,.crm-chart .other{fill:none;stroke-width:2.5;stroke-linecap:round;"
+    "stroke-linejoin:round}"
+    ".crm-chart .one{stroke:var(--crm-accent)}"
+    ".crm-chart .other{stroke:var(--crm-below);stroke-dasharray:6 6}"
+)
+
 PAGE_STYLE: Final = (
     palette_css(":root")
     + f"\nbody{{font:1rem/1.55 {FONT}}}"

@@ -7,35 +7,55 @@ bar shows its exact value.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Iterator, Sequence
 from decimal import Decimal, localcontext
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import Final
 
 import attrs
 
+from crmkit.reporting.drawing import (
+    CHART_SIZE,
+    GAP,
+    MARGIN,
+    Plot,
+    Point,
+    Svg,
+    column_labels,
+    describe,
+    grid,
+    no_data,
+    num,
+    spoken,
+    text_at,
+    ticks_of,
+    wrap,
+)
 from crmkit.reporting.style import CHART_STYLE, TEXT_SIZE, TREE_STYLE
 from crmkit.reporting.text import (
     ARITHMETIC,
-    Number,
     abbreviate,
     escape,
     format_number,
     one_line,
     shorten,
     text_width,
-    to_decimal,
 )
 
-_COLUMN_SIZE: Final = (960, 320)
+__all__ = [
+    "Point",
+    "Step",
+    "Svg",
+    "bar_chart",
+    "column_chart",
+    "heat_map",
+    "tree_chart",
+    "waterfall_chart",
+]
+
 _BAR_WIDTH: Final = 320
 _BAR_PITCH: Final = 48
-_GAP: Final = 5.0
 _BOLD: Final = 1.1  # how much wider bold digits are
-_MARGIN: Final = 2.0
-_TICKS_WANTED: Final = 4
 _HEAT_WIDTH: Final = 960
 _HEAT_PITCH: Final = 30
 _FAINTEST: Final = 0.15  # of a cell that has any
@@ -43,48 +63,6 @@ _TREE_WIDTH: Final = 960
 _TREE_PITCH: Final = (32, 48)  # without and with a note
 _TREE_STEP: Final = 30  # a level to the right
 _TREE_DEEPEST: Final = 14  # a level that is deeper stands where this one does
-
-
-class Svg(str):
-    """Markup made by this module; a page takes no other, so nothing gets in unescaped."""
-
-    __slots__ = ()
-
-
-@attrs.frozen
-class Point:
-    """One labelled value.
-
-    Raises:
-        ValueError: the value is NaN, infinite or beyond 1e1000.
-    """
-
-    label: str
-    value: Number
-
-    def __attrs_post_init__(self) -> None:
-        to_decimal(self.value)
-
-    @property
-    def exact(self) -> Decimal:
-        """The value as a Decimal."""
-        return to_decimal(self.value)
-
-
-@attrs.frozen
-class _Plot:
-    """The rectangle columns are drawn in, and the values at its lower and upper edge."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-    low: Decimal
-    high: Decimal
-
-    def y(self, value: Decimal) -> float:
-        share = (value - self.low) / (self.high - self.low)
-        return self.bottom - float(share) * (self.bottom - self.top)
 
 
 def column_chart(
@@ -102,14 +80,21 @@ def column_chart(
         description: Text for screen readers; made from the points when empty.
     """
     points = tuple(points)
-    width, height = _COLUMN_SIZE if points else (_COLUMN_SIZE[0], 140)
+    width, height = CHART_SIZE if points else (CHART_SIZE[0], 140)
     with localcontext(ARITHMETIC):
-        body = _columns_body(points, unit) if points else _no_data(width, height)
-        text = description or _describe(points, unit)
-    return _wrap(title, text, points, (width, height), body)
+        body = _columns_body(points, unit) if points else no_data(width, height)
+        text = description or describe(points, unit)
+    return wrap(title, text, points, (width, height), body)
 
 
-def bar_chart(title: str, points: Sequence[Point], *, unit: str = "", description: str = "") -> Svg:
+def bar_chart(
+    title: str,
+    points: Sequence[Point],
+    *,
+    unit: str = "",
+    description: str = "",
+    shares: bool = True,
+) -> Svg:
     """Draw one horizontal bar a point with its value and share, such as customers by tier.
 
     The longest bar fills the width. Shares are left out when a value is negative or
@@ -120,13 +105,14 @@ def bar_chart(title: str, points: Sequence[Point], *, unit: str = "", descriptio
         points: The bars from top to bottom; may be empty.
         unit: Written after each value, such as ``"RON"``.
         description: Text for screen readers; made from the points when empty.
+        shares: Whether the bars are parts of a whole, each shown with its share.
     """
     points = tuple(points)
     height = _BAR_PITCH * max(len(points), 2) - 12
     with localcontext(ARITHMETIC):
-        body = _bars_body(points, unit) if points else _no_data(_BAR_WIDTH, height)
-        text = description or _describe(points, unit)
-    return _wrap(title, text, points, (_BAR_WIDTH, height), body)
+        body = _bars_body(points, unit, shares) if points else no_data(_BAR_WIDTH, height)
+        text = description or describe(points, unit)
+    return wrap(title, text, points, (_BAR_WIDTH, height), body)
 
 
 def heat_map(
@@ -160,11 +146,11 @@ def heat_map(
     )
     if not any(cell.value for cell in cells):
         size = (_HEAT_WIDTH, 140)
-        return _wrap(title, description or "No data yet.", cells, size, _no_data(*size))
+        return wrap(title, description or "No data yet.", cells, size, no_data(*size))
     body, size = _heat_body(rows, columns, cells), (_HEAT_WIDTH, _HEAT_PITCH * len(rows) + 26)
     with localcontext(ARITHMETIC):
-        text = description or _describe(cells, "")
-    return _wrap(title, text, cells, size, body)
+        text = description or describe(cells, "")
+    return wrap(title, text, cells, size, body)
 
 
 @attrs.frozen
@@ -199,11 +185,11 @@ def tree_chart(title: str, steps: Sequence[Step], *, description: str = "") -> S
     steps = tuple(steps)
     if not steps:
         size = (_TREE_WIDTH, 140)
-        return _wrap(title, description or "No data yet.", steps, size, _no_data(*size))
+        return wrap(title, description or "No data yet.", steps, size, no_data(*size))
     tops = [*accumulate((_TREE_PITCH[bool(step.note)] for step in steps), initial=0)]
     text = description or "; ".join(step.spoken for step in steps) + "."
     body = "".join((*_branches(steps, tops), *map(_step, steps, tops)))
-    return _wrap(title, text, steps, (_TREE_WIDTH, tops[-1]), body, CHART_STYLE + TREE_STYLE)
+    return wrap(title, text, steps, (_TREE_WIDTH, tops[-1]), body, CHART_STYLE + TREE_STYLE)
 
 
 def _tree_place(step: Step, top: int) -> tuple[int, int]:
@@ -226,7 +212,7 @@ def _branches(steps: Sequence[Step], tops: Sequence[int]) -> Iterator[str]:
 def _step(step: Step, top: int) -> str:
     x, y = _tree_place(step, top)
     end = shorten(step.end, TEXT_SIZE, _TREE_WIDTH / 3)
-    right = _TREE_WIDTH - _MARGIN
+    right = _TREE_WIDTH - MARGIN
     room = right - x - 20
     mark = "M-4 .5l3 3l5 -6.5" if step.holds else "M-3.5 -3.5l7 7m0 -7l-7 7"
     return (
@@ -234,34 +220,38 @@ def _step(step: Step, top: int) -> str:
         f'<path class="hit" d="M0 {top}h{_TREE_WIDTH}v{_TREE_PITCH[bool(step.note)]}H0z"/>'
         f'<circle class="{"accent" if step.holds else "below"}" cx="{x}" cy="{y}" r="9"/>'
         f'<path class="mark" transform="translate({x} {y})" d="{mark}"/>'
-        + _text(x + 18, y + 4.5, shorten(step.label, TEXT_SIZE, room - _room(end)), "ink")
-        + (_text(x + 18, y + 21, shorten(step.note, TEXT_SIZE, room), "muted") if step.note else "")
-        + (_text(right, y + 4.5, end, "muted end") if end else "")
+        + text_at(x + 18, y + 4.5, shorten(step.label, TEXT_SIZE, room - _room(end)), "ink")
+        + (
+            text_at(x + 18, y + 21, shorten(step.note, TEXT_SIZE, room), "muted")
+            if step.note
+            else ""
+        )
+        + (text_at(right, y + 4.5, end, "muted end") if end else "")
         + "</g>"
     )
 
 
 def _room(text: str) -> float:
-    return text_width(text, TEXT_SIZE) + 3 * _GAP if text else 0.0
+    return text_width(text, TEXT_SIZE) + 3 * GAP if text else 0.0
 
 
 def _heat_body(rows: Sequence[str], columns: Sequence[str], cells: Sequence[Point]) -> str:
     names = [shorten(name, TEXT_SIZE, _HEAT_WIDTH / 4) for name in rows]
     left = max(text_width(name, TEXT_SIZE) for name in names) + 10
-    wide = (_HEAT_WIDTH - _MARGIN - left) / len(columns)
+    wide = (_HEAT_WIDTH - MARGIN - left) / len(columns)
     most = max(cell.exact for cell in cells)
     drawn = []
     for place, cell in enumerate(cells):
         row, column = divmod(place, len(columns))
         fill = _FAINTEST + (1 - _FAINTEST) * float(cell.exact / most)
-        kind = f'class="accent" fill-opacity="{_n(fill)}"' if cell.value else 'class="hit"'
+        kind = f'class="accent" fill-opacity="{num(fill)}"' if cell.value else 'class="hit"'
         drawn.append(
-            f"<g><title>{escape(_spoken(cell, ''))}</title>"
-            f'<rect {kind} x="{_n(left + wide * column + 1)}" y="{_n(_HEAT_PITCH * row + 1)}"'
-            f' width="{_n(max(wide - 2, wide / 2))}" height="{_n(_HEAT_PITCH - 2)}" rx="2"/></g>'
+            f"<g><title>{escape(spoken(cell, ''))}</title>"
+            f'<rect {kind} x="{num(left + wide * column + 1)}" y="{num(_HEAT_PITCH * row + 1)}"'
+            f' width="{num(max(wide - 2, wide / 2))}" height="{num(_HEAT_PITCH - 2)}" rx="2"/></g>'
         )
     for row, name in enumerate(names):
-        drawn.append(_text(left - 10, _HEAT_PITCH * (row + 0.5) + 4.5, name, "muted end"))
+        drawn.append(text_at(left - 10, _HEAT_PITCH * (row + 0.5) + 4.5, name, "muted end"))
     drawn += _heat_labels(columns, left, wide, _HEAT_PITCH * len(rows) + 18)
     return "".join(drawn)
 
@@ -269,20 +259,20 @@ def _heat_body(rows: Sequence[str], columns: Sequence[str], cells: Sequence[Poin
 def _heat_labels(columns: Sequence[str], left: float, wide: float, y: float) -> Iterator[str]:
     """Write the columns' names at the smallest regular step at which none touch."""
     widest = max(text_width(name, TEXT_SIZE) for name in columns)
-    step = max(1, -(-int(widest + _GAP) // max(int(wide), 1)))
+    step = max(1, -(-int(widest + GAP) // max(int(wide), 1)))
     for place in range(0, len(columns), step):
         name = shorten(columns[place], TEXT_SIZE, wide * step)
-        yield _text(left + wide * (place + 0.5), y, name, "muted middle")
+        yield text_at(left + wide * (place + 0.5), y, name, "muted middle")
 
 
 def _columns_body(points: tuple[Point, ...], unit: str) -> str:
     values = [point.exact for point in points]
-    ticks = _ticks(values)
-    width, height = _COLUMN_SIZE
-    plot = _Plot(
+    ticks = ticks_of(values)
+    width, height = CHART_SIZE
+    plot = Plot(
         left=max(text_width(abbreviate(tick), TEXT_SIZE) for tick in ticks) + 10,
         top=48 if unit else 26,
-        right=width - _MARGIN,
+        right=width - MARGIN,
         bottom=height - (52 if ticks[0] < 0 else 34),
         low=ticks[0],
         high=ticks[-1],
@@ -290,32 +280,24 @@ def _columns_body(points: tuple[Point, ...], unit: str) -> str:
     caption = shorten(unit, TEXT_SIZE, width / 2)
     return "".join(
         (
-            _text(_MARGIN, 14, caption, "muted") if caption else "",
-            *_grid(plot, ticks),
+            text_at(MARGIN, 14, caption, "muted") if caption else "",
+            *grid(plot, ticks),
             *_columns(plot, points, unit),
             *_column_values(plot, values),
-            *_column_labels(plot, [point.label for point in points]),
+            *column_labels(plot, [point.label for point in points]),
         )
     )
 
 
-def _grid(plot: _Plot, ticks: Sequence[Decimal]) -> Iterator[str]:
-    for tick in ticks:
-        y = plot.y(tick)
-        kind = "line" if tick else "axis"
-        yield f'<path class="{kind}" d="M{_n(plot.left)} {_n(y)}H{_n(plot.right)}"/>'
-        yield _text(plot.left - 10, y + 4.5, abbreviate(tick), "muted end")
-
-
-def _columns(plot: _Plot, points: Sequence[Point], unit: str) -> Iterator[str]:
+def _columns(plot: Plot, points: Sequence[Point], unit: str) -> Iterator[str]:
     slot = (plot.right - plot.left) / len(points)
     wide = min(slot * 0.64, 72.0)
     base = plot.y(Decimal(0))
     for place, point in enumerate(points):
-        tip = f"<title>{escape(_spoken(point, unit))}</title>"
+        tip = f"<title>{escape(spoken(point, unit))}</title>"
         left = plot.left + slot * (place + 0.5) - wide / 2
-        start = f"M{_n(plot.left + slot * place)} {_n(plot.top)}"
-        whole = f"{start}h{_n(slot)}V{_n(plot.bottom)}h{_n(-slot)}z"
+        start = f"M{num(plot.left + slot * place)} {num(plot.top)}"
+        whole = f"{start}h{num(slot)}V{num(plot.bottom)}h{num(-slot)}z"
         yield f'<g>{tip}<path class="hit" d="{whole}"/>'
         yield f"{_column(left, wide, base, plot.y(point.exact))}</g>"
 
@@ -330,44 +312,21 @@ def _column(left: float, wide: float, base: float, end: float) -> str:
     turn = -bend if up else bend
     straight = (bend - tall) if up else (tall - bend)
     return (
-        f'<path class="{"accent" if up else "below"}" d="M{_n(left)} {_n(base)}v{_n(straight)}'
-        f"q0 {_n(turn)} {_n(bend)} {_n(turn)}h{_n(wide - 2 * bend)}"
-        f'q{_n(bend)} 0 {_n(bend)} {_n(-turn)}V{_n(base)}z"/>'
+        f'<path class="{"accent" if up else "below"}" d="M{num(left)} {num(base)}v{num(straight)}'
+        f"q0 {num(turn)} {num(bend)} {num(turn)}h{num(wide - 2 * bend)}"
+        f'q{num(bend)} 0 {num(bend)} {num(-turn)}V{num(base)}z"/>'
     )
 
 
-def _column_values(plot: _Plot, values: Sequence[Decimal]) -> Iterator[str]:
+def _column_values(plot: Plot, values: Sequence[Decimal]) -> Iterator[str]:
     """Write each value at its column's end, if there is room for all of them."""
     slot = (plot.right - plot.left) / len(values)
     texts = [abbreviate(value) for value in values]
-    if max(text_width(text, TEXT_SIZE) for text in texts) * _BOLD > slot - _GAP / 2:
+    if max(text_width(text, TEXT_SIZE) for text in texts) * _BOLD > slot - GAP / 2:
         return
     for place, (value, text) in enumerate(zip(values, texts, strict=True)):
         y = plot.y(value) + (17 if value < 0 else -7)
-        yield _text(plot.left + slot * (place + 0.5), y, text, "value middle")
-
-
-def _column_labels(plot: _Plot, labels: Sequence[str]) -> Iterator[str]:
-    """Write the labels under the columns at the smallest regular step at which none touch."""
-    slot = (plot.right - plot.left) / len(labels)
-    texts = [shorten(label, TEXT_SIZE, min(max(slot - _GAP, 110), 240)) for label in labels]
-    last = len(labels) - 1
-    placed: list[tuple[float, float, str]] = []
-    for step in range(1, len(labels) + 1):
-        placed = [
-            _kept_inside(plot.left + slot * (place + 0.5), texts[place])
-            for place in range(last % step, len(labels), step)
-        ]
-        if all(b[0] - b[1] - a[0] - a[1] >= _GAP for a, b in pairwise(placed)):
-            break
-    for centre, _, text in placed:
-        yield _text(centre, _COLUMN_SIZE[1] - 10, text, "muted middle")
-
-
-def _kept_inside(centre: float, text: str) -> tuple[float, float, str]:
-    """Return (centre, half width, text), the centre moved so that the text stays in the picture."""
-    half = text_width(text, TEXT_SIZE) / 2
-    return max(half, min(centre, _COLUMN_SIZE[0] - half)), half, text
+        yield text_at(plot.left + slot * (place + 0.5), y, text, "value middle")
 
 
 def waterfall_chart(
@@ -391,27 +350,27 @@ def waterfall_chart(
         span = (high - low) or Decimal(1)
         body = "".join(
             f'<g transform="translate(0 {n * _BAR_PITCH})">'
-            f"<title>{escape(_spoken(point, unit, ''))}</title>"
+            f"<title>{escape(spoken(point, unit, ''))}</title>"
             f'<path class="hit" d="M0 0h{_BAR_WIDTH}v{_BAR_PITCH}H0z"/>'
             f"{_bar_texts(point.label, point.exact, unit, '', 0.0)}"
             f"{_bar(_scaled(start - low, span), _scaled(abs(end - start), span), end - start)}"
             "</g>"
             for n, (point, start, end) in enumerate(rows)
         )
-        text = description or _describe((*points, rows[-1][0]), unit)
-    return _wrap(title, text, points, (_BAR_WIDTH, len(rows) * _BAR_PITCH), body)
+        text = description or describe((*points, rows[-1][0]), unit)
+    return wrap(title, text, points, (_BAR_WIDTH, len(rows) * _BAR_PITCH), body)
 
 
 def _scaled(length: Decimal, span: Decimal) -> float:
     return float(length / span) * _BAR_WIDTH
 
 
-def _bars_body(points: tuple[Point, ...], unit: str) -> str:
+def _bars_body(points: tuple[Point, ...], unit: str, parts: bool) -> str:
     values = [point.exact for point in points]
     low, high = min(*values, Decimal(0)), max(*values, Decimal(0))
     span = (high - low) or Decimal(1)
     zero = float(-low / span) * _BAR_WIDTH
-    shares = _shares(values)
+    shares = _shares(values) if parts else []
     share_room = max((text_width(share, TEXT_SIZE) + 6 for share in shares), default=0.0)
     rows = []
     for place, (point, value) in enumerate(zip(points, values, strict=True)):
@@ -419,7 +378,7 @@ def _bars_body(points: tuple[Point, ...], unit: str) -> str:
         long = float(abs(value) / span) * _BAR_WIDTH
         rows.append(
             f'<g transform="translate(0 {place * _BAR_PITCH})">'
-            f"<title>{escape(_spoken(point, unit, share))}</title>"
+            f"<title>{escape(spoken(point, unit, share))}</title>"
             f'<path class="hit" d="M0 0h{_BAR_WIDTH}v{_BAR_PITCH}H0z"/>'
             f"{_bar_texts(point.label, value, unit, share, share_room)}"
             f"{_bar(zero, long, value)}</g>"
@@ -433,11 +392,11 @@ def _bar_texts(label: str, value: Decimal, unit: str, share: str, share_room: fl
         amount = abbreviate(value)
     if unit:
         amount += "\N{NO-BREAK SPACE}" + shorten(unit, TEXT_SIZE, _BAR_WIDTH / 5)
-    room = _BAR_WIDTH - share_room - text_width(amount, TEXT_SIZE) * _BOLD - 3 * _GAP
+    room = _BAR_WIDTH - share_room - text_width(amount, TEXT_SIZE) * _BOLD - 3 * GAP
     return (
-        _text(0, 14, shorten(label, TEXT_SIZE, room), "ink")
-        + _text(_BAR_WIDTH - share_room, 14, amount, "value end")
-        + (_text(_BAR_WIDTH, 14, share, "muted end") if share else "")
+        text_at(0, 14, shorten(label, TEXT_SIZE, room), "ink")
+        + text_at(_BAR_WIDTH - share_room, 14, amount, "value end")
+        + (text_at(_BAR_WIDTH, 14, share, "muted end") if share else "")
     )
 
 
@@ -449,9 +408,8 @@ def _bar(zero: float, long: float, value: Decimal) -> str:
     long = max(long, 2.0)
     left = zero - long if value < 0 else zero
     kind = "below" if value < 0 else "accent"
-    return (
-        f'{rail}<rect class="{kind}" x="{_n(left)}" y="23" width="{_n(long)}" height="10" rx="2"/>'
-    )
+    place = f'x="{num(left)}" y="23" width="{num(long)}" height="10" rx="2"'
+    return f'{rail}<rect class="{kind}" {place}/>'
 
 
 def _shares(values: Sequence[Decimal]) -> list[str]:
@@ -460,77 +418,3 @@ def _shares(values: Sequence[Decimal]) -> list[str]:
         return []
     percents = [100 * value / total for value in values]
     return ["<0.1%" if 0 < percent < Decimal("0.05") else f"{percent:.1f}%" for percent in percents]
-
-
-def _ticks(values: Sequence[Decimal]) -> list[Decimal]:
-    """Return round numbers, evenly apart, that enclose all values; zero is one of them."""
-    low, high = min(*values, Decimal(0)), max(*values, Decimal(0))
-    if low == high:
-        return [Decimal(0), Decimal(1)]
-    rough = (high - low) / _TICKS_WANTED
-    unit = Decimal(1).scaleb(rough.adjusted())
-    steps = [unit * factor for factor in (1, 2, Decimal("2.5"), 5, 10)]
-    if all(value == value.to_integral_value() for value in values):
-        steps = [step for step in steps if step == step.to_integral_value()] or [Decimal(1)]
-    step = next(step for step in steps if step >= rough)
-    first = int((low / step).to_integral_value("ROUND_FLOOR"))
-    last = int((high / step).to_integral_value("ROUND_CEILING"))
-    return [step * count for count in range(first, last + 1)]
-
-
-def _describe(points: Sequence[Point], unit: str) -> str:
-    """Return what a reader would say the chart shows, for those who do not see it."""
-    if not points:
-        return "No data yet."
-    if len(points) <= 6:
-        return "; ".join(_spoken(point, unit) for point in points) + "."
-    least = min(points, key=lambda point: point.exact)
-    most = max(points, key=lambda point: point.exact)
-    return (
-        f"{len(points)} values from {one_line(points[0].label)} to {one_line(points[-1].label)}. "
-        f"Highest: {_spoken(most, unit)}. Lowest: {_spoken(least, unit)}."
-    )
-
-
-def _spoken(point: Point, unit: str, share: str = "") -> str:
-    amount = f"{format_number(point.value)} {one_line(unit)}".strip()
-    return f"{one_line(point.label)}: {amount}" + (f" ({share})" if share else "")
-
-
-def _no_data(width: float, height: float) -> str:
-    return _text(width / 2, height / 2 + 4, "No data yet", "muted middle")
-
-
-def _wrap(
-    title: str,
-    description: str,
-    points: Sequence[Point | Step],
-    size: tuple[int, int],
-    body: str,
-    style: str = CHART_STYLE,
-) -> Svg:
-    width, height = size
-    name = _identifier(title, points)
-    return Svg(
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="crm-chart" role="img" '
-        f'aria-labelledby="{name}-title {name}-desc" viewBox="0 0 {width} {height}" width="100%">'
-        f'<title id="{name}-title">{escape(one_line(title))}</title>'
-        f'<desc id="{name}-desc">{escape(one_line(description, at_most=2_000))}</desc>'
-        f"<style>{style}</style>"
-        f'<rect class="surface" width="{width}" height="{height}"/>{body}</svg>'
-    )
-
-
-def _identifier(title: str, points: Sequence[Point | Step]) -> str:
-    """Return an id from the title; the digest parts charts of one title on one page."""
-    slug = re.sub(r"[^a-z0-9]+", "-", title.lower()[:40]).strip("-")
-    digest = hashlib.sha256(repr((title, points)).encode(errors="replace")).hexdigest()[:10]
-    return "-".join(part for part in ("chart", slug, digest) if part)
-
-
-def _text(x: float, y: float, text: str, kind: str) -> str:
-    return f'<text class="{kind}" x="{_n(x)}" y="{_n(y)}">{escape(text)}</text>'
-
-
-def _n(number: float) -> str:
-    return f"{number:.2f}".rstrip("0").rstrip(".")

@@ -230,7 +230,7 @@ class SegmentAnalytics:
             named = asking.by_name(uow)
             rules = {n: asking.whole(named[n], named, self._rt) for n in sorted(named)}
             wanted = Needs(tags=True)
-            (now,) = subjects(uow, self._rt, [customer], wanted)
+            (now,) = subjects(uow, self._rt, [customer], wanted, when.told_at)
             return CustomerMetadata(
                 insights(customer, found, when.at, self._rt.settings),
                 asking.fits(uow, self._rt, rules, customer, when) if rules else (),
@@ -283,7 +283,7 @@ class SegmentAnalytics:
         self, uow: UnitOfWork, page: Sequence[Customer], wanted: Needs, when: When
     ) -> Iterator[Subject]:
         """The customers as they were at the instant."""
-        for now in subjects(uow, self._rt, page, wanted):
+        for now in subjects(uow, self._rt, page, wanted, when.told_at):
             yield asking.as_of(uow, self._rt, now, wanted, when)
 
     def _written(self, rule: Rule, out: TextIO, names: Sequence[str], when: When) -> int:

@@ -54,6 +54,11 @@ class When:
         asked = now if at is None else rt.at(at)
         return cls(asked, asked >= now)
 
+    @property
+    def told_at(self) -> datetime | None:
+        """When accounts are told; None of the past, which is folded from all that happened."""
+        return self.at if self.live else None
+
     def is_settled(self, uow: UnitOfWork) -> bool:
         """Whether nothing is known of anybody that came after the instant."""
         ahead = uow.get(Horizon, uow.tenant)
@@ -190,7 +195,7 @@ def renamed(rule: Any, name: str, to: str) -> Any:
 
 
 def as_of(uow: UnitOfWork, rt: Runtime, now: Subject, wanted: Needs, when: When) -> Subject:
-    """The subject as it was at an instant."""
+    """The subject as it was at an instant; it was loaded with accounts `told_at` that."""
     if when.live and now.is_settled(when.at):
         return now
     return History.load(uow, rt, now, wanted).at(when.at)
@@ -198,7 +203,7 @@ def as_of(uow: UnitOfWork, rt: Runtime, now: Subject, wanted: Needs, when: When)
 
 def seen(uow: UnitOfWork, rt: Runtime, wanted: Needs, customer: Customer, when: When) -> Subject:
     """What rules with these needs look at of a customer at an instant."""
-    (now,) = subjects(uow, rt, [customer], wanted)
+    (now,) = subjects(uow, rt, [customer], wanted, when.told_at)
     return as_of(uow, rt, now, wanted, when)
 
 
@@ -241,7 +246,7 @@ def asked_in_memory(
     """The same, each customer's facts by themselves."""
     ready = ranked(uow, rt, rule, when)
     ask, wanted = lasting(ready, rt.settings), needs(ready)
-    for now in all_subjects(uow, rt, wanted, after=after):
+    for now in all_subjects(uow, rt, wanted, when.told_at, after=after):
         if ask(as_of(uow, rt, now, wanted, when), when.at)[0]:
             yield now.customer.id
 
@@ -302,7 +307,7 @@ def fitting(
     found: set[str] = set()
     for first in range(0, len(customers), AT_ONCE):
         some = tuple(customers[first : first + AT_ONCE])
-        for now in subjects(uow, rt, uow.find(Customer, id=some), wanted):
+        for now in subjects(uow, rt, uow.find(Customer, id=some), wanted, when.told_at):
             if ask(as_of(uow, rt, now, wanted, when), when.at)[0]:
                 found.add(now.customer.id)
     return frozenset(found)
@@ -352,10 +357,13 @@ def at_cutoff(top: Top, value: int | None) -> Rule:
 
 
 def cutoff(uow: UnitOfWork, rt: Runtime, top: Top, when: When) -> int | None:
-    """The value of the last who is among the top, or the bottom, at an instant."""
+    """The value of the last who is among the top, or the bottom, at an instant.
+
+    But of the past, balances are those that were last settled.
+    """
     if hasattr(uow, "cutoff") and when.is_settled(uow):
         return cast(RulePushdown, uow).cutoff(top, rt.settings)
-    return among(top, _values(uow, rt, top, when))
+    return among(top, _values(uow, rt, top, when, None))
 
 
 def among(top: Top, values: Iterable[int]) -> int | None:
@@ -398,15 +406,17 @@ def rank(uow: UnitOfWork, rt: Runtime, top: Top, subject: Subject, when: When) -
         better = Compare(top.field, "<" if top.bottom else ">", own)
         ahead = many(positive, better) if own > 0 else 0
         return Rank(cutoff(uow, rt, top, when), many(positive), ahead + 1 if own > 0 else None)
-    values = [v for v in _values(uow, rt, top, when) if v > 0]
+    values = [v for v in _values(uow, rt, top, when, when.told_at) if v > 0]
     ahead = sum(v < own if top.bottom else v > own for v in values)
-    return Rank(among(top, values), len(values), ahead + 1 if own > 0 else None)
+    return Rank(cutoff(uow, rt, top, when), len(values), ahead + 1 if own > 0 else None)
 
 
-def _values(uow: UnitOfWork, rt: Runtime, top: Top, when: When) -> Iterator[int]:
+def _values(
+    uow: UnitOfWork, rt: Runtime, top: Top, when: When, told_at: datetime | None
+) -> Iterator[int]:
     wanted = needs(top)
     get = getter(find(top.field))
-    for now in all_subjects(uow, rt, wanted):
+    for now in all_subjects(uow, rt, wanted, told_at):
         value = get(as_of(uow, rt, now, wanted, when))
         if value is not None:
             yield value

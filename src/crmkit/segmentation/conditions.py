@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from crmkit.errors import InvalidInput, RuleError, shown
 from crmkit.model.document import canonical
 from crmkit.model.rule import Rule
 from crmkit.ports.runtime import Runtime
@@ -23,6 +24,19 @@ def parsed(rt: Runtime, rules: Mapping[str, Any]) -> Rule:
         known[place] = parse(rules, rt.settings)
     rule: Rule = known[place]
     return rule
+
+
+def check(rt: Runtime) -> None:
+    """Raise `InvalidInput` for a condition of a programme that is no rule, with its place."""
+    for programme in rt.settings.programmes:
+        for place, rules in programme.conditions:
+            try:
+                parsed(rt, rules)
+            except RuleError as error:
+                field = f"programmes.{place}.when"
+                raise InvalidInput(
+                    f"programme {shown(programme.name)}: {error}", field=field
+                ) from error
 
 
 def fits(

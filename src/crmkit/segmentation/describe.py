@@ -161,6 +161,8 @@ class _Teller:
                 return self.moment(value)
             case int() if field.type is Type.MONEY:
                 return str(Money(value, self.settings.currency))
+            case int() if field.type is Type.SHARE:
+                return f"{_decimal(value, 4)} %"
             case int() | float():
                 return f"{value:,}"
             case str() if field.type is not Type.TIER:

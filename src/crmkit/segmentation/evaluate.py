@@ -32,7 +32,7 @@ from crmkit.model.rule import (
 from crmkit.model.time import FOREVER, Duration
 from crmkit.segmentation.comparing import Test, average_test, json_test, value_test
 from crmkit.segmentation.doings import did, then
-from crmkit.segmentation.fields import Field, Source, Type, find
+from crmkit.segmentation.fields import BALANCE, Field, Source, Type, find
 from crmkit.segmentation.moments import OPERATORS, Answer, Timed, aged, timed
 from crmkit.segmentation.subject import Subject
 
@@ -174,11 +174,24 @@ def _compare(rule: Compare, settings: Settings) -> _Question:
         holds = _within(get, rule, settings) if isinstance(rule.value, Duration) else None
         return _Question.timed(_timely(get, ask), holds)
     if rule.operator in _INLINE and field.type in _ALIKE and field.source is not Source.AVERAGE:
-        return _Question(_INLINE[rule.operator](get, rule.value))
-    return _Question(_plain(get, _test_of(field, rule)))
+        plain = _INLINE[rule.operator](get, rule.value)
+    else:
+        plain = _plain(get, _test_of(field, rule))
+    return _of_balance(plain) if field is BALANCE else _Question(plain)
 
 
-_ALIKE: Final = frozenset({Type.NUMBER, Type.MONEY, Type.TEXT, Type.MOMENT, Type.DATE, Type.FLAG})
+def _of_balance(plain: Predicate) -> _Question:
+    def lasts(subject: Subject, at: datetime) -> Answer:
+        account = subject.account
+        until = account.next_at if account is not None else None
+        return plain(subject, at), until or FOREVER
+
+    return _Question.timed(lasts, plain)
+
+
+_ALIKE: Final = frozenset(
+    {Type.NUMBER, Type.MONEY, Type.SHARE, Type.TEXT, Type.MOMENT, Type.DATE, Type.FLAG}
+)
 # The comparisons that most rules consist of, without the call of a test.
 _INLINE: Final[Mapping[str, Callable[[_Getter, Any], Predicate]]] = {
     "=": lambda get, x: lambda s, at: (v := get(s)) is not None and v == x,  # noqa: ARG005
@@ -242,6 +255,9 @@ def getter(field: Field) -> _Getter:
             return attrgetter("tiers")
         case Source.TAGS:
             return attrgetter("tags")
+        case Source.SCORE:
+            told = attrgetter(name)
+            return lambda s: None if s.score is None else told(s.score)
         case Source.CONSENT:
             key = field.consent
             return lambda s: s.consents.get(key, False)

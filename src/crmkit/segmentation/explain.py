@@ -31,7 +31,7 @@ from crmkit.segmentation.asking import Rank, alone, at_cutoff, replaced
 from crmkit.segmentation.describe import describe, moment_words, value_words
 from crmkit.segmentation.doings import Done, counted, followed, measured
 from crmkit.segmentation.evaluate import distance, getter, lasting, once_known, tier_name
-from crmkit.segmentation.fields import MEASURES, Field, Source, Type, find
+from crmkit.segmentation.fields import MEASURES, WHOLE_PPM, Field, Source, Type, find
 from crmkit.segmentation.rules import parse
 from crmkit.segmentation.subject import Subject
 from crmkit.segmentation.verdicts import Counted, Explanation, Kind, Verdict
@@ -204,6 +204,8 @@ class _Explainer:
             return tuple(self.public(field, item) for item in value)
         if field.type is Type.MONEY and isinstance(value, int) and not isinstance(value, bool):
             return Money(value, self.settings.currency)
+        if field.type is Type.SHARE and isinstance(value, int) and not isinstance(value, bool):
+            return value / WHOLE_PPM
         return value
 
     def told(self, leaf: Verdict, field: Field, rule: Compare | Did, value: Any) -> Verdict:

@@ -18,7 +18,7 @@ from crmkit.model.money import digits
 from crmkit.model.rule import Compare
 from crmkit.model.time import age, iso
 from crmkit.segmentation.evaluate import getter, tier_name
-from crmkit.segmentation.fields import FIELDS, Field, Source, Type, find
+from crmkit.segmentation.fields import FIELDS, WHOLE_PPM, Field, Source, Type, find
 from crmkit.segmentation.needs import Needs, needs
 from crmkit.segmentation.subject import Subject
 
@@ -105,6 +105,8 @@ def _said(field: Field, settings: Settings) -> Callable[[Any, datetime], str]:
             return lambda tiers, at: harmless(tier_name(tiers, at, settings))
         case Type.MONEY:
             return lambda minor, _: _amount(minor, currency)
+        case Type.SHARE:
+            return lambda ppm, _: str(ppm / WHOLE_PPM)
         case Type.FLAG:
             return lambda flag, _: "yes" if flag else "no"
         case Type.LIST:

@@ -21,6 +21,7 @@ class Type(enum.Enum):
     TEXT = "text"
     NUMBER = "number"
     MONEY = "money"
+    SHARE = "share"  # a chance or a part of a whole, from 0 to 1
     MOMENT = "moment"
     DATE = "date"
     FLAG = "flag"
@@ -43,6 +44,7 @@ class Source(enum.Enum):
     LOYALTY = "loyalty"
     TIER = "tier"
     TAGS = "tags"
+    SCORE = "score"  # where a customer stood when scores were last refreshed
     CONSENT = "consent"
     PLACE = "place"  # latitude and longitude of the profile
     SEGMENT = "segment"
@@ -59,6 +61,7 @@ OPERATORS: Final[Mapping[Type, tuple[str, ...]]] = {
     Type.TEXT: (*_ORDERED, *_LISTED, *_CONTAINS, "starts_with", "exists"),
     Type.NUMBER: (*_ORDERED, *_LISTED, "exists"),
     Type.MONEY: (*_ORDERED, *_LISTED, "exists"),
+    Type.SHARE: (*_ORDERED, *_LISTED, "exists"),
     Type.MOMENT: (*_ORDERED, "before", "after", "within", "not_within", *_IN_TIME, "exists"),
     Type.DATE: (*_ORDERED, *_LISTED, "before", "after", *_IN_TIME, "exists"),
     Type.FLAG: ("=", "!=", "exists"),
@@ -108,6 +111,9 @@ class Field:
         purpose, _, channel = self.attribute.rpartition("_")
         return purpose, channel
 
+
+WHOLE_PPM: Final = 1_000_000
+"""A share of 1, as shares are kept: in millionths."""
 
 _WHOLE: Final = (Type.NUMBER, Type.MONEY)
 _TYPES: Final[Mapping[type, Type]] = {
@@ -180,10 +186,22 @@ def _built_in() -> Iterator[Field]:
     yield Field("qualifying_points", Type.NUMBER, Source.LOYALTY, "qualifying")
     yield Field("tier", Type.TIER, Source.TIER, "rank")
     yield Field("tags", Type.LIST, Source.TAGS, "tag")
+    yield Field("lifetime_value", Type.MONEY, Source.SCORE, "lifetime_minor")
+    yield Field("predicted_value", Type.MONEY, Source.SCORE, "predicted_minor")
+    yield Field("p_active", Type.SHARE, Source.SCORE, "active_ppm")
+    yield Field("churn_risk", Type.TEXT, Source.SCORE, "churn_band")
+    yield Field("rfm_group", Type.TEXT, Source.SCORE, "rfm_group")
+    yield Field("engagement", Type.NUMBER, Source.SCORE, "engagement")
 
 
 FIELDS: Final[Mapping[str, Field]] = MappingProxyType({f.name: f for f in _built_in()})
 """The fields with a fixed name; beside them come ``custom.<name>`` and consents."""
+
+BALANCE: Final = FIELDS["points"]
+"""The points that can be used; time alone changes them."""
+
+QUALIFYING: Final = FIELDS["qualifying_points"]
+"""What ever counted for the tier."""
 
 PSEUDO_FIELDS: Final[Mapping[str, Field]] = MappingProxyType(
     {

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import attrs
 
-from crmkit.activities.recording import StoriesChanged
+from crmkit.activities.recording import StoriesChanged, StoryChange
 from crmkit.model import (
     Customer,
     Metrics,
@@ -26,6 +26,7 @@ from crmkit.ports.events import (
     NumbersCorrected,
     PointsChanged,
     ProfileChanged,
+    ScoresRefreshed,
     SegmentLeft,
 )
 from crmkit.ports.runtime import Runtime
@@ -36,7 +37,14 @@ from crmkit.segmentation.subjects import AT_ONCE
 from crmkit.segmentation.watching import Watched, Watchlist
 
 _EVERYTHING = Needs(
-    profile=True, metrics=True, points=True, tiers=True, tags=True, consents=True, by_hand=True
+    profile=True,
+    metrics=True,
+    points=True,
+    tiers=True,
+    tags=True,
+    consents=True,
+    scores=True,
+    by_hand=True,
 )
 _PAGE = 500
 
@@ -67,7 +75,7 @@ class Keeper:
         watched = watchlist(uow, self.rt)
         if not watched:
             return
-        earliest = min(change.since for change in event.changes)
+        earliest = min(map(_since, event.changes))
         since = dict.fromkeys(event.customers, earliest)
         if len(event.customers) > 1:
             since |= _by_payer(event)
@@ -94,6 +102,13 @@ class Keeper:
     def on_points(self, uow: UnitOfWork, event: PointsChanged) -> None:
         """Ask about a customer's points, and the tier that follows from them."""
         self.changed(uow, event.customer_id, event.at, Needs(points=True, tiers=True))
+
+    def on_scores(self, uow: UnitOfWork, event: ScoresRefreshed) -> None:
+        """Ask about those whose scores have changed; who refreshes holds them."""
+        watched = watchlist(uow, self.rt)
+        what = Needs(scores=True)
+        if any(w.needs.meets(what) for w in watched):
+            self._changed(uow, watched, dict.fromkeys(sorted(event.customers), event.at), what)
 
     def on_merged(self, uow: UnitOfWork, event: CustomersMerged) -> None:
         """Ask anew about one who was two; what was kept of the other is theirs no more."""
@@ -310,8 +325,19 @@ def _by_payer(event: StoriesChanged) -> dict[str, datetime]:
     since: dict[str, datetime] = {}
     for change in () if shared else event.changes:
         payer = change.fact.customer_id or ""
-        since[payer] = min(since.get(payer, change.since), change.since)
+        changed = _since(change)
+        since[payer] = min(since.get(payer, changed), changed)
     return since
+
+
+def _since(change: StoryChange) -> datetime:
+    """From when on anything may be otherwise; points count what is told ahead of time at once."""
+    found = change.since
+    for story in (change.before, change.after):
+        for fact in story.standing if story is not None else ():
+            if fact.occurred_at >= change.since:
+                found = min(found, fact.recorded_at)
+    return found
 
 
 def _tops(watched: Iterable[Watched]) -> frozenset[Top]:

@@ -23,6 +23,7 @@ class Needs:
     tiers: bool = False
     tags: bool = False
     consents: bool = False
+    scores: bool = False
     by_hand: bool = False
     kinds: frozenset[str] = frozenset()
 
@@ -34,6 +35,7 @@ class Needs:
             self.tiers or other.tiers,
             self.tags or other.tags,
             self.consents or other.consents,
+            self.scores or other.scores,
             self.by_hand or other.by_hand,
             self.kinds | other.kinds,
         )
@@ -47,6 +49,7 @@ class Needs:
             or (self.tiers and changed.tiers)
             or (self.tags and changed.tags)
             or (self.consents and changed.consents)
+            or (self.scores and changed.scores)
             or (self.by_hand and changed.by_hand)
             or not self.kinds.isdisjoint(changed.kinds)
         )
@@ -76,6 +79,7 @@ def _of(leaf: Leaf) -> Needs:
                 tiers=source is Source.TIER,
                 tags=source is Source.TAGS,
                 consents=source is Source.CONSENT,
+                scores=source is Source.SCORE,
             )
         case Member():
             return Needs(by_hand=True)

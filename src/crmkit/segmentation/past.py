@@ -20,13 +20,13 @@ from crmkit.activities.recording import joined
 from crmkit.activities.stories import read
 from crmkit.config import Settings
 from crmkit.gdpr.consents import state
+from crmkit.loyalty.courses import Course, courses
 from crmkit.model import (
     Activity,
     Column,
     Consent,
     Customer,
     Metrics,
-    PointsAccount,
     PointsEntry,
     ProfileChange,
     entry_of,
@@ -57,7 +57,8 @@ class History:
     """Facts with the share of their story that the customer bears, "" for their own."""
     changes: Sequence[ProfileChange]
     consents: Sequence[Consent]
-    points: Sequence[PointsEntry]
+    course: Course | None
+    """Of the account, where there is one and points are looked at."""
 
     @classmethod
     def load(cls, uow: UnitOfWork, rt: Runtime, now: Subject, wanted: Needs) -> History:
@@ -68,6 +69,7 @@ class History:
             told += ((fact, "") for fact in uow.stream(Activity, order=_IN_TIME, **of))
             for facts, share in joined(uow, now.customer.id):
                 told += [(fact, share) for fact in facts]
+        account = [now.account] if now.account is not None else []
         looks = wanted.profile or wanted.tags or wanted.by_hand
         return cls(
             rt.settings,
@@ -76,17 +78,16 @@ class History:
             told,
             uow.find(ProfileChange, order=_IN_TIME, **of) if looks else (),
             uow.find(Consent, order=_IN_TIME, **of) if wanted.consents else (),
-            uow.find(PointsEntry, order=_IN_TIME, programme=rt.settings.programme.name, **of)
-            if wanted.points
-            else (),
+            courses(uow, account).get(now.customer.id),
         )
 
     @cached_property
     def instants(self) -> Sequence[datetime]:
         """When something happened that may change an answer, in order."""
         found = {at for at, _ in self._metrics}
-        for facts in (self.changes, self.consents, self.points):
+        for facts in (self.changes, self.consents):
             found.update(map(attrgetter("occurred_at"), facts))
+        found |= self.course.instants if self.course else set()
         found.add(self.now.begins_at)
         for told in self.now.occasions.values():
             found.update(o.since for o in told)
@@ -102,18 +103,11 @@ class History:
         """The customer as they were."""
         now = self.now
         customer, tags, by_hand = self._profile(at)
-        points = [e for e in self.points if e.occurred_at <= at]
         return attrs.evolve(
             now,
             customer=customer,
             metrics=self._numbers(at),
-            account=PointsAccount(
-                tenant=customer.tenant,
-                customer_id=customer.id,
-                programme=self.settings.programme.name,
-                balance=sum(e.points for e in points),
-                qualifying=sum(e.qualifying for e in points),
-            ),
+            account=self.course.at(at) if self.course else None,
             tags=tags,
             consents=state(c for c in self.consents if c.occurred_at <= at).granted,
             memberships=frozenset(s for s, out in by_hand.items() if not out),

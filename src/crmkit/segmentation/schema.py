@@ -52,6 +52,7 @@ _OF_TYPE: Final[dict[Type, Schema]] = {
     Type.TEXT: _TEXT,
     Type.NUMBER: _NUMBER,
     Type.MONEY: {"type": ["number", "string"]},
+    Type.SHARE: {"type": "number", "minimum": 0, "maximum": 1},
     Type.MOMENT: _MOMENT,
     Type.DATE: {"type": "string", "pattern": r"^\s*[0-9]{4}-[0-9]{2}-[0-9]{2}\s*$"},
     Type.FLAG: _FLAG,

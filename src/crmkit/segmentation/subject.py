@@ -7,24 +7,26 @@ from datetime import datetime
 
 import attrs
 
-from crmkit.model import Customer, Metrics, Occasion, PointsAccount, TierPeriod
+from crmkit.model import Customer, Metrics, Occasion, PointsAccount, Score, TierPeriod
 
 
 @attrs.frozen(kw_only=True)
 class Subject:
     """One customer with everything known about them at an instant.
 
-    `account` and `tiers`, in order, are those of the first programme, the tiers at any
-    instant. `consents` holds, by purpose and channel, what the latest fact said; `memberships` and
-    `kept_out` the segments that the customer was put into, or kept out of, by hand;
-    `occasions` what they did, by kind, in the order of `happened_at`: every version, also
-    those that no longer hold, or not yet.
+    `account` and `tiers`, in order, are those of the first programme: the tiers at any
+    instant, the account with the balance from when until when it holds. `consents` holds, by
+    purpose and channel, what the latest fact said; `memberships` and `kept_out` the segments
+    that the customer was put into, or kept out of, by hand; `occasions` what they did, by
+    kind, in the order of `happened_at`: every version, also those that no longer hold, or not
+    yet. `score` is that of the last refresh, whatever the instant.
     """
 
     customer: Customer
     metrics: Metrics
     account: PointsAccount | None = None
     tiers: Sequence[TierPeriod] = ()
+    score: Score | None = None
     tags: frozenset[str] = frozenset()
     consents: Mapping[tuple[str, str], bool] = attrs.field(factory=dict)
     memberships: frozenset[str] = frozenset()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from crmkit.gdpr.consents import state
+from crmkit.loyalty import courses
 from crmkit.model import (
     Consent,
     Customer,
@@ -14,6 +16,7 @@ from crmkit.model import (
     Metrics,
     Occasion,
     PointsAccount,
+    Score,
     Tag,
     TierPeriod,
 )
@@ -26,20 +29,27 @@ AT_ONCE = 200
 
 
 def subjects(
-    uow: UnitOfWork, rt: Runtime, customers: Sequence[Customer], wanted: Needs
+    uow: UnitOfWork,
+    rt: Runtime,
+    customers: Sequence[Customer],
+    wanted: Needs,
+    at: datetime | None,
 ) -> list[Subject]:
     """The subjects of these customers, in their order; at most a few hundred at once.
 
-    Metrics are always there; of the rest what is wanted.
+    Metrics are always there; of the rest what is wanted. Accounts are told at an instant,
+    or with None as they were last settled.
     """
     ids = tuple(c.id for c in customers)
     metrics = {m.customer_id: m for m in uow.find(Metrics, customer_id=ids)}
     of: dict[str, Any] = {"customer_id": ids, "programme": rt.settings.programme.name}
-    accounts = {a.customer_id: a for a in uow.find(PointsAccount, **of)} if wanted.points else {}
+    stored = uow.find(PointsAccount, **of) if wanted.points else []
+    accounts = {a.customer_id: a for a in (courses.told(uow, stored, at) if at else stored)}
     tiers: dict[str, list[TierPeriod]] = defaultdict(list)
     if wanted.tiers:
         for period in uow.find(TierPeriod, **of):
             tiers[period.customer_id].append(period)
+    scores = {s.customer_id: s for s in uow.find(Score, customer_id=ids)} if wanted.scores else {}
     tags: dict[str, set[str]] = defaultdict(set)
     if wanted.tags:
         for tag in uow.find(Tag, customer_id=ids):
@@ -59,6 +69,7 @@ def subjects(
             metrics=metrics.get(c.id) or Metrics(tenant=c.tenant, customer_id=c.id),
             account=accounts.get(c.id),
             tiers=tiers.get(c.id, ()),
+            score=scores.get(c.id),
             tags=frozenset(tags[c.id]),
             consents=state(said[c.id]).granted if said[c.id] else {},
             memberships=frozenset(by_hand[c.id, False]),
@@ -83,13 +94,13 @@ def _occasions(
 
 
 def all_subjects(
-    uow: UnitOfWork, rt: Runtime, wanted: Needs, *, after: str | None = None
+    uow: UnitOfWork, rt: Runtime, wanted: Needs, at: datetime | None, *, after: str | None = None
 ) -> Iterator[Subject]:
     """All customers' subjects in the order of their ids, a page in memory at a time."""
     while True:
         edge = None if after is None else (after,)
         page = uow.find(Customer, order=("id",), after=edge, limit=AT_ONCE)
-        yield from subjects(uow, rt, page, wanted)
+        yield from subjects(uow, rt, page, wanted, at)
         if len(page) < AT_ONCE:
             return
         after = page[-1].id

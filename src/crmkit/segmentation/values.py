@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Final, TypeVar
 
 import attrs
@@ -17,7 +18,7 @@ from crmkit.model import document
 from crmkit.model.money import to_minor
 from crmkit.model.rule import Compare, Near
 from crmkit.model.time import Calendar, Duration, calendar_date, instant, midnight
-from crmkit.segmentation.fields import OPERATORS, RANKINGS, Field, Type
+from crmkit.segmentation.fields import OPERATORS, RANKINGS, WHOLE_PPM, Field, Type
 
 MAX_LIST: Final = 1_000
 MAX_LISTED: Final = 5_000  # in all lists together: databases bound the parameters of a query
@@ -305,6 +306,14 @@ def _day(raw: object, path: str) -> date:
     return _converted(path, lambda: calendar_date(text, field=path))
 
 
+def _share(raw: object, path: str) -> int:
+    """Millionths of a share from 0 to 1; what is finer is rounded."""
+    value = number(raw, path)
+    if not 0 <= value <= 1:
+        raise RuleError("expected a share from 0 to 1", field=path)
+    return round(Fraction(str(value)) * WHOLE_PPM)
+
+
 def _tier(raw: object, path: str, settings: Settings) -> str:
     name = checked_text(raw, path)
     known = settings.programme.ranks
@@ -333,6 +342,7 @@ _READ: Final[Mapping[Type, Callable[[object, str, Settings], object]]] = {
     Type.TEXT: lambda raw, path, _: checked_text(raw, path),
     Type.NUMBER: lambda raw, path, _: number(raw, path),
     Type.MONEY: _amount,
+    Type.SHARE: lambda raw, path, _: _share(raw, path),
     Type.MOMENT: moment,
     Type.DATE: lambda raw, path, _: _day(raw, path),
     Type.FLAG: lambda raw, path, _: _flag(raw, path),

@@ -16,6 +16,7 @@ from datetime import datetime
 import attrs
 
 from crmkit.config import Settings
+from crmkit.loyalty.accounts import holds
 from crmkit.model import Customer, Metrics, Segment, SegmentCatalogue, SegmentState, SegmentStay
 from crmkit.model.catalogue import evolved
 from crmkit.model.rule import Rule, Top, leaves
@@ -137,7 +138,7 @@ def settle(
             known[state.customer_id][state.segment_id] = state
         written = _Written()
         customers = uow.find(Customer, id=some)
-        for subject in subjects(uow, rt, customers, wanted):
+        for subject in subjects(uow, rt, customers, wanted, now):
             customer_id = subject.customer.id
             person = _Person(uow, rt, subject, wanted, now, written)
             person.settle(watched, known[customer_id], since[customer_id])
@@ -180,7 +181,7 @@ def due(
         alike[together(by_segment[s.segment_id].needs for s in states)].append(customer_id)
     for wanted, customer_ids in alike.items():
         customers = uow.find(Customer, id=tuple(sorted(customer_ids)))
-        for subject in subjects(uow, rt, customers, wanted):
+        for subject in subjects(uow, rt, customers, wanted, now):
             person = _Person(uow, rt, subject, wanted, now, written)
             for state in turned[subject.customer.id]:
                 of = by_segment[state.segment_id]
@@ -235,7 +236,11 @@ class _Person:
         start = max(since if turns is None else min(since, turns), of.since)
         start = min(start, now)  # time will come to a fact of the future
         # As the customer is now they have been since the last fact.
-        plain = (turns is None or turns >= start) and self._is_as_then(start, due=due)
+        plain = (
+            (turns is None or turns >= start)
+            and (not of.needs.points or self._has_as_then(start, now))
+            and self._is_as_then(start, due=due)
+        )
         if plain and start == now and self._goes_on(of, state, start):
             return
         if plain:
@@ -255,6 +260,11 @@ class _Person:
         self._keep(of, state, closed, anew, found.until, start)
         was = state is not None and state.member
         self._tell(of, _news(flips, anew, start, was=was, late=late))
+
+    def _has_as_then(self, start: datetime, now: datetime) -> bool:
+        """Whether the customer had at that instant, and has had until now, the points of now."""
+        account = self.subject.account
+        return account is None or (holds(account, start) and holds(account, now))
 
     def _is_as_then(self, start: datetime, *, due: bool) -> bool:
         """Whether the customer was at that instant, and has been since, as they are now."""

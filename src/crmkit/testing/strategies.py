@@ -20,6 +20,7 @@ from crmkit.model import (
     Occasion,
     PointsAccount,
     Preferences,
+    Score,
     TierPeriod,
     entry_of,
 )
@@ -77,6 +78,7 @@ DAYS: Final = (
 
 _AGES: Final = (-1, 0, 1, 18, 19, 19.5, 20, 33, 200, 10_000)
 _NAMES: Final = ("x", "y", 'a"b.c', "$x", "a.b", "[0]", "it's", "\\", "é", "\U0001f600", " ")
+_SHARES: Final = (0, 1e-6, 0.29, 1 / 3, 0.57, 0.999999, 1)
 _CONSENTS: Final = (("marketing", "email"), ("marketing", "sms"), ("third_party", "email"))
 _FIELD_NAMES: Final = (
     *FIELDS,
@@ -111,6 +113,8 @@ def values(name: str) -> Sequence[Any]:
             return _AGES if field.source is Source.AGE else _NUMBERS
         case Type.MONEY:
             return _AMOUNTS
+        case Type.SHARE:
+            return _SHARES
         case Type.MOMENT:
             zone = SETTINGS.zone
             return [
@@ -328,6 +332,8 @@ def _drawn(source: Source, columns: Mapping[str, Any]) -> st.SearchStrategy[dict
 _CUSTOMER: Final = {c.name: c for c in entry_of(Customer).columns}
 _PREFERENCES: Final = {c.name: c for c in entry_of(Customer).column("preferences").nested}
 _METRICS: Final = {c.name: c for c in entry_of(Metrics).columns}
+_SCORES: Final = {c.name: c for c in entry_of(Score).columns if c.name != "active_ppm"}
+_PPM: Final = (0, 1, 290_000, 333_333, 570_000, 999_999, 1_000_000)
 
 
 _SPOTS: Final = (
@@ -427,8 +433,28 @@ def tier_periods(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> tuple[
 
 
 @st.composite
+def accounts(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> PointsAccount:
+    """A customer's account, whose balance may hold from an instant, and until another.
+
+    Then what is pending can be used.
+    """
+    points = st.sampled_from([-1, 0, 1, 999, 1_000, 2_999, 3_000, 6_000, 2**53])
+    edges = sorted(draw(st.lists(st.sampled_from(MOMENTS), min_size=2, max_size=2, unique=True)))
+    return PointsAccount(
+        tenant=tenant,
+        customer_id=id,
+        programme=SETTINGS.programme.name,
+        balance=draw(points),
+        pending=draw(points),
+        qualifying=draw(points),
+        since=draw(st.sampled_from([None, edges[0]])),
+        next_at=draw(st.sampled_from([None, edges[1]])),
+    )
+
+
+@st.composite
 def subjects(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> Subject:
-    """Customers with metrics, points, tiers, tags and consents."""
+    """Customers with metrics, points, tiers, scores, tags and consents."""
     counted = draw(_drawn(Source.METRICS, _METRICS))
     orders = draw(st.sampled_from([0, 1, 2, 3, 20_000]))
     each = draw(st.sampled_from([0, 3333, 10_000, 10_001]))
@@ -438,19 +464,19 @@ def subjects(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> Subject:
     first = min((o.happened_at for of in did.values() for o in of), default=None)
     if first is not None:  # whoever did something did it no earlier than their first activity
         counted["first_activity_at"] = min(counted.get("first_activity_at") or first, first)
-    points = st.sampled_from([-1, 0, 1, 999, 1_000, 2_999, 3_000, 6_000, 2**53])
-    account = st.builds(
-        PointsAccount,
-        tenant=st.just(tenant),
-        customer_id=st.just(id),
-        balance=points,
-        qualifying=points,
-    )
+    scored = draw(st.none() | _drawn(Source.SCORE, _SCORES))
+    score = None
+    if scored is not None:
+        active = draw(st.none() | st.sampled_from(_PPM))
+        score = Score(
+            tenant=tenant, customer_id=id, active_ppm=active, refreshed_at=INSTANTS[0], **scored
+        )
     return Subject(
         customer=draw(customers(tenant=tenant, id=id)),
         metrics=Metrics(tenant=tenant, customer_id=id, **counted),
-        account=draw(st.none() | account),
+        account=draw(st.none() | accounts(tenant=tenant, id=id)),
         tiers=draw(tier_periods(tenant=tenant, id=id)),
+        score=score,
         tags=draw(st.frozensets(st.sampled_from(TEXTS), max_size=3)),
         consents=draw(st.dictionaries(st.sampled_from(_CONSENTS), st.booleans())),
         memberships=draw(st.frozensets(st.sampled_from(["s1", "s2"]))),

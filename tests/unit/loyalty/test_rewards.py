@@ -98,7 +98,12 @@ def test_a_card_is_filled_anew_after_each_reward(
 def test_what_has_become_of_a_redemption_needs_no_job(
     told: dict[str, Any], state: str, counts: bool
 ) -> None:
-    given = {"until": NOW + HOUR, "reserved_at": NOW - HOUR, "cost": 1, "reward": "beer"} | told
+    given: dict[str, Any] = {
+        "until": NOW + HOUR,
+        "reserved_at": NOW - HOUR,
+        "cost": 1,
+        "reward": "beer",
+    } | told
     redemption = Redemption(tenant="t", id="1", customer_id="c", **given)
     assert state_of(redemption, NOW) == state
     assert stands(redemption, NOW) == counts

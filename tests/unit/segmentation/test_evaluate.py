@@ -269,3 +269,51 @@ def test_groups_and_membership() -> None:
     for rule, expected in cases:
         who = subject(memberships=frozenset({"s1"}))
         assert compiled(rule, SETTINGS)(who, AT) is expected
+
+
+def rich(next_at: datetime | None, **fields: Any) -> Subject:
+    account = PointsAccount(tenant="t", customer_id="c", balance=100, since=AT, next_at=next_at)
+    return subject(account=evolved(account, **fields))
+
+
+def lasts(document: dict[str, Any], who: Subject) -> tuple[bool, datetime]:
+    return lasting(parse(document, SETTINGS), SETTINGS)(who, AT)
+
+
+@pytest.mark.parametrize(
+    ("operator", "value", "expected"),
+    [
+        (">=", 100, True),
+        ("<", 100, False),
+        ("between", [1, 100], True),
+        ("in", [1, 100], True),
+        ("not_in", [100], False),
+    ],
+)
+def test_points_last_until_the_account_turns(operator: str, value: Any, expected: bool) -> None:
+    """Whatever they are compared by, inside a negation too."""
+    document = {"field": "points", "operator": operator, "value": value}
+    negated = {"operator": "not", "conditions": [document]}
+    for next_at, until in ((AT + TICK, AT + TICK), (None, FOREVER)):
+        assert lasts(document, rich(next_at)) == (expected, until)
+        assert lasts(negated, rich(next_at)) == (not expected, until)
+        assert holds(document, rich(next_at)) is expected
+
+
+def test_only_the_balance_turns_by_time_alone() -> None:
+    """Not what qualifies, nor that there are points, nor the account that nobody has."""
+    who = rich(AT + TICK, qualifying=100)
+    qualifying = {"field": "qualifying_points", "operator": ">=", "value": 100}
+    assert lasts(qualifying, who) == (True, FOREVER)
+    assert lasts({"field": "points", "operator": "exists", "value": True}, who) == (True, FOREVER)
+    none = {"field": "points", "operator": "=", "value": 0}
+    assert lasts(none, subject()) == (True, FOREVER)
+
+
+def test_a_group_lasts_as_long_as_what_decides_it() -> None:
+    """Points that turn change nothing where another part decides for ever."""
+    points = {"field": "points", "operator": ">=", "value": 100}
+    none = {"field": "qualifying_points", "operator": ">=", "value": 1}
+    for operator, expected in (("and", (False, FOREVER)), ("or", (True, AT + TICK))):
+        document = {"operator": operator, "conditions": [points, none]}
+        assert lasts(document, rich(AT + TICK)) == expected

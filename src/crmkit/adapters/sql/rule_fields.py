@@ -15,7 +15,16 @@ from crmkit.adapters.sql.rule_times import Instant
 from crmkit.adapters.sql.rule_values import Condition, Expression, Values, joined
 from crmkit.adapters.sql.tables import table
 from crmkit.config import Settings
-from crmkit.model import Consent, Customer, Membership, Metrics, PointsAccount, Tag, TierPeriod
+from crmkit.model import (
+    Consent,
+    Customer,
+    Membership,
+    Metrics,
+    PointsAccount,
+    Score,
+    Tag,
+    TierPeriod,
+)
 from crmkit.model.rule import Member, Near, Top
 from crmkit.segmentation.comparing import value_test
 from crmkit.segmentation.evaluate import plane, tier_ranks
@@ -69,6 +78,8 @@ class Fields:
         if field.source is Source.LOYALTY:
             left = sa.func.coalesce(table(PointsAccount).c[field.attribute], sa.literal(0))
             optional = False
+        elif field.source is Source.SCORE:
+            left, optional = table(Score).c[field.attribute], True
         else:
             record = Metrics if field.source is Source.METRICS else Customer
             left = table(record).c[field.attribute]

@@ -19,7 +19,7 @@ from crmkit.adapters.sql.rule_values import Condition, Expression, joined, value
 from crmkit.adapters.sql.tables import table
 from crmkit.config import Settings
 from crmkit.errors import RuleError
-from crmkit.model import Customer, Metrics, PointsAccount, PointsEntry, ProfileChange
+from crmkit.model import Customer, Metrics, PointsAccount, PointsEntry, ProfileChange, Score
 from crmkit.model.rule import (
     AllOf,
     AnyOf,
@@ -36,10 +36,11 @@ from crmkit.model.rule import (
     leaves,
 )
 from crmkit.segmentation.comparing import value_test
-from crmkit.segmentation.fields import Source, find
+from crmkit.segmentation.fields import BALANCE, QUALIFYING, Source, find
 
 _PROFILE: Final = frozenset({Source.CUSTOMER, Source.PREFERENCES, Source.CUSTOM, Source.AGE})
 _METRICS: Final = frozenset({Source.METRICS, Source.AVERAGE})
+_SCORE: Final = frozenset({Source.SCORE})
 
 
 def matching(
@@ -59,10 +60,12 @@ def matching(
     instant, values = Instant(at, settings), values_of(dialect)
     doings = Doings(tenant, instant, values)
     sources = _sources(rule)
-    led = None if sources & (_PROFILE | _METRICS | {Source.LOYALTY}) else _leading(rule, doings)
+    joins = _PROFILE | _METRICS | _SCORE | {Source.LOYALTY}
+    led = None if sources & joins else _leading(rule, doings)
     origin = _Origin.of(sources, instant) if led is None else _Origin.led(led[1])
     unsure = _unsure(rule, origin, doings, settled=settled)
-    writer = _Writer(Fields(tenant, instant, origin.customer, values), doings, unsure)
+    fields = Fields(tenant, instant, origin.customer, values)
+    writer = _Writer(fields, doings, unsure, settled)
     where = [] if origin.tenant is None else [origin.tenant == tenant]
     if led is None:
         where.append(writer.rule(rule))
@@ -137,6 +140,9 @@ class _Origin:
             mine = accounts.c.programme == instant.settings.programme.name
             same = _same(accounts, base.c.tenant, customer)
             rows = rows.outerjoin(accounts, sa.and_(same, mine))
+        if sources & _SCORE:
+            scores = table(Score)
+            rows = rows.outerjoin(scores, _same(scores, base.c.tenant, customer))
         return cls(rows, customer, base.c.tenant, sa.or_(own <= now, other <= now))
 
 
@@ -170,17 +176,21 @@ def _unsure(rule: Rule, origin: _Origin, doings: Doings, *, settled: bool) -> Co
     every = list(leaves(rule))
     # A cut-off is that of now, and so is the whole rule with it.
     ranked = any(isinstance(leaf, Top) for leaf in every)
+    asked = {find(leaf.field) for leaf in every if isinstance(leaf, Compare) and not ranked}
     sources = frozenset[Source]() if ranked or settled else _sources(rule)
     now, among = doings.instant.micros, doings.values.among
-    found: list[Condition] = []
+    found: list[Condition] = [_turned(now)] if BALANCE in asked else []
     if sources & _METRICS:
         last = table(Metrics).c.last_activity_at
         found.append(sa.and_(last.is_not(None), last > now))
     if sources & _PROFILE:
         # No change of the profile is later than that.
         found.append(table(Customer).c.updated_at > now)
-    for needed, record in ((Source.TAGS, ProfileChange), (Source.LOYALTY, PointsEntry)):
-        if needed in sources:
+    for needed, record in (
+        (Source.TAGS in sources, ProfileChange),
+        (QUALIFYING in asked and not settled, PointsEntry),
+    ):
+        if needed:
             facts = table(record).c
             later = sa.select(facts.customer_id).where(
                 facts.tenant == doings.tenant,
@@ -196,6 +206,15 @@ def _unsure(rule: Rule, origin: _Origin, doings: Doings, *, settled: bool) -> Co
         if isinstance(leaf, Did | Then) and not doings.tells(leaf)
     ]
     return joined(sa.or_, found) if found else None
+
+
+def _turned(now: int) -> Condition:
+    """The balance that is stored does not hold: it is of later, or was not settled since."""
+    account = table(PointsAccount).c
+    return sa.or_(
+        sa.and_(account.next_at.is_not(None), account.next_at <= now),
+        sa.and_(account.since.is_not(None), account.since > now),
+    )
 
 
 def _height(rule: Rule) -> int:
@@ -223,6 +242,7 @@ class _Writer:
     fields: Fields
     doings: Doings
     unsure: Condition | None
+    settled: bool
 
     def rule(self, rule: Rule, *, negated: bool = False) -> Condition:
         if self.unsure is not None and self.doubtful(rule):
@@ -252,7 +272,10 @@ class _Writer:
         return [self.rule(attrs.evolve(group, parts=doubtful), negated=negated), *others]
 
     def doubtful(self, rule: Rule) -> bool:
-        """Whether all that the rule looks at is as it is now, or not told by the database."""
+        """Whether all that the rule looks at is as it is now, or not told by the database.
+
+        Where nothing came later, it is only the balance that may be another.
+        """
         match rule:
             case AllOf(parts) | AnyOf(parts):
                 return all(map(self.doubtful, parts))
@@ -260,7 +283,10 @@ class _Writer:
                 return self.doubtful(part)
             case Did() | Then():
                 return not self.doings.tells(rule)
-        return _source(rule) not in (None, Source.CONSENT, Source.TIER)
+            case Compare(field) if self.settled:
+                return find(field) is BALANCE
+        sure = (None, Source.CONSENT, Source.TIER, Source.SCORE)
+        return not self.settled and _source(rule) not in sure
 
     def plain(self, rule: Rule) -> Condition:
         """The rule without the doubt."""

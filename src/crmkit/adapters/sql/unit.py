@@ -132,8 +132,10 @@ class SqlUnitOfWork(UnitOfWork):
 
     def hold(self, kind: type, keys: Iterable[str]) -> frozenset[str]:
         """See `UnitOfWork.hold`."""
-        field = codec(kind).entry.key[-1]
-        shape, values = self._filter(kind, {field: tuple(dict.fromkeys(keys))})
+        field, wanted = codec(kind).entry.key[-1], tuple(dict.fromkeys(keys))
+        if not wanted:
+            return frozenset()
+        shape, values = self._filter(kind, {field: wanted})
         statement = statements.hold(self._dialect, kind, shape, lock=self._writable)
         self._cursor.execute(statement.sql, statement.values(values))
         return frozenset([row[0] for row in self._cursor.fetchall()])

@@ -11,12 +11,13 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crmkit.model import Consent, Membership, Tag
+from crmkit.model import Consent, Membership, PointsAccount, Tag
 from crmkit.model.rule import Compare, Did, Leaf, Rule, Then, Top, leaves
+from crmkit.model.time import EARLIEST, FOREVER
 from crmkit.ports.storage import RulePushdown
 from crmkit.segmentation.asking import among, at_cutoff, replaced
 from crmkit.segmentation.evaluate import compiled, getter
-from crmkit.segmentation.fields import Source, find
+from crmkit.segmentation.fields import BALANCE, Source, find
 from crmkit.segmentation.rules import parse
 from crmkit.segmentation.subject import Subject
 from crmkit.testing.contract.base import Contract
@@ -76,14 +77,15 @@ class RuleContract(Contract):
             unsure = [i for i, sure in found if not sure]
             assert counted == (len(found) - len(unsure), unsure)
             if all(_is_over(subject, at) for subject in people):
-                self._agrees_settled(names[0], rule, at, found)
+                self._agrees_settled(names[0], rule, people, at)
 
     def _agrees_settled(
-        self, tenant: str, rule: Rule, at: datetime, found: Sequence[tuple[str, bool]]
+        self, tenant: str, rule: Rule, people: Sequence[Subject], at: datetime
     ) -> None:
         with self.storage.read(tenant) as uow:
             able = cast(RulePushdown, uow)
-            assert able.matching(rule, SETTINGS, at, settled=True) == found
+            found = able.matching(rule, SETTINGS, at, settled=True)
+            check(rule, people, at, dict(found))
             unsure = [i for i, sure in found if not sure]
             counted = able.count_matching(rule, SETTINGS, at, settled=True)
             assert counted == (len(found) - len(unsure), unsure)
@@ -127,12 +129,23 @@ def in_doubt(rule: Rule, subject: Subject, at: datetime) -> bool:
     every = list(leaves(rule))
     if any(isinstance(leaf, Top) for leaf in every):
         return False
-    sources = {find(leaf.field).source for leaf in every if isinstance(leaf, Compare)}
+    asked = {find(leaf.field) for leaf in every if isinstance(leaf, Compare)}
+    if BALANCE in asked and not _is_held(subject.account, at):
+        return True
+    sources = {field.source for field in asked}
     last = subject.metrics.last_activity_at
     if sources & _OF_METRICS and last is not None and last > at:
         return True
     near = any(type(leaf).__name__ == "Near" for leaf in every)
     return bool(sources & _OF_PROFILE or near) and subject.customer.updated_at > at
+
+
+def _is_held(account: PointsAccount | None, at: datetime) -> bool:
+    """Whether the balance that is stored is that of the instant."""
+    if account is None:
+        return True
+    since, until = account.since or EARLIEST, account.next_at or FOREVER
+    return since <= at < until
 
 
 def _hard(rule: Rule, subject: Subject) -> bool:
@@ -166,6 +179,8 @@ def records(subject: Subject) -> Iterator[object]:
     if subject.account is not None:
         yield subject.account
     yield from subject.tiers
+    if subject.score is not None:
+        yield subject.score
     for tag in subject.tags:
         yield Tag(tenant=tenant, customer_id=owner, fingerprint=tag, tag=tag, tagged_at=moment)
     for kept_out, segments in ((False, subject.memberships), (True, subject.kept_out)):

@@ -7,7 +7,7 @@ import secrets
 import sqlalchemy as sa
 from alembic import op
 
-from crmkit.adapters.sql.migrations import loyalty
+from crmkit.adapters.sql.migrations import loyalty, referrals, value
 from crmkit.adapters.sql.migrations.columns import JSON, TEXT, index, numbers, texts
 
 revision = "0001"
@@ -38,6 +38,7 @@ def upgrade() -> None:
     _participations()
     _profile_changes()
     _redirects()
+    referrals.create()
     _search_tokens()
     _secrets()
     _segment_catalogues()
@@ -49,6 +50,7 @@ def upgrade() -> None:
     _segment_versions()
     _segments()
     _tags()
+    value.create()
     kept = sa.table("crm_secrets", sa.column("name"), sa.column("value"))
     op.bulk_insert(kept, [{"name": "fingerprint", "value": secrets.token_hex(32)}])
 
