@@ -13,6 +13,7 @@ import pytest
 from crmkit import CRMService, InsufficientPoints, Programme, Settings
 from crmkit.loyalty import accounts
 from crmkit.model import PointsAccount, PointsEntry
+from crmkit.model.catalogue import evolved
 from crmkit.ports.storage import Storage
 from crmkit.programmes import Cap, EarnRule, Multiplier, Reward, Tier, TierPolicy
 from crmkit.testing import FrozenClock
@@ -253,9 +254,7 @@ def test_what_came_before_the_account_was_settled_is_told_at_its_instant(
     assert holds(crm, who, 0, 0.5, 1.5, 4.5) == [(0, 40), (0, 40), (0, 0), (50, 0)]
 
 
-def test_a_rebuilt_account_holds_from_the_last_instant_on(
-    made: Made, clock: FrozenClock, storage: Storage
-) -> None:
+def test_a_rebuilt_account_holds_from_the_last_instant_on(made: Made, clock: FrozenClock) -> None:
     """Also where what happened last belongs to points that are used up."""
     crm = made(expires_days=9)
     who = ana(crm)
@@ -298,10 +297,6 @@ def test_history_adds_up_at_every_instant_whatever_expired(made: Made, clock: Fr
     crm.activities.refund(first)
     told = [(e.kind, e.points) for e in crm.loyalty.history(who)]
     assert sorted(told[:2]) == [("expire", 100), ("reverse", -100)]
-    assert sorted(told[2:]) == [
-        ("burn", -60), ("earn", 7), ("earn", 100), ("expire", -60), ("expire", -40),
-        ("expire", -7), ("return", 60),
-    ] or True  # fmt: skip
     for back in (0, 0.5, 1.2, 1.8, 2.5):
         at = clock() - back * DAY
         by_then = sum(e.points for e in crm.loyalty.history(who) if e.occurred_at <= at)
@@ -391,7 +386,10 @@ def test_a_refund_makes_room_under_a_cap_from_its_instant_on(
     made: Made, clock: FrozenClock
 ) -> None:
     """Before that nothing changes, whether the refund or the next sale is told first."""
-    told = [holds_of_capped(made(name=f"p{n}"), clock, late=late) for n, late in enumerate([0, 1])]
+    told = [
+        holds_of_capped(made(name=f"p{n}"), clock, late=late)
+        for n, late in enumerate([False, True])
+    ]
     assert told == [[(100, 0), (60, 0), (100, 0), (100, 0), (80, 0)]] * 2
 
 
@@ -502,9 +500,7 @@ def test_two_configurations_of_one_instant_are_told_apart(made: Made) -> None:
 # --- what is kept ---
 
 
-def test_a_kept_account_is_trusted_only_while_nothing_happens(
-    made: Made, storage: Storage, clock: FrozenClock
-) -> None:
+def test_a_kept_account_is_trusted_only_while_nothing_happens(made: Made, storage: Storage) -> None:
     """Between two instants it is read as it stands, and not beyond."""
     crm = made(hold_days=2, expires_days=3)
     who = ana(crm)
@@ -512,7 +508,7 @@ def test_a_kept_account_is_trusted_only_while_nothing_happens(
     with storage.read(crm.tenant) as uow:
         [account] = uow.find(PointsAccount)
     assert (account.pending, account.since, account.next_at) == (50, NOW, NOW + 2 * DAY)
-    wrong = attrs.evolve(account, pending=7)
+    wrong = evolved(account, pending=7)
     with storage.read(crm.tenant) as uow:
         assert accounts.balance(uow, wrong, NOW + 2 * DAY - timedelta(microseconds=1)).pending == 7
         assert accounts.balance(uow, wrong, NOW + 2 * DAY) == accounts.Balance(50, 0)

@@ -332,6 +332,21 @@ def _lots_after(uow: UnitOfWork, news: Iterable[PointsEntry]) -> list[PointsLot]
     return [drawn(lot, -by_lot[lot.id].points) for lot in lots]
 
 
+def owed(
+    uow: UnitOfWork,
+    rt: Runtime,
+    account: PointsAccount,
+    news: Iterable[PointsEntry],
+    since: datetime,
+) -> list[tuple[str, int, datetime]]:
+    """What is owed from an instant on once these entries are posted: lot, points, since when.
+
+    Each is told once: as if it were waived then.
+    """
+    told = [*entries(uow, account), *lapsed(uow, account, rt.now()), *news]
+    return ledger.short(told, since)
+
+
 def drawn(lot: PointsLot, points: int) -> PointsLot:
     """A lot of which so many points were used, or below zero given back."""
     left = lot.left - points

@@ -8,7 +8,7 @@ does not matter, and a fact that comes twice adds nothing.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property, partial
@@ -32,7 +32,7 @@ from crmkit.loyalty.earning import (
     runs,
     worth,
 )
-from crmkit.loyalty.ledger import is_overdrawn, short
+from crmkit.loyalty.ledger import is_overdrawn
 from crmkit.loyalty.membership import memberships
 from crmkit.loyalty.periods import celebrates, dates, period
 from crmkit.model import (
@@ -418,19 +418,16 @@ class Granting:
 
     def _forgive(self, customer_id: str, since: datetime) -> None:
         """Waive what is owed from an instant on, or refuse it where it was not before."""
-        of = PointsAccount(
-            tenant=self.rt.tenant, customer_id=customer_id, programme=self.programme.name
-        )
-        told = accounts.entries(self.uow, of)
-        told += accounts.lapsed(self.uow, of, self.rt.now())
+        account = accounts.empty(self.rt, customer_id, self.programme.name)
         news = [entry for entry in self.news if entry.customer_id == customer_id]
-        owed = short([*told, *news], since)
+        owed = accounts.owed(self.uow, self.rt, account, news, since)
         if self.programme.on_spent == "block":
-            if _sum(owed) > _sum(short(told, since)):
+            before = accounts.owed(self.uow, self.rt, account, (), since)
+            if sum(points for _, points, _ in owed) > sum(points for _, points, _ in before):
                 raise InsufficientPoints("points of this activity were used already")
             return
         self.overdrawn.add(customer_id)
-        ids = tuple(lot_id for lot_id, _, _ in owed if lot_id not in self.changed)
+        ids = tuple({lot_id for lot_id, _, _ in owed} - self.changed.keys())
         lots = {lot.id: lot for lot in self.uow.find(PointsLot, id=ids)} if ids else {}
         self.stored = lots | self.stored
         for lot_id, points, at in owed:
@@ -568,7 +565,3 @@ class Granting:
 
 def _place(lot: PointsLot) -> Place:
     return Place(lot.rule or "", lot.earned_at, lot.available_at == FOREVER)
-
-
-def _sum(owed: Iterable[tuple[str, int, datetime]]) -> int:
-    return sum(points for _, points, _ in owed)
