@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from crmkit import CRMError, CRMService, Programme, Settings
 from crmkit.loyalty import accounts, ledger
 from crmkit.loyalty.periods import period
-from crmkit.model import PointsAccount, PointsEntry, PointsLot
+from crmkit.model import Activity, PointsAccount, PointsEntry, PointsLot
 from crmkit.model.catalogue import evolved
 from crmkit.model.time import FOREVER
 from crmkit.ports.keys import StoredKey
@@ -151,14 +151,19 @@ class House:
     """A business with two customers, to whom things happen."""
 
     def __init__(
-        self, storage: Storage, programme: Programme, *, clock: FrozenClock | None = None
+        self,
+        storage: Storage,
+        programme: Programme,
+        *,
+        clock: FrozenClock | None = None,
+        first_id: int = 1,
     ) -> None:
         self.clock = clock or FrozenClock(START)
         self.crm = CRMService(
             storage,
             clock=self.clock,
             settings=Settings(programmes=[programme], timezone=ZONE),
-            ids=CountingIds(),
+            ids=CountingIds(first_id),
             keys=StoredKey(lambda: b"the same on every storage"),
             tenant=next(_tenants),
         )
@@ -190,11 +195,14 @@ class House:
         return self.clock() - back * HOUR
 
     def _keyed(self, call: Any) -> Any:
+        done = call()
         self.calls.append(call)
-        return call()
+        return done
 
     def _track(self, who: int, told: tuple[str, dict[str, Any]], back: int) -> None:
         (kind, payload), at, key = told, self._at(back), f"track {len(self.calls)}"
+        if "reference" in payload:  # nobody's but theirs: else a merge makes one story of two
+            payload = payload | {"reference": f"{payload['reference']} of {who}"}
         crm, customer = self.crm, self.people[who]
         fact = self._keyed(lambda: crm.activities.track(customer, kind, payload, at=at, key=key))
         self.facts.append(fact.id)
@@ -255,6 +263,11 @@ class House:
             found = uow.find(PointsEntry), uow.find(PointsLot)
         return {e.id: e for e in found[0]}, {lot.id: lot for lot in found[1]}
 
+    def recorded(self) -> list[Activity]:
+        """All facts, in the order in which they were told."""
+        with self.crm._runtime.read() as uow:
+            return uow.find(Activity, order=("id",))
+
     def probes(self) -> list[datetime]:
         """The instants at which anything may change, and those just before."""
         edges = {START, self.clock()}
@@ -263,17 +276,20 @@ class House:
         return sorted({t + d for t in edges for d in (-TICK, timedelta(0))})
 
     def told(self, probes: Sequence[datetime]) -> list[Any]:
-        """What hosts are told of both accounts at these instants, and of what became of them."""
-        told: list[Any] = []
-        for who in self.people:
-            with suppress(CRMError):
-                told.append([attrs.astuple(self.crm.loyalty.account(who, at=t)) for t in probes])
-                told.append(
-                    [self.crm.loyalty.expiring(who, within="9d", at=t) for t in probes[::7]]
-                )
-                told.append([(e.kind, e.points, e.occurred_at) for e in self.history(who)])
-                told.append(self.crm.loyalty.tier_history(who))
-        return told
+        """What hosts are told of both accounts at these instants; None of who was erased."""
+        return [self._told(who, probes) for who in self.people]
+
+    def _told(self, who: str, probes: Sequence[datetime]) -> Any:
+        loyalty = self.crm.loyalty
+        try:
+            found = [attrs.evolve(loyalty.account(who, at=t), customer_id="") for t in probes]
+        except CRMError:
+            return None
+        expiring = [loyalty.expiring(who, within="9d", at=t) for t in probes[::5]]
+        happened: Counter[datetime] = Counter()
+        for entry in self.history(who):
+            happened[entry.occurred_at] += entry.points
+        return found, expiring, {t: points for t, points in happened.items() if points}
 
     def history(self, who: str, limit: int = 100) -> list[PointsEntry]:
         """All pages of a history."""
@@ -316,6 +332,8 @@ def _is_sound(house: House, account: PointsAccount) -> None:
         told = accounts.entries(uow, account)
         states = {t: ledger.replay([*told, *accounts.lapsed(uow, account, t)], t) for t in probes}
         for t, state in states.items():
+            owing = {lot.id for lot in state.lots.values() if lot.owed}
+            assert owing <= {e.lot_id for e in told if e.kind == "reverse" and e.occurred_at <= t}
             held = accounts.balance(uow, account, t)
             assert (held.balance, held.pending) == (state.balance, state.pending)
             assert not (state.usable and state.debt)
@@ -384,19 +402,35 @@ def nothing_was_changed(
         assert evolved(now, customer_id=entry.customer_id, origin=entry.origin) == entry
 
 
-def caps_hold(house: House) -> None:
-    """At no instant has anybody more of a capped rule than its period allows."""
-    entries, lots = house.rows()
+def caps_hold(house: House, uncapped: House) -> None:
+    """At every instant each period has what it would have without caps, but no more than its cap.
+
+    The other house was told the same, of a programme without caps.
+    """
     [programme] = house.crm.settings.programmes
     for rule in programme.earn_rules:
-        if rule.cap is None:
-            continue
-        given: dict[Any, list[PointsEntry]] = defaultdict(list)
-        for entry in entries.values():
-            lot = lots.get(entry.lot_id or "")
-            if lot and lot.rule == rule.name and entry.kind in ("earn", "reverse"):
-                start, _ = period(rule.cap.per, lot.earned_at, house.crm.settings.zone)
-                given[lot.customer_id, start].append(entry)
-        for told in given.values():
-            for t in {e.occurred_at for e in told}:
-                assert sum(e.points for e in told if e.occurred_at <= t) <= rule.cap.points
+        for at in uncapped.probes() if rule.cap else ():
+            whole = given_by_period(uncapped, rule, at)
+            cap = rule.cap.points if rule.cap else 0
+            most = {part: min(points, cap) for part, points in whole.items()}
+            assert +given_by_period(house, rule, at) == +Counter(most)
+
+
+def without_caps(programme: Programme) -> Programme:
+    """The same programme, but no rule has a cap."""
+    rules = [attrs.evolve(rule, cap=None) for rule in programme.earn_rules]
+    return attrs.evolve(programme, earn_rules=rules)
+
+
+def given_by_period(house: House, rule: EarnRule, at: datetime) -> Counter[Any]:
+    """What a rule has given by an instant, by customer and the period of its cap."""
+    entries, lots = house.rows()
+    found: Counter[Any] = Counter()
+    for entry in entries.values():
+        lot = lots.get(entry.lot_id or "")
+        if lot and lot.rule == rule.name and entry.kind in ("earn", "reverse"):
+            per = rule.cap.per if rule.cap else "ever"
+            start, _ = period(per, lot.earned_at, house.crm.settings.zone)
+            if entry.occurred_at <= at:
+                found[house.people.index(lot.customer_id), start] += entry.points
+    return found

@@ -332,6 +332,21 @@ def _lots_after(uow: UnitOfWork, news: Iterable[PointsEntry]) -> list[PointsLot]
     return [drawn(lot, -by_lot[lot.id].points) for lot in lots]
 
 
+def owed(
+    uow: UnitOfWork,
+    rt: Runtime,
+    account: PointsAccount,
+    news: Iterable[PointsEntry],
+    since: datetime,
+) -> list[tuple[str, int, datetime]]:
+    """What is owed from an instant on once these entries are posted: lot, points, since when.
+
+    Each is told once: as if it were waived then.
+    """
+    told = [*entries(uow, account), *lapsed(uow, account, rt.now()), *news]
+    return ledger.short(told, since)
+
+
 def drawn(lot: PointsLot, points: int) -> PointsLot:
     """A lot of which so many points were used, or below zero given back."""
     left = lot.left - points
@@ -346,8 +361,8 @@ def allocate(
 
     Raises `InsufficientPoints` if what can be used does not cover them.
     """
-    replays = account.indebted or _goes_on(uow, account, at)
-    found = _spare(uow, account, at) if replays else _open(uow, account, at)
+    is_plain = not account.indebted and _is_last(uow, account, at)
+    found = _open(uow, account, at) if is_plain else _spare(uow, account, at)
     taken: list[tuple[PointsLot, int]] = []
     for lot, left in found:
         part = min(points, left)
@@ -377,11 +392,11 @@ def _open(uow: UnitOfWork, account: PointsAccount, at: datetime) -> Iterable[tup
         edge = (page[-1].expires_at, page[-1].id)
 
 
-def _goes_on(uow: UnitOfWork, account: PointsAccount, at: datetime) -> bool:
-    """Whether entries happen later, so that what is left of a lot now may not be what it is."""
-    if account.since is not None and account.since <= at and account.next_at is None:
+def _is_last(uow: UnitOfWork, account: PointsAccount, at: datetime) -> bool:
+    """Whether nothing is known to happen later, so that what is left of lots is what they have."""
+    if account.since is None or at < account.since:
         return False
-    return bool(_after(uow, account, at, limit=1))
+    return account.next_at is None or not _after(uow, account, at, limit=1)
 
 
 def _spare(

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from itertools import groupby
-from operator import itemgetter
 from typing import TypeVar
 
 import attrs
@@ -111,30 +110,6 @@ def runs(
             totals.setdefault(place, {})[moment] = points * left // paid
         giving = frozenset(best)
     return [Run(place, times[place] or Decimal(1), found) for place, found in totals.items()]
-
-
-def shared(most: int, courses: Sequence[Mapping[datetime, int]]) -> list[dict[datetime, int]]:
-    """How `most` points are shared out, to the first ones first, at every instant anew.
-
-    `courses` are totals from instants on, without the cap; returned is by how much what each
-    may have changes at each instant.
-    """
-    steps = sorted((moment, n) for n, course in enumerate(courses) for moment in course)
-    wanted, given, last = [0] * len(courses), [0] * len(courses), 0
-    found: list[dict[datetime, int]] = [{} for _ in courses]
-    for moment, some in groupby(steps, itemgetter(0)):
-        changed = [n for _, n in some]
-        for n in changed:
-            wanted[n] = courses[n][moment]
-        first, last = changed[0], max(last, changed[-1])
-        left = most - sum(given[:first])
-        for n in range(first, last + 1):
-            due = min(wanted[n], left)
-            left -= due
-            if due != given[n]:
-                found[n][moment] = due - given[n]
-                given[n] = due
-    return found
 
 
 def moments(story: Story, kinds: Kinds) -> Iterator[tuple[datetime, Story]]:

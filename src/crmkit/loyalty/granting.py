@@ -8,11 +8,10 @@ does not matter, and a fact that comes twice adds nothing.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property, partial
-from itertools import accumulate
 from typing import Any
 
 import attrs
@@ -21,6 +20,7 @@ from crmkit.activities.recording import StoryChange
 from crmkit.activities.stories import Story
 from crmkit.errors import InsufficientPoints
 from crmkit.loyalty import accounts
+from crmkit.loyalty.capping import EARNED, caps, course, shared, sum_of, sums, totals, written
 from crmkit.loyalty.earning import (
     Place,
     Run,
@@ -30,24 +30,28 @@ from crmkit.loyalty.earning import (
     moments,
     regranted,
     runs,
-    shared,
     worth,
 )
-from crmkit.loyalty.ledger import is_overdrawn, short
+from crmkit.loyalty.ledger import is_overdrawn
 from crmkit.loyalty.membership import memberships
 from crmkit.loyalty.periods import celebrates, dates, period
-from crmkit.model import Activity, Customer, PointsAccount, PointsEntry, PointsLot
+from crmkit.model import (
+    Activity,
+    Customer,
+    PointsAccount,
+    PointsEntry,
+    PointsLot,
+    ProgrammeVersion,
+)
 from crmkit.model.catalogue import evolved
 from crmkit.model.money import digits
-from crmkit.model.time import FOREVER, from_micros, to_micros
+from crmkit.model.time import FOREVER
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
 from crmkit.programmes import Cap, EarnRule, Multiplier, Programme
 
 Fits = Callable[[UnitOfWork, Mapping[str, Any], str, datetime], bool]
 """Whether a customer fits a segmentation rule at an instant."""
-
-_EARNED = frozenset({"earn", "reverse"})
 
 
 @attrs.define(slots=False)
@@ -161,7 +165,7 @@ class Granting:
     # --- one story ---
 
     def _change(self, change: StoryChange) -> None:
-        told = [e for e in self.entries[change.fact.story] if e.kind in _EARNED]
+        told = [e for e in self.entries[change.fact.story] if e.kind in EARNED]
         if self._is_former(change, told):
             self._regrant(change, told)
         else:
@@ -183,12 +187,13 @@ class Granting:
             due[run.place] = run
         for place, lot in known.items():
             run = due.get(place) or Run(place, Decimal(1), {place.since: 0})
+            given = run.differences()
             if self._is_capped(place):
                 self.capped.add((lot.customer_id, place.rule, place.since))
-                self._keep(evolved(self._now(lot), full=run.final, totals=_written(run)))
             else:
-                self._differ(lot, _sums(told, lot), run.differences())
-                self._keep(evolved(self._now(lot), full=run.final))
+                self._differ(lot, sums(told, lot), given)
+            over_time = written(place.since, given)
+            self._keep(evolved(self._now(lot), full=run.final, totals=over_time))
 
     def _give(self, fact: Activity, run: Run) -> None:
         """Post all that a run gives, which nothing was posted of."""
@@ -247,16 +252,16 @@ class Granting:
         story = change.before or change.after
         due = {run.place: run.final for run in runs(story, kinds, rules, self._minor, asked)}
         return all(
-            sum(_sums(granted, lot).values()) == due.get(place, 0)
+            (lot.full if self._is_capped(place) else sum_of(granted, lot)) == due.get(place, 0)
             for place, lot in lots.items()
-            if not (place.pending or self._is_capped(place))
+            if not place.pending
         )
 
     def _regrant(self, change: StoryChange, told: Sequence[PointsEntry]) -> None:
         """Points of former rules stay granted; the story's own change is added or taken."""
         fact, rules = change.fact, self.programme.earn_rules
         lots = sorted(self.lots[fact.story].values(), key=lambda lot: (lot.earned_at, lot.id))
-        has = {lot.id: sum(_sums(told, lot).values()) for lot in lots}
+        has = {lot.id: sum_of(told, lot) for lot in lots}
         promised = [lot for lot in lots if _place(lot).pending]
         lots = [lot for lot in lots if lot not in promised]
         for lot in promised:
@@ -275,6 +280,10 @@ class Granting:
             if part > 0:
                 owed += part
                 self._enter(lot, -part, counts_from(fact), version)
+        for lot in lots:
+            now = sums(self._told(lot), lot)
+            over_time = written(lot.earned_at, now)
+            self._keep(evolved(self._now(lot), full=sum(now.values()), totals=over_time))
 
     def _lot_of(self, change: StoryChange) -> PointsLot:
         """A lot for points that a story gains since it says more."""
@@ -350,28 +359,37 @@ class Granting:
 
     def _share(self, lots: Sequence[PointsLot], most: int) -> None:
         """Give each what it may have; what a former configuration gave comes first, and stays."""
-        former = {
-            lot.id: lot.id not in self.changed
-            and any(e.version != self.programme.version for e in self._told(lot))
-            for lot in lots
-        }
-        ordered = sorted(lots, key=lambda lot: (not former[lot.id], lot.earned_at, lot.story or ""))
-        posted = [_sums(self._told(lot), lot) for lot in ordered]
-        courses = [
-            _totals(sums) if former[lot.id] else _course(lot)
-            for lot, sums in zip(ordered, posted, strict=True)
-        ]
-        for lot, sums, due in zip(ordered, posted, shared(most, courses), strict=True):
-            if not former[lot.id]:
-                self._differ(lot, sums, due)
+        former = self._capped_otherwise([lot for lot in lots if lot.id not in self.changed])
+        ordered = sorted(
+            lots, key=lambda lot: (lot.id not in former, lot.earned_at, lot.story or "")
+        )
+        posted = {lot.id: sums(self._told(lot), lot) for lot in ordered}
+        courses = [totals(posted[lot.id]) if lot.id in former else course(lot) for lot in ordered]
+        for lot, due in zip(ordered, shared(most, courses), strict=True):
+            if lot.id not in former:
+                self._differ(lot, posted[lot.id], due)
+
+    def _capped_otherwise(self, lots: Sequence[PointsLot]) -> set[str]:
+        """Those that were given when their rule had another cap, or none."""
+        told = {lot.id: {e.version or "" for e in self._told(lot)} for lot in lots}
+        others = set().union(*told.values()) - {self.programme.version}
+        if not others:
+            return set()
+        of: dict[str, Any] = {"programme": self.programme.name, "version": tuple(sorted(others))}
+        now = caps(self.programme.document())
+        name = lots[0].rule or ""
+        found = self.uow.find(ProgrammeVersion, **of)
+        others -= {v.version for v in found if caps(v.document).get(name) == now[name]}
+        return {lot_id for lot_id, versions in told.items() if versions & others}
 
     def share_again(self, customers: Collection[str], since: datetime) -> None:
         """Share caps anew of customers who were one from an instant on, where they earned then."""
         names = tuple(rule.name for rule in self.programme.earn_rules if rule.cap)
-        of: dict[str, Any] = {"rule": names, "source": "earn", "programme": self.programme.name}
+        of: dict[str, Any] = {"rule": names, "source": "earn"}
         if not names:
             return
-        lots = self.uow.find(PointsLot, customer_id=tuple(sorted(customers)), **of)
+        of |= {"customer_id": tuple(sorted(customers)), "programme": self.programme.name}
+        lots = self.uow.find(PointsLot, **of)
         self._read_entries(tuple(sorted({lot.story or "" for lot in lots})))
         for lot in lots:
             if lot.available_at != FOREVER and any(e.recorded_at >= since for e in self._told(lot)):
@@ -383,31 +401,37 @@ class Granting:
 
     def _cover(self, stories: Collection[str]) -> None:
         """See to points that are taken back and were used."""
-        called_off: dict[str, set[str]] = defaultdict(set)
+        since: dict[str, datetime] = {}
         for lot in self.changed.values():
-            if self.fresh[lot.id] and is_overdrawn(self._told(lot)):
+            taken = [e.occurred_at for e in self.fresh[lot.id] if e.points < 0]
+            if taken and is_overdrawn(self._told(lot)):
                 self.overdrawn.add(lot.customer_id)
-                if lot.story in stories:
-                    called_off[lot.customer_id].add(lot.id)
-        if self.programme.on_spent != "debt":
-            for customer_id, lots in sorted(called_off.items()):
-                self._forgive(customer_id, lots)
+            if taken and lot.story in stories:
+                since[lot.customer_id] = min(*taken, since.get(lot.customer_id, FOREVER))
+        if since and self.programme.on_spent != "debt":
+            # Of who has debts, points that were not used may have paid for others.
+            of: dict[str, Any] = {"customer_id": tuple(since), "indebted": True}
+            found = self.uow.find(PointsAccount, programme=self.programme.name, **of)
+            indebted = {account.customer_id for account in found} | self.overdrawn
+            for customer_id in sorted(indebted & since.keys()):
+                self._forgive(customer_id, since[customer_id])
 
-    def _forgive(self, customer_id: str, lots: Collection[str]) -> None:
-        """Waive what these lots owe and no others pay, or refuse it."""
-        of = PointsAccount(
-            tenant=self.rt.tenant, customer_id=customer_id, programme=self.programme.name
-        )
-        told = accounts.entries(self.uow, of)
-        told += accounts.lapsed(self.uow, of, self.rt.now())
+    def _forgive(self, customer_id: str, since: datetime) -> None:
+        """Waive what is owed from an instant on, or refuse it where it was not before."""
+        account = accounts.empty(self.rt, customer_id, self.programme.name)
         news = [entry for entry in self.news if entry.customer_id == customer_id]
-        since = min(entry.occurred_at for lot_id in lots for entry in self.fresh[lot_id])
-        owed = short([*told, *news], lots, since)
-        if self.programme.on_spent == "floor":
-            for lot_id, points, at in owed:
-                self._enter(self.changed[lot_id], points, at, kind="waive")
-        elif _sum(owed) > _sum(short(told, lots, since)):
-            raise InsufficientPoints("points of this activity were used already")
+        owed = accounts.owed(self.uow, self.rt, account, news, since)
+        if self.programme.on_spent == "block":
+            before = accounts.owed(self.uow, self.rt, account, (), since)
+            if sum(points for _, points, _ in owed) > sum(points for _, points, _ in before):
+                raise InsufficientPoints("points of this activity were used already")
+            return
+        self.overdrawn.add(customer_id)
+        ids = tuple({lot_id for lot_id, _, _ in owed} - self.changed.keys())
+        lots = {lot.id: lot for lot in self.uow.find(PointsLot, id=ids)} if ids else {}
+        self.stored = lots | self.stored
+        for lot_id, points, at in owed:
+            self._enter(self.changed.get(lot_id) or lots[lot_id], points, at, kind="waive")
 
     # --- parts ---
 
@@ -499,7 +523,7 @@ class Granting:
             lot_id=lot.id,
             kind=kind,
             points=points,
-            qualifying=self._qualifying(lot, points) if kind in _EARNED else 0,
+            qualifying=self._qualifying(lot, points) if kind in EARNED else 0,
             available_at=lot.available_at,
             expires_at=lot.expires_at,
             story=lot.story,
@@ -512,7 +536,7 @@ class Granting:
 
     def _qualifying(self, lot: PointsLot, points: int) -> int:
         """What points of a lot count for the tier: as those before them did."""
-        told = [e for e in self._told(lot) if e.kind in _EARNED]
+        told = [e for e in self._told(lot) if e.kind in EARNED]
         rule = self.programme.rule(lot.rule or "")
         counts = self.programme.policy.by == "points" and (rule is None or rule.qualifies)
         if told:
@@ -541,36 +565,3 @@ class Granting:
 
 def _place(lot: PointsLot) -> Place:
     return Place(lot.rule or "", lot.earned_at, lot.available_at == FOREVER)
-
-
-def _sums(entries: Iterable[PointsEntry], lot: PointsLot) -> Mapping[datetime, int]:
-    """By how much what a lot was given changed at each instant."""
-    found: dict[datetime, int] = defaultdict(int)
-    for entry in entries:
-        if entry.lot_id == lot.id and entry.kind in _EARNED:
-            found[entry.occurred_at] += entry.points
-    return found
-
-
-def _totals(differences: Mapping[datetime, int]) -> Mapping[datetime, int]:
-    moments = sorted(differences)
-    return dict(zip(moments, accumulate(differences[m] for m in moments), strict=True))
-
-
-def _written(run: Run) -> Mapping[str, int]:
-    """What a rule gave from instants on, as a lot keeps it; nothing where it never changed."""
-    totals = _totals(run.differences())
-    if set(totals) <= {run.place.since}:
-        return {}
-    return {str(to_micros(moment)): total for moment, total in totals.items()}
-
-
-def _course(lot: PointsLot) -> Mapping[datetime, int]:
-    """What its rule gave a lot from instants on, before a cap."""
-    if lot.totals:
-        return {from_micros(int(moment)): total for moment, total in lot.totals.items()}
-    return {lot.earned_at: lot.full}
-
-
-def _sum(owed: Iterable[tuple[str, int, datetime]]) -> int:
-    return sum(points for _, points, _ in owed)

@@ -8,15 +8,15 @@ ones first that expire first. Then only going through all instants in their orde
 is left, which `replay` does; the result depends on the entries, not on when anybody looked.
 
 At one instant points expire first, then come those that are given, then those that are
-taken; then debt is paid, and at last what remains of it may be waived. A waiver is of debt
-alone: it gives nobody points. When points come back to the lot, from a reward that was
-cancelled or a refund that was voided, they first undo the waiver.
+taken; then debt may be waived, and at last it is paid. A waiver is of debt alone: it gives
+nobody points. When points come back to the lot, from a reward that was cancelled or a refund
+that was voided, they first undo the waiver.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from operator import attrgetter
 
@@ -140,17 +140,14 @@ def spare(entries: Iterable[PointsEntry], at: datetime) -> list[tuple[str, int]]
     return [(lot_id, points) for lot_id, points in found if points]
 
 
-def short(
-    entries: Iterable[PointsEntry], lots: Collection[str], since: datetime
-) -> list[tuple[str, int, datetime]]:
-    """What must be waived so that these lots owe nothing from an instant on: lot, points, when."""
+def short(entries: Iterable[PointsEntry], since: datetime) -> list[tuple[str, int, datetime]]:
+    """What must be waived so that nothing is owed from an instant on: lot, points, when."""
     account, found = _Account(), list[tuple[str, int, datetime]]()
     turns = {since: (), **dict(_turns(account, entries))}
     for moment in sorted(turns):
         account.turn(moment, turns[moment])
         if moment >= since:
-            owing = [lot for lot in account.owing.values() if lot.id in lots]
-            for lot in sorted(owing, key=attrgetter("order")):
+            for lot in sorted(account.owing.values(), key=attrgetter("order")):
                 found.append((lot.id, lot.owed, moment))
                 account.waive(lot, lot.owed)
     return found
@@ -225,13 +222,13 @@ class _Account:
                 self._give(lot, entry.points, moment)
             else:
                 self._take(lot, -entry.points, moment, used=entry.kind != "reverse")
-        if self.owing:
-            self._pay(moment)
         for entry in ordered:
             if entry.kind == "waive":
                 lot = self.lots[entry.lot_id or ""]
                 waived = self.waive(lot, entry.points)
                 self._tell("waive", lot, waived - entry.points, moment)
+        if self.owing:
+            self._pay(moment)
 
     def waive(self, lot: Lot, points: int) -> int:
         """Forgive what the lot owes, so much at most; returns how much it was."""
@@ -360,12 +357,12 @@ def _summed(entries: Iterable[PointsEntry]) -> Iterator[tuple[datetime, int]]:
 def is_overdrawn(entries: Iterable[PointsEntry]) -> bool:
     """Whether more was taken off a lot at any instant than it had; `entries` are that lot's.
 
-    Whatever was waived of it afterwards.
+    Where something was waived it was, or seemed so: sums do not tell what is left of it.
     """
     left = 0
     for entry in sorted(entries, key=lambda e: (e.occurred_at, e.points < 0)):
-        left += 0 if entry.kind == "waive" else entry.points
-        if left < 0:
+        left += entry.points
+        if left < 0 or entry.kind == "waive":
             return True
     return False
 

@@ -21,14 +21,13 @@ import attrs
 from crmkit.activities.bulk import CHUNK, chunked
 from crmkit.activities.stories import stories
 from crmkit.loyalty import accounts
-from crmkit.loyalty.ledger import is_overdrawn, short
+from crmkit.loyalty.ledger import is_overdrawn
 from crmkit.loyalty.membership import memberships
 from crmkit.loyalty.periods import end_of_day, period
 from crmkit.loyalty.turns import Turn, turns, was_customer
 from crmkit.model import (
     Activity,
     Metrics,
-    PointsAccount,
     PointsEntry,
     PointsLot,
     ReferralAccepted,
@@ -70,10 +69,8 @@ class Referring:
     news: dict[str, list[PointsEntry]] = attrs.field(factory=lambda: defaultdict(list))
     """By programme."""
     lots: dict[str, dict[str, PointsLot]] = attrs.field(factory=lambda: defaultdict(dict))
-    overdrawn: dict[str, dict[str, set[str]]] = attrs.field(
-        factory=lambda: defaultdict(lambda: defaultdict(set))
-    )
-    """The lots of which more was taken than they had, by programme and customer."""
+    overdrawn: dict[str, set[str]] = attrs.field(factory=lambda: defaultdict(set))
+    """Of whom more was taken than a lot had, by programme."""
 
     def settle(self, referees: Iterable[str], referrers: Iterable[str] = ()) -> list[Programme]:
         """Bring referrals in line with what is known; returns the programmes posted to.
@@ -330,19 +327,21 @@ class Referring:
         self.lots[programme.name][lot.id] = evolved(lot, left=left, status=status)
         self.news[programme.name] += news
         if is_overdrawn([*told, *news]):
-            self.overdrawn[programme.name][lot.customer_id].add(lot.id)
+            self.overdrawn[programme.name].add(lot.customer_id)
 
-    def _forgive(self, programme: Programme, customer_id: str, lots: Collection[str]) -> None:
+    def _forgive(self, programme: Programme, customer_id: str) -> None:
         """Waive what is owed for points that were used, where the programme does."""
-        of = PointsAccount(tenant=self.rt.tenant, customer_id=customer_id, programme=programme.name)
-        told = accounts.entries(self.uow, of)
-        told += accounts.lapsed(self.uow, of, self.rt.now())
+        account = accounts.empty(self.rt, customer_id, programme.name)
         news = [e for e in self.news[programme.name] if e.customer_id == customer_id]
-        since = min(entry.occurred_at for entry in news if entry.lot_id in lots)
-        for lot_id, points, at in short([*told, *news], lots, since):
-            lot = self.lots[programme.name][lot_id]
-            waived = self._entry(lot, programme, points, at, "waive")
-            self._keep(lot, programme, (), [waived])
+        since = min(entry.occurred_at for entry in news)
+        known = self.lots[programme.name]
+        owed = accounts.owed(self.uow, self.rt, account, news, since)
+        ids = tuple({lot_id for lot_id, _, _ in owed} - known.keys())
+        if ids:
+            known |= {lot.id: lot for lot in self.uow.find(PointsLot, id=ids)}
+        for lot_id, points, at in owed:
+            waived = self._entry(known[lot_id], programme, points, at, "waive")
+            self._keep(known[lot_id], programme, (), [waived])
 
     def _store(self) -> list[Programme]:
         posted = [p for p in self.rt.settings.programmes if p.name in self.news]
@@ -350,8 +349,8 @@ class Referring:
         for programme in posted:
             overdrawn = self.overdrawn[programme.name]
             if programme.on_spent == "floor":
-                for customer_id, short_of in sorted(overdrawn.items()):
-                    self._forgive(programme, customer_id, short_of)
+                for customer_id in sorted(overdrawn):
+                    self._forgive(programme, customer_id)
             news, lots = self.news[programme.name], self.lots[programme.name].values()
             accounts.post(self.uow, self.rt, programme.name, news, lots, overdrawn)
             for entry in news:

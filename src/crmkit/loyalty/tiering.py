@@ -207,7 +207,7 @@ def tell_due(uow: UnitOfWork, rt: Runtime, now: datetime, limit: int) -> int:
 def note(uow: UnitOfWork, rt: Runtime, programme: Programme) -> ProgrammeVersion:
     """The configuration that applies, remembered; the tiers have yet to follow a new one."""
     versions = uow.find(ProgrammeVersion, programme=programme.name)
-    last = max(versions, key=lambda v: (v.since, v.version), default=None)
+    last = max(versions, key=lambda v: (v.since, v.version == programme.version), default=None)
     if last is not None and last.version == programme.version:
         return last
     version = ProgrammeVersion(

@@ -87,7 +87,7 @@ class PointsLot:
     They can be used from `available_at` on and before `expires_at`, the far end of time for
     what never does; `available_at` is there too where they wait for an event. `full` is what
     the rule gave for the whole story, before a cap, and `times` what it was multiplied by;
-    `totals` is how that changed, by microseconds since 1970, where a cap is shared by it.
+    `totals` is how that changed, by microseconds since 1970, where it did.
     Nothing is taken off `left` when time passes: what is past is past by its instants.
     `status` is ``open``, ``spent`` when nothing is left, or ``expired`` once that was seen.
     """
