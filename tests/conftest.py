@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from tests.fixtures import (  # noqa: F401
     _postgres_engine,
@@ -26,6 +26,14 @@ from tests.postgres import database, shared_postgres, shared_server_folder
 # with is the same each time; `make deep` looks for what nobody has thought of.
 settings.register_profile("fast", deadline=None, max_examples=40, derandomize=True)
 settings.register_profile("deep", deadline=None, max_examples=2_000)
+# Any counter-example will do: `make mutants` only asks whether there is one.
+settings.register_profile(
+    "mutants",
+    deadline=None,
+    max_examples=40,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+)
 settings.load_profile(os.environ.get("CRMKIT_HYPOTHESIS_PROFILE", "fast"))
 
 _SERVER_FOLDER = pytest.StashKey[Path]()
