@@ -26,7 +26,7 @@ from tests.postgres import database, shared_postgres, shared_server_folder
 # with is the same each time; `make deep` looks for what nobody has thought of.
 settings.register_profile("fast", deadline=None, max_examples=40, derandomize=True)
 settings.register_profile("deep", deadline=None, max_examples=2_000)
-# Any counter-example will do: `make mutants` only asks whether there is one.
+# Any counter-example will do where mutants are tried: all that is asked is whether there is one.
 settings.register_profile(
     "mutants",
     deadline=None,

@@ -25,6 +25,7 @@ from crmkit.model import (
     Metrics,
     PointsAccount,
     PointsEntry,
+    PointsLot,
     Tag,
 )
 from tests.fixtures import sqlite_url
@@ -161,12 +162,14 @@ def intact(crm: CRMService) -> int:
     return len(lines)
 
 
-_NAMES = {"tenant", "id", "customer_id", "story", "fingerprint", "recorded_at", "added_at"}
+_NAMES = {
+    "tenant", "id", "customer_id", "lot_id", "story", "fingerprint", "recorded_at", "added_at",
+}  # fmt: skip
 
 
 def state(crm: CRMService) -> dict[str, Any]:
     """All that an import leaves, by guest, without what differs from run to run."""
-    kinds = (Activity, PointsEntry, PointsAccount, Metrics, Counter, Tag)
+    kinds = (Activity, PointsEntry, PointsLot, PointsAccount, Metrics, Counter, Tag)
     with crm._runtime.read() as uow:
         return {
             c.email or "": [c.created_at] + [_all(uow.find(k, customer_id=c.id)) for k in kinds]
