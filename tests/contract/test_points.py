@@ -166,6 +166,18 @@ def test_a_refund_is_blocked_by_the_balance_and_not_by_one_lot(made: Made) -> No
     assert holds(crm, who) == [(0, 0)]
 
 
+def test_what_was_waived_is_no_points_to_a_merged_account(made: Made) -> None:
+    """Where the refund was voided again, at the instant of the sale itself."""
+    crm = made(on_spent="floor")
+    who, other = ana(crm), crm.find_or_create({"user_id": "other"}).id
+    sale = bought(crm, who, 100)
+    crm.loyalty.redeem(who, "beer")
+    crm.activities.void(crm.activities.refund(sale).id)
+    assert holds(crm, who) == [(40, 0)]
+    crm.identity.merge(other, who, reason="same")
+    assert holds(crm, other) == [(40, 0)]
+
+
 def test_old_debt_blocks_nothing_that_adds_none(made: Made) -> None:
     crm = made()
     who = ana(crm)

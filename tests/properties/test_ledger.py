@@ -212,6 +212,10 @@ def test_every_point_is_somewhere(entries: list[PointsEntry]) -> None:
         assert all(e.at <= state.at for e in state.effects)
         expired = sum(e.points for e in state.effects if e.kind == "expire")
         assert expired == -state.expired
+        waived = [e.points for e in entries if e.kind == "waive" and e.occurred_at <= state.at]
+        undone = sum(e.points for e in state.effects if e.kind == "waive")
+        assert sum(waived) + undone == sum(lot.waived for lot in state.lots.values())
+        assert {e.kind for e in state.effects} <= {"expire", "waive"}
 
 
 @given(anything())
@@ -346,12 +350,13 @@ def test_reversing_all_and_giving_all_back_leaves_nothing(entries: list[PointsEn
     assert (state.balance, state.pending, state.debt) == (0, 0, 0)
 
 
-@given(sound(), st.integers(0, END - 1))
+@given(sound(), st.none() | st.integers(0, END - 1))
 @many
 def test_points_that_can_be_spared_leave_nothing_short(
-    entries: list[PointsEntry], number: int
+    entries: list[PointsEntry], number: int | None
 ) -> None:
     """Taken at an instant of the past, too: no debt comes of it, nor grows, at any instant."""
+    number = told_at(entries) if number is None else number
     found = spare(entries, minute(number))
     state = replay(entries, minute(number))
     assert sum(points for _, points in found) <= max(state.balance, 0)
@@ -400,6 +405,31 @@ def test_what_was_waived_is_undone_first_when_points_come_back() -> None:
     state = replay(told, minute(3))
     assert state.balance == 0
     assert [(e.kind, e.points, e.at) for e in state.effects] == [("waive", -80, minute(3))]
+
+
+def test_what_must_be_waived_is_told_in_the_order_in_which_lots_expire() -> None:
+    """Each with its instant; what can be used then pays first."""
+    late, soon = Lot("1", minute(0), FOREVER), Lot("2", minute(0), minute(9))
+    more = Lot("3", minute(4), FOREVER)
+    told = [
+        entry(kind, lot, points, at)
+        for lot in (late, soon)
+        for kind, points, at in (("earn", 10, 0), ("burn", -10, 1), ("reverse", -10, 3))
+    ]
+    told.append(entry("earn", more, 4, 0))
+    assert short(told, minute(0)) == [("2", 10, minute(3)), ("1", 10, minute(3))]
+    assert short(told, minute(4)) == [("2", 6, minute(4)), ("1", 10, minute(4))]
+    assert short(told, minute(6)) == [("2", 6, minute(6)), ("1", 10, minute(6))]
+    assert short(told[:3], minute(4)) == [("1", 10, minute(4))]
+
+
+def test_sums_do_not_tell_what_is_left_where_something_was_waived() -> None:
+    """Even if it is not overdrawn now, by what came at the same instant."""
+    lot = Lot("lot", minute(0), FOREVER)
+    told = [entry("earn", lot, 10, 0), entry("burn", lot, -10, 0), entry("waive", lot, 10, 0)]
+    assert is_overdrawn(told)
+    assert replay(told, minute(0)).balance == 0
+    assert not is_overdrawn(told[:2])
 
 
 def test_points_that_come_back_go_to_the_lots_that_paid() -> None:
