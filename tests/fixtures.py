@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from crmkit import CRMService, MemoryStorage, Settings, SqlStorage, migrate
+from crmkit import CRMService, KeyRing, MemoryStorage, Settings, SqlStorage, migrate
+from crmkit.adapters.encryption import EncryptedStorage
 from crmkit.model import catalogue
 from crmkit.ports.storage import Storage
 from crmkit.testing import FrozenClock
@@ -54,11 +56,18 @@ def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storage]
     """A fresh storage; the test runs once with each kind."""
     if request.param == "postgresql":
         request.getfixturevalue("postgres_engine")
-        yield request.getfixturevalue("_postgres_storage")
+        yield _sealing(request.getfixturevalue("_postgres_storage"))
         return
     made = MemoryStorage() if request.param == "memory" else SqlStorage.open(sqlite_url(tmp_path))
-    yield made
+    yield _sealing(made)
     made.close()
+
+
+def _sealing(storage: Storage) -> Storage:
+    """With CRMKIT_TEST_ENCRYPTED all is tried with encryption at rest; `make deep` does."""
+    if not os.environ.get("CRMKIT_TEST_ENCRYPTED"):
+        return storage
+    return EncryptedStorage(storage, KeyRing({"2026": bytes(range(32))}))
 
 
 def sqlite_url(folder: Path) -> str:

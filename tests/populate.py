@@ -9,6 +9,7 @@ import attrs
 
 from crmkit import CRMService
 from crmkit.model import Customer, Preferences, catalogue
+from crmkit.model.catalogue import SEAL
 from crmkit.ports.storage import Storage
 
 MARK = "zq"
@@ -154,4 +155,4 @@ def values(record: Any) -> dict[str, Any]:
 def is_filled(customer: Customer) -> dict[str, bool]:
     """Which of the customer's fields hold something."""
     held = values(customer) | values(customer.preferences)
-    return {name: value not in (None, (), {}) for name, value in held.items()}
+    return {name: value not in (None, (), {}) for name, value in held.items() if name != SEAL}

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from crmkit.adapters.encryption import KeyRing
 from crmkit.adapters.memory import MemoryStorage
 from crmkit.config import (
     Kind,
@@ -14,6 +15,7 @@ from crmkit.config import (
 from crmkit.errors import (
     AlreadyTaken,
     CRMError,
+    DecryptionError,
     Erased,
     IdempotencyConflict,
     InsufficientPoints,
@@ -41,11 +43,13 @@ __all__ = [
     "CRMError",
     "CRMService",
     "Customer",
+    "DecryptionError",
     "EarnRule",
     "Erased",
     "IdempotencyConflict",
     "InsufficientPoints",
     "InvalidInput",
+    "KeyRing",
     "Kind",
     "Lifecycle",
     "Matching",

@@ -72,6 +72,10 @@ class StorageError(CRMError, RuntimeError):
     """The storage failed; the driver's own error is the `__cause__`."""
 
 
+class DecryptionError(CRMError, ValueError):
+    """What is stored sealed cannot be opened: it was changed or moved, or its key is gone."""
+
+
 class StorageBusy(StorageError):
     """Other transactions kept winning; the unit of work was rolled back and may be tried again."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from crmkit.adapters.encryption import EncryptedStorage, KeyRing
 from crmkit.config import Settings
 from crmkit.errors import InvalidInput
 from crmkit.model import Activity, Customer
@@ -59,9 +60,10 @@ class CRMService:
 
     `storage` is a URL (``sqlite:///crm.db``, ``postgresql://…``), a SQLAlchemy Engine, or
     any storage that passes `crmkit.testing.StorageContract`. `clock` returns an aware
-    datetime, `ids` unique sortable text, and `keys` makes keyed hashes; the defaults are
-    the system's clock, UUIDv7, and a random key kept in the database. One service may be
-    shared by all threads of a process.
+    datetime and `ids` unique sortable text; the defaults are the system's clock and UUIDv7. With
+    a `KeyRing` as `keys` what is personal is sealed wherever it is stored; without one, keyed
+    hashes are made with a random key kept in the database. One service may be shared by all
+    threads of a process.
     """
 
     def __init__(
@@ -71,10 +73,10 @@ class CRMService:
         settings: Settings | None = None,
         clock: Callable[[], datetime] | None = None,
         ids: Callable[[], str] | None = None,
-        keys: Keys | None = None,
+        keys: KeyRing | Keys | None = None,
         tenant: str = "default",
     ) -> None:
-        opened = _opened(storage)
+        opened, hashing = _with_keys(_opened(storage), keys)
         self._opened = True
         self._runtime = Runtime(
             storage=opened,
@@ -82,7 +84,7 @@ class CRMService:
             settings=settings or Settings(),
             clock=clock or _utc_now,
             new_id=ids or TimeOrderedIds(),
-            keys=keys or StoredKey(opened.secret),
+            keys=hashing,
             events=self._events(),
         )
         self._check_conditions()
@@ -274,7 +276,8 @@ class CRMService:
         call fails, its own writes are undone and the host's transaction goes on.
         """
         with self._runtime.storage.using(lent) as storage:
-            yield self._with(storage=storage)
+            keys = storage.keys if isinstance(storage, EncryptedStorage) else self._runtime.keys
+            yield self._with(storage=storage, keys=keys)
 
     def for_tenant(self, tenant: str, *, settings: Settings | None = None) -> CRMService:
         """The service of another tenant in the same storage."""
@@ -332,6 +335,15 @@ def _opened(storage: str | Engine | Storage) -> Storage:
 
         return SqlStorage.open(storage) if isinstance(storage, str) else SqlStorage(storage)
     raise InvalidInput("expected a URL, a SQLAlchemy Engine or a Storage", field="storage")
+
+
+def _with_keys(storage: Storage, keys: KeyRing | Keys | None) -> tuple[Storage, Keys]:
+    """The storage as features see it, and what makes their keyed hashes."""
+    if isinstance(keys, KeyRing):
+        storage = EncryptedStorage(storage, keys)
+    if isinstance(storage, EncryptedStorage):
+        return storage, storage.keys
+    return storage, keys or StoredKey(storage.secret)
 
 
 def _tenant(name: str) -> str:

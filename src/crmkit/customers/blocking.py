@@ -141,6 +141,18 @@ class Hasher:
 def hashes(runtime: Runtime, tokens: Iterable[str]) -> set[str]:
     """The stored forms of tokens."""
     # The key of all tokens is a keyed hash itself: the host's key is asked once, not often.
+    return set(map(Hasher(runtime.index("match", "tokens")), tokens))
+
+
+def sought(runtime: Runtime, tokens: Iterable[str]) -> set[str]:
+    """All forms in which tokens may be stored."""
+    every = tuple(tokens)
+    keys = runtime.indexes("match", "tokens")
+    return {hashed for key in keys for hashed in map(Hasher(key), every)}
+
+
+def names(runtime: Runtime, tokens: Iterable[str]) -> set[str]:
+    """What tokens are locked by: the same whichever keys are current."""
     return set(map(Hasher(runtime.fingerprint("match", "tokens")), tokens))
 
 
@@ -151,6 +163,9 @@ def index(uow: UnitOfWork, runtime: Runtime, customer: Customer) -> None:
 
 def reindex(uow: UnitOfWork, runtime: Runtime, before: Customer, after: Customer) -> None:
     """Store what a change of a profile does to its tokens."""
+    if runtime.is_rotating:
+        repair(uow, runtime, after)
+        return
     old, new = (hashes(runtime, _tokens(c)) for c in (before, after))
     if old != new:
         # What is to be added goes too: an older version may have left it there.

@@ -27,9 +27,10 @@ def identity(runtime: Runtime, identifier: Identifier, customer_id: str) -> Iden
     return Identity(
         tenant=runtime.tenant,
         kind=identifier.kind,
-        fingerprint=runtime.fingerprint(identifier.kind, identifier.value),
+        fingerprint=runtime.index(identifier.kind, identifier.value),
         slot=customer_id if identifier.kind in SHARED_KINDS else "",
         customer_id=customer_id,
+        value=identifier.value,
     )
 
 
@@ -186,12 +187,33 @@ def claim(
     """Link identifiers to a customer; raises `AlreadyTaken` for one that is another's."""
     for identifier in identifiers:
         mine = evolved(identity(runtime, identifier, customer_id), origin=origin)
-        if uow.add_if_absent(mine):
-            continue
-        held = uow.get(Identity, mine.kind, mine.fingerprint, mine.slot)
+        held = _by_former_hash(uow, runtime, identifier, mine.slot)
+        if held is None:
+            if uow.add_if_absent(mine):
+                continue
+            held = uow.get(Identity, mine.kind, mine.fingerprint, mine.slot)
         if held is not None and held.customer_id != customer_id:
             field = "external_ids" if ":" in mine.kind else mine.kind
             raise AlreadyTaken("belongs to another customer", field=field)
+
+
+def _by_former_hash(
+    uow: UnitOfWork, runtime: Runtime, identifier: Identifier, slot: str
+) -> Identity | None:
+    """The identifier as it was stored before keys were changed."""
+    former = runtime.indexes(identifier.kind, identifier.value)[1:]
+    found = former and uow.find(Identity, kind=identifier.kind, fingerprint=former, slot=slot)
+    return found[0] if found else None
+
+
+def rehash(uow: UnitOfWork, runtime: Runtime, customer_id: str) -> None:
+    """Store a customer's identifiers by the hashes of now."""
+    for stored in uow.find(Identity, customer_id=customer_id):
+        index = runtime.index(stored.kind, stored.value)
+        if index == stored.fingerprint:
+            continue
+        uow.remove(Identity, kind=stored.kind, fingerprint=stored.fingerprint, slot=stored.slot)
+        uow.add_if_absent(evolved(stored, fingerprint=index))
 
 
 def filled(customer: Customer, given: Mapping[str, Any]) -> dict[str, Any]:

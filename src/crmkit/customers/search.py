@@ -48,6 +48,9 @@ def index(uow: UnitOfWork, runtime: Runtime, customer: Customer) -> None:
 
 def reindex(uow: UnitOfWork, runtime: Runtime, before: Customer, after: Customer) -> None:
     """Store what a change of a profile does to its tokens."""
+    if runtime.is_rotating:
+        repair(uow, runtime, after)
+        return
     old = _hashes(runtime, tokens.of_profile(before))
     new = _hashes(runtime, tokens.of_profile(after))
     if old != new:
@@ -65,7 +68,8 @@ def index_tags(uow: UnitOfWork, runtime: Runtime, customer_id: str, tags: Iterab
 def unindex_tags(uow: UnitOfWork, runtime: Runtime, customer_id: str, tags: Iterable[str]) -> None:
     """Remove the tokens of tags that are gone, but for those that another tag shares."""
     left = {tokens.of_tag(t.tag) for t in uow.find(Tag, customer_id=customer_id)}
-    gone = _hashes(runtime, {tokens.of_tag(t) for t in tags} - left)
+    former = {tokens.of_tag(t) for t in tags} - left
+    gone = {h for hasher in _hashers(runtime) for h in map(hasher.whole, former)}
     if gone:
         uow.remove(SearchToken, customer_id=customer_id, fingerprint=tuple(sorted(gone)))
 
@@ -83,12 +87,13 @@ def repair(uow: UnitOfWork, runtime: Runtime, customer: Customer) -> bool:
 
 
 def _hashes(runtime: Runtime, of: Iterable[str]) -> set[str]:
-    return set(map(_hasher(runtime).whole, of))
+    return set(map(_hashers(runtime)[0].whole, of))
 
 
-def _hasher(runtime: Runtime) -> Hasher:
+def _hashers(runtime: Runtime) -> list[Hasher]:
+    """What makes the forms in which tokens may be stored; the first is that of now."""
     # The key of all tokens is a keyed hash itself: the host's key is asked once, not often.
-    return Hasher(runtime.fingerprint("search", "tokens"))
+    return [Hasher(key) for key in runtime.indexes("search", "tokens")]
 
 
 def _store(uow: UnitOfWork, runtime: Runtime, customer_id: str, hashes: Iterable[str]) -> None:
@@ -110,22 +115,26 @@ def search(uow: UnitOfWork, runtime: Runtime, text: str, limit: int) -> tuple[Hi
     known = _known(uow, runtime, query, text)
     if known:
         return known
-    reader = _Reader(uow, _hasher(runtime))
-    tagged = dict.fromkeys(reader.having_all([Ask(tokens.of_tag(query.text))]))
+    readers = [_Reader(uow, hasher) for hasher in _hashers(runtime)]
+    tagged = _having_all(readers, [Ask(tokens.of_tag(query.text))])
     meant: dict[str, None] = {}
     for reading in dict.fromkeys(tokens.readings(query)):
         if len(meant) < _PROFILES[-1]:
-            meant |= dict.fromkeys(reader.having_all(reading))
+            meant |= _having_all(readers, reading)
     meant |= tagged
     hits = _hits(uow, query, meant, tags=bool(tagged))
     for some in tokens.misspelt(query) if len(hits) < limit else ():
-        near = [c for c in reader.having_any(some) if c not in meant]
+        near = [c for r in readers for c in r.having_any(some) if c not in meant]
         meant |= dict.fromkeys(near)
         hits += _hits(uow, query, near)
         if len(hits) >= limit:
             break
     hits.sort(key=lambda h: (h.score, h.customer.id), reverse=True)
     return tuple(hits[:limit])
+
+
+def _having_all(readers: Sequence[_Reader], asked: Sequence[Ask]) -> dict[str, None]:
+    return dict.fromkeys(c for reader in readers for c in reader.having_all(asked))
 
 
 class _Reader:
@@ -191,7 +200,7 @@ class _Reader:
 def _known(uow: UnitOfWork, runtime: Runtime, query: Query, text: str) -> tuple[Hit, ...]:
     """The customer whose id or whole e-mail address the text is: nobody else is meant."""
     if query.email:
-        prints = (runtime.fingerprint("email", query.email),)
+        prints = runtime.indexes("email", query.email)
         return tuple(Hit(c, 1.0, "email") for _, c in uow.linked(("email",), prints))
     if not text.isascii() or len(text) > _ID_MAX:
         return ()

@@ -250,7 +250,7 @@ class Customers:
         old, new = set(records.identifiers(before)), set(records.identifiers(after))
         for kind in sorted({i.kind for i in old ^ new}):
             told = [i for i in (*new, *_further(after)) if i.kind == kind]
-            prints = {self._rt.fingerprint(kind, i.value) for i in told}
+            prints = {p for i in told for p in self._rt.indexes(kind, i.value)}
             stored = uow.find(Identity, kind=kind, customer_id=after.id)
             gone = tuple({i.fingerprint for i in stored} - prints)
             if gone:

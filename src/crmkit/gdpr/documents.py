@@ -47,10 +47,13 @@ class ErasureReceipt:
     anonymised: Mapping[str, int]
 
 
+_SECRET = (Data.FINGERPRINT, Data.CIPHERTEXT)
+
+
 def tells(entry: Entry) -> bool:
     """Whether a row says anything but whose it is; one of keyed hashes alone does not."""
     silent = ("tenant", entry.owner)
-    return any(c.name not in silent and c.data is not Data.FINGERPRINT for c in entry.columns)
+    return any(c.name not in silent and c.data not in _SECRET for c in entry.columns)
 
 
 def exported(entry: Entry, record: object) -> dict[str, Any]:
@@ -58,7 +61,7 @@ def exported(entry: Entry, record: object) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for column in entry.columns:
         value = getattr(record, column.name)
-        if column.name == "tenant" or column.data is Data.FINGERPRINT:
+        if column.name == "tenant" or column.data in _SECRET:
             continue
         if value is None or value == () or value == {}:
             continue

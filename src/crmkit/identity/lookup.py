@@ -98,7 +98,7 @@ def _takes_part(identifier: Identifier, matcher: Matcher) -> bool:
 def _owners(uow: UnitOfWork, rt: Runtime, identifiers: Sequence[Identifier]) -> Owners:
     of: dict[Identifier, dict[str, tuple[Customer, str | None]]] = {i: {} for i in identifiers}
     if of:
-        prints = {rt.fingerprint(i.kind, i.value): i for i in identifiers}
+        prints = {p: i for i in identifiers for p in rt.indexes(i.kind, i.value)}
         kinds = tuple(dict.fromkeys(i.kind for i in identifiers))
         for row, customer in uow.linked(kinds, tuple(prints)):
             of[prints[row.fingerprint]].setdefault(customer.id, (customer, row.origin))
@@ -189,7 +189,7 @@ def _resembling(
     crowded: Collection[str],
 ) -> list[_Candidate]:
     """Those who share match tokens with the data, judged."""
-    tokens = blocking.hashes(rt, blocking.of_traits(known))
+    tokens = blocking.sought(rt, blocking.of_traits(known))
     if not tokens:
         return []
     limits = {t: LIMITS[t[0]] + 1 for t in sorted(tokens)}

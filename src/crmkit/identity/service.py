@@ -267,7 +267,7 @@ class Identities:
         prints = {self._rt.fingerprint(i.kind, i.value) for i in given.identifiers}
         tokens = blocking.of_traits(traits.of_fields(given.fields))
         telling = [t for t in tokens if t[0] in blocking.CONTACTS + blocking.BIRTH]
-        return prints | blocking.hashes(self._rt, telling)
+        return prints | blocking.names(self._rt, telling)
 
     def _resolve(
         self, uow: UnitOfWork, given: Given, at: datetime, call: Call | None

@@ -27,6 +27,7 @@ from crmkit.model.customer import (
     SearchToken,
     Tag,
 )
+from crmkit.model.keys import DataKey
 from crmkit.model.loyalty import (
     Achievement,
     Enrolment,
@@ -66,6 +67,7 @@ __all__ = [
     "Customer",
     "Cutoff",
     "Data",
+    "DataKey",
     "Enrolment",
     "Entry",
     "Erasure",

@@ -16,6 +16,7 @@ from crmkit.model.catalogue import (
     assigned,
     fold,
     record,
+    seal,
     side,
     stored,
 )
@@ -67,6 +68,7 @@ class Activity:
     )
     payload: Mapping[str, Any] = stored(Data.FREE_TEXT, Origin.OBSERVED, factory=dict)
     origin: str | None = side(default=None)
+    sealed: str | None = seal(default=None)
 
     @property
     def amount(self) -> Money | None:

@@ -26,6 +26,7 @@ class Data(enum.Enum):
     TECHNICAL = "technical"  # says nothing about anybody by itself
     LINK = "link"  # leads to the person in the host's own tables
     FINGERPRINT = "fingerprint"  # a keyed hash
+    CIPHERTEXT = "ciphertext"  # what is sealed, and the keys that it is sealed with
     NAME = "name"
     CONTACT = "contact"
     BIRTH = "birth"
@@ -41,8 +42,16 @@ class Data(enum.Enum):
         """Whether a value of this class may identify or describe a person."""
         return self not in _IMPERSONAL
 
+    @property
+    def sealed(self) -> bool:
+        """Whether a key ring seals values of this class, unless their field says otherwise.
 
-_IMPERSONAL = frozenset({Data.TECHNICAL, Data.FINGERPRINT})
+        What people did stays readable, for rules and sums ask the database for it.
+        """
+        return self.personal and self is not Data.BEHAVIOUR
+
+
+_IMPERSONAL = frozenset({Data.TECHNICAL, Data.FINGERPRINT, Data.CIPHERTEXT})
 
 
 class Origin(enum.Enum):
@@ -96,6 +105,8 @@ class Column:
     merge: OnMerge
     default: Any
     gather: Gather | None = None
+    sealed: bool = False
+    """Whether a key ring seals the value."""
     nested: tuple[Column, ...] = ()
 
     @property
@@ -182,13 +193,21 @@ def stored(
     factory: Callable[[], Any] | None = None,
     shown: bool = True,
     gather: Gather | None = None,
+    sealed: bool | None = None,
 ) -> Any:
-    """A classified field. Personal values, and those not `shown`, are left out of `repr`."""
+    """A classified field. Personal values, and those not `shown`, are left out of `repr`.
+
+    `sealed` says whether a key ring seals it, where that is not as its class has it.
+    """
     return attrs.field(
         default=default if factory is None else attrs.Factory(factory),
         repr=shown and not data.personal,
-        metadata={_METADATA: (data, origin, erase, merge, gather)},
-    )
+        metadata={
+            _METADATA: (
+                data, origin, erase, merge, gather, data.sealed if sealed is None else sealed
+            )
+        },
+    )  # fmt: skip
 
 
 def assigned(*, default: Any = attrs.NOTHING) -> Any:
@@ -212,8 +231,22 @@ def side(*, default: None = None) -> Any:
     return stored(Data.TECHNICAL, Origin.ASSIGNED, default=default)
 
 
+SEAL = "sealed"
+
+
+def seal(*, default: None = None) -> Any:
+    """The field called `sealed`, which records with fields to seal must have.
+
+    In the database it holds these fields together, encrypted, where there is a key ring; they
+    themselves are empty there. In memory it is always None.
+    """
+    return stored(Data.CIPHERTEXT, Origin.ASSIGNED, default=default, shown=False)
+
+
 @dataclass_transform(
-    frozen_default=True, kw_only_default=True, field_specifiers=(stored, assigned, fold, side)
+    frozen_default=True,
+    kw_only_default=True,
+    field_specifiers=(stored, assigned, fold, side, seal),
 )
 def record(
     table: str,
@@ -235,6 +268,7 @@ def record(
         made: type[T] = attrs.frozen(cls, kw_only=True)
         if erase is not OnErase.DELETE and owner and not reason:
             raise TypeError(f"{cls.__name__}: a record that outlives its person needs a reason")
+        _check_seal(made, key, owner, indexes)
         _CATALOGUE[made] = Entry(
             made,
             table,
@@ -253,6 +287,18 @@ def record(
     return enter
 
 
+def _check_seal(
+    cls: type, key: tuple[str, ...], owner: str | None, indexes: tuple[Index, ...]
+) -> None:
+    columns = columns_of(cls)
+    sealed = {c.name for c in columns if c.sealed}
+    if sealed and SEAL not in {c.name for c in columns}:
+        raise TypeError(f"{cls.__name__} has fields to seal and no field for that: add `seal()`")
+    found = sealed & {*key, owner, *(f for i in indexes for f in i.fields)}
+    if found:
+        raise TypeError(f"{cls.__name__}.{found.pop()} is sealed; nothing can be found by it")
+
+
 def columns_of(cls: type) -> tuple[Column, ...]:
     """The classified fields of an attrs class; raises `TypeError` for one without a class."""
     attrs.resolve_types(cls)
@@ -263,10 +309,12 @@ def _column(cls: type, a: attrs.Attribute[Any]) -> Column:
     declared = a.metadata.get(_METADATA)
     if declared is None:
         raise TypeError(f"{cls.__name__}.{a.name} is not classified: make it with stored(...)")
-    data, origin, erase, merge, gather = declared
+    data, origin, erase, merge, gather, sealed = declared
     base, optional = _base_type(a.type)
     nested = columns_of(base) if attrs.has(base) else ()
-    return Column(a.name, base, optional, data, origin, erase, merge, a.default, gather, nested)
+    return Column(
+        a.name, base, optional, data, origin, erase, merge, a.default, gather, sealed, nested
+    )
 
 
 _STORABLE = (str, bool, int, datetime, date, dict, tuple)

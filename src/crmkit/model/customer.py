@@ -16,6 +16,7 @@ from crmkit.model.catalogue import (
     Origin,
     assigned,
     record,
+    seal,
     side,
     stored,
 )
@@ -116,7 +117,9 @@ class Customer:
     photo_url: str | None = _given(Data.CONTACT)
     preferred_contact: str | None = _given(Data.PREFERENCE)
     communication: tuple[str, ...] = _listed()
-    source: str | None = _given(Data.BEHAVIOUR)
+    source: str | None = stored(
+        Data.BEHAVIOUR, Origin.PROVIDED, merge=OnMerge.FILL, default=None, sealed=True
+    )
     account_created_at: datetime | None = _given(Data.TECHNICAL, merge=OnMerge.EARLIEST)
     preferences: Preferences = stored(
         Data.PREFERENCE, Origin.PROVIDED, merge=OnMerge.UNION, factory=Preferences
@@ -124,6 +127,7 @@ class Customer:
     aliases: Mapping[str, Sequence[str]] = _mapped(Data.CONTACT)
     custom: Mapping[str, Any] = _mapped(Data.FREE_TEXT)
     metadata: Mapping[str, Any] = _mapped(Data.FREE_TEXT)
+    sealed: str | None = seal(default=None)
 
     @property
     def full_name(self) -> str | None:
@@ -135,7 +139,7 @@ class Customer:
 @record("crm_identities", key=("kind", "fingerprint", "slot"), owner="customer_id",
         indexes=(Index(("tenant", "customer_id")),))  # fmt: skip
 class Identity:
-    """An identifier of a customer, as a keyed hash.
+    """An identifier of a customer, as a keyed hash, with its `value` beside it.
 
     `slot` is empty for kinds that belong to one customer only (user account, external
     id, e-mail), so that the key itself forbids a second owner; for phones and Instagram
@@ -148,7 +152,9 @@ class Identity:
     fingerprint: str = stored(Data.FINGERPRINT, Origin.ASSIGNED)
     slot: str = stored(Data.TECHNICAL, Origin.ASSIGNED)
     customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.MOVE)
+    value: str = stored(Data.CONTACT, Origin.PROVIDED, default="")
     origin: str | None = side(default=None)
+    sealed: str | None = seal(default=None)
 
 
 @record(
@@ -170,6 +176,7 @@ class ProfileChange:
     occurred_at: datetime = assigned()
     recorded_at: datetime = assigned()
     origin: str | None = side(default=None)
+    sealed: str | None = seal(default=None)
 
 
 @record("crm_tags", key=("customer_id", "fingerprint"), owner="customer_id")
@@ -179,8 +186,9 @@ class Tag:
     tenant: str = assigned()
     customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.MOVE)
     fingerprint: str = stored(Data.FINGERPRINT, Origin.ASSIGNED)
-    tag: str = stored(Data.BEHAVIOUR, Origin.OBSERVED, merge=OnMerge.UNION)
+    tag: str = stored(Data.FREE_TEXT, Origin.OBSERVED, merge=OnMerge.UNION)
     tagged_at: datetime = assigned()
+    sealed: str | None = seal(default=None)
 
 
 @record("crm_search_tokens", key=("customer_id", "fingerprint"), owner="customer_id",
@@ -207,3 +215,4 @@ class Note:
     occurred_at: datetime = assigned()
     recorded_at: datetime = assigned()
     origin: str | None = side(default=None)
+    sealed: str | None = seal(default=None)

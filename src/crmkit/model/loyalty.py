@@ -16,6 +16,7 @@ from crmkit.model.catalogue import (
     assigned,
     fold,
     record,
+    seal,
     side,
     stored,
 )
@@ -70,6 +71,7 @@ class PointsEntry:
     occurred_at: datetime = assigned()
     recorded_at: datetime = assigned()
     origin: str | None = side(default=None)
+    sealed: str | None = seal(default=None)
 
 
 @record(
@@ -194,6 +196,7 @@ class TierGrant:
     occurred_at: datetime = assigned()
     recorded_at: datetime = assigned()
     origin: str | None = side(default=None)
+    sealed: str | None = seal(default=None)
 
 
 @record(
@@ -214,6 +217,7 @@ class Enrolment:
     occurred_at: datetime = assigned()
     recorded_at: datetime = assigned()
     origin: str | None = side(default=None)
+    sealed: str | None = seal(default=None)
 
 
 @record(
@@ -254,6 +258,7 @@ class Redemption:
     fulfilled_at: datetime | None = assigned(default=None)
     cancelled_at: datetime | None = assigned(default=None)
     origin: str | None = side(default=None)
+    sealed: str | None = seal(default=None)
 
 
 @record("crm_loyalty_stocks", key=("programme", "reward"))

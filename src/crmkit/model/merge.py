@@ -13,6 +13,7 @@ from crmkit.model.catalogue import (
     Origin,
     assigned,
     record,
+    seal,
     side,
     stored,
 )
@@ -51,6 +52,7 @@ class Merge:
     recorded_at: datetime = assigned()
     undone_at: datetime | None = assigned(default=None)
     origin: str | None = side(default=None)
+    sealed: str | None = seal(default=None)
 
 
 @record("crm_redirects", key=("id",), owner="customer_id",
@@ -79,3 +81,4 @@ class Snapshot:
     dropped: Mapping[str, Any] = _document()
     result: Mapping[str, Any] = _document()
     origin: str | None = side(default=None)
+    sealed: str | None = seal(default=None)

@@ -12,6 +12,7 @@ from crmkit.model.catalogue import (
     Origin,
     assigned,
     record,
+    seal,
     side,
     stored,
 )
@@ -25,13 +26,14 @@ class Consent:
     tenant: str = assigned()
     id: str = assigned()
     customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.MOVE)
-    purpose: str = stored(Data.PREFERENCE, Origin.PROVIDED)
-    channel: str = stored(Data.PREFERENCE, Origin.PROVIDED)
-    granted: bool = stored(Data.PREFERENCE, Origin.PROVIDED)
-    source: str = stored(Data.BEHAVIOUR, Origin.OBSERVED)
+    purpose: str = stored(Data.PREFERENCE, Origin.PROVIDED, sealed=False)
+    channel: str = stored(Data.PREFERENCE, Origin.PROVIDED, sealed=False)
+    granted: bool = stored(Data.PREFERENCE, Origin.PROVIDED, sealed=False)
+    source: str = stored(Data.FREE_TEXT, Origin.OBSERVED)
     occurred_at: datetime = assigned()
     recorded_at: datetime = assigned()
     origin: str | None = side(default=None)
+    sealed: str | None = seal(default=None)
 
 
 @record(

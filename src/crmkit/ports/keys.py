@@ -4,14 +4,41 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+from crmkit.model import DataKey
 
 
 class Keys(Protocol):
     """Makes keyed hashes."""
 
     def fingerprint(self, tenant: str, purpose: str, value: str) -> str:
-        """The keyed hash of a value; equal only for equal tenant, purpose and value."""
+        """The keyed hash of a value; equal only for equal tenant, purpose and value.
+
+        It is the same for good: for values that nobody will know later.
+        """
+        ...
+
+    def indexes(self, tenant: str, purpose: str, value: str) -> tuple[str, ...]:
+        """Keyed hashes under which a value may be found, that which is stored now first.
+
+        There are several while keys are changed. The values are known, so that all can be hashed
+        anew.
+        """
+        ...
+
+
+@runtime_checkable
+class RotatingKeys(Keys, Protocol):
+    """Keys that can be changed."""
+
+    @property
+    def epoch(self) -> str:
+        """The name of the keys that are written with."""
+        ...
+
+    def rewrapped(self, kept: DataKey) -> DataKey:
+        """The same key of a customer, sealed with the master key that is current."""
         ...
 
 
@@ -36,3 +63,7 @@ class StoredKey:
         # Length prefixes keep ("a", "bc") and ("ab", "c") apart.
         state.update(f"{len(tenant)}:{tenant}{len(purpose)}:{purpose}{value}".encode())
         return state.hexdigest()
+
+    def indexes(self, tenant: str, purpose: str, value: str) -> tuple[str, ...]:
+        """See `Keys.indexes`."""
+        return (self.fingerprint(tenant, purpose, value),)

@@ -61,8 +61,21 @@ class Runtime:
         return self.now() if at is None else instant(at)
 
     def fingerprint(self, purpose: str, value: str) -> str:
-        """A keyed hash for this tenant."""
+        """A keyed hash for this tenant, the same for good."""
         return self.keys.fingerprint(self.tenant, purpose, value)
+
+    def indexes(self, purpose: str, value: str) -> tuple[str, ...]:
+        """Keyed hashes under which a value may be found; the first is how it is stored now."""
+        return self.keys.indexes(self.tenant, purpose, value)
+
+    def index(self, purpose: str, value: str) -> str:
+        """The keyed hash that a value is stored by, to be found."""
+        return self.keys.indexes(self.tenant, purpose, value)[0]
+
+    @property
+    def is_rotating(self) -> bool:
+        """Whether what is looked for may be stored by several hashes."""
+        return len(self.indexes("", "")) > 1
 
     def read(self) -> AbstractContextManager[UnitOfWork]:
         """A unit of work that only reads."""

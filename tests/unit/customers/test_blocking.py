@@ -243,6 +243,9 @@ class _Keys:
     def fingerprint(self, tenant: str, purpose: str, value: str) -> str:
         return f"{tenant}/{purpose}/{value}"
 
+    def indexes(self, tenant: str, purpose: str, value: str) -> tuple[str, ...]:
+        return (self.fingerprint(tenant, purpose, value),)
+
 
 def runtime(storage: MemoryStorage, tenant: str = "t") -> Runtime:
     return Runtime(storage, tenant, Settings(), lambda: _NOW, lambda: "id", _Keys(), Events())

@@ -51,6 +51,7 @@ def _enrolments() -> None:
         *maybes("actor"),
         *numbers("occurred_at", "recorded_at"),
         *maybes("origin"),
+        *maybes("sealed"),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
     index("crm_loyalty_enrolments", "customer_id", "programme", "occurred_at")
@@ -68,6 +69,7 @@ def _entries() -> None:
         *maybes("story", "rule", "redemption_id", "actor", "reason", "version"),
         *numbers("occurred_at", "recorded_at"),
         *maybes("origin"),
+        *maybes("sealed"),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
     index("crm_loyalty_entries", "customer_id", "occurred_at")
@@ -87,6 +89,7 @@ def _grants() -> None:
         *maybes("actor", "reason"),
         *numbers("occurred_at", "recorded_at"),
         *maybes("origin"),
+        *maybes("sealed"),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
     index("crm_loyalty_grants", "customer_id", "programme", "occurred_at")
@@ -145,6 +148,7 @@ def _redemptions() -> None:
         *numbers("reserved_at", "until"),
         *empties("fulfilled_at", "cancelled_at"),
         *maybes("origin"),
+        *maybes("sealed"),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
     index("crm_loyalty_redemptions", "customer_id", "reward", "reserved_at")

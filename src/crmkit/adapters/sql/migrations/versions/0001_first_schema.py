@@ -7,7 +7,7 @@ import secrets
 import sqlalchemy as sa
 from alembic import op
 
-from crmkit.adapters.sql.migrations import loyalty, referrals, value
+from crmkit.adapters.sql.migrations import keys, loyalty, referrals, value
 from crmkit.adapters.sql.migrations.columns import JSON, TEXT, index, numbers, texts
 
 revision = "0001"
@@ -26,6 +26,7 @@ def upgrade() -> None:
     _horizons()
     _idempotency()
     _identities()
+    keys.create()
     loyalty.create()
     _match_models()
     _match_pairs()
@@ -74,6 +75,7 @@ def _activities() -> None:
         sa.Column("shares", JSON, nullable=False),
         sa.Column("payload", JSON, nullable=False),
         sa.Column("origin", TEXT, nullable=True),
+        sa.Column("sealed", TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
     index("crm_activities", "customer_id", "occurred_at", "id")
@@ -89,6 +91,7 @@ def _consents() -> None:
         sa.Column("occurred_at", sa.BigInteger(), nullable=False),
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
         sa.Column("origin", TEXT, nullable=True),
+        sa.Column("sealed", TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
     index("crm_consents", "customer_id", "occurred_at")
@@ -148,6 +151,7 @@ def _customers() -> None:
         sa.Column("aliases", JSON, nullable=False),
         sa.Column("custom", JSON, nullable=False),
         sa.Column("metadata", JSON, nullable=False),
+        sa.Column("sealed", TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
 
@@ -194,8 +198,9 @@ def _idempotency() -> None:
 def _identities() -> None:
     op.create_table(
         "crm_identities",
-        *texts("tenant", "kind", "fingerprint", "slot", "customer_id"),
+        *texts("tenant", "kind", "fingerprint", "slot", "customer_id", "value"),
         sa.Column("origin", TEXT, nullable=True),
+        sa.Column("sealed", TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "kind", "fingerprint", "slot"),
     )
     index("crm_identities", "customer_id")
@@ -245,6 +250,7 @@ def _merge_snapshots() -> None:
         sa.Column("dropped", JSON, nullable=False),
         sa.Column("result", JSON, nullable=False),
         sa.Column("origin", TEXT, nullable=True),
+        sa.Column("sealed", TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "merge_id"),
     )
     index("crm_merge_snapshots", "customer_id")
@@ -261,6 +267,7 @@ def _merges() -> None:
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
         sa.Column("undone_at", sa.BigInteger(), nullable=True),
         sa.Column("origin", TEXT, nullable=True),
+        sa.Column("sealed", TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
     index("crm_merges", "customer_id")
@@ -313,6 +320,7 @@ def _notes() -> None:
         sa.Column("occurred_at", sa.BigInteger(), nullable=False),
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
         sa.Column("origin", TEXT, nullable=True),
+        sa.Column("sealed", TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
     index("crm_notes", "customer_id", "occurred_at")
@@ -373,6 +381,7 @@ def _profile_changes() -> None:
         sa.Column("occurred_at", sa.BigInteger(), nullable=False),
         sa.Column("recorded_at", sa.BigInteger(), nullable=False),
         sa.Column("origin", TEXT, nullable=True),
+        sa.Column("sealed", TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
     index("crm_profile_changes", "customer_id", "occurred_at")
@@ -511,6 +520,7 @@ def _tags() -> None:
         "crm_tags",
         *texts("tenant", "customer_id", "fingerprint", "tag"),
         sa.Column("tagged_at", sa.BigInteger(), nullable=False),
+        sa.Column("sealed", TEXT, nullable=True),
         sa.PrimaryKeyConstraint("tenant", "customer_id", "fingerprint"),
         sqlite_with_rowid=False,
     )
