@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from crmkit import CRMService
-from crmkit.model import Customer, Preferences, catalogue
+from crmkit.model import Customer, DataKey, Preferences, catalogue
 from crmkit.model.catalogue import SEAL
 from crmkit.ports.storage import Storage
 
@@ -138,10 +138,10 @@ def populate(crm: CRMService) -> str:
 
 
 def rows(storage: Storage, tenant: str) -> dict[str, list[dict[str, Any]]]:
-    """All that a tenant's records hold, by table, whatever the storage."""
+    """All that a tenant's records hold, by table, whatever the storage; but for keys."""
     held: dict[str, list[dict[str, Any]]] = {}
     with storage.read(tenant) as uow:
-        for entry in catalogue():
+        for entry in (e for e in catalogue() if e.record is not DataKey):
             records: Iterator[Any] = uow.stream(entry.record)
             held[entry.table] = [values(record) for record in records]
     return held

@@ -340,7 +340,7 @@ def _opened(storage: str | Engine | Storage) -> Storage:
 def _with_keys(storage: Storage, keys: KeyRing | Keys | None) -> tuple[Storage, Keys]:
     """The storage as features see it, and what makes their keyed hashes."""
     if isinstance(keys, KeyRing):
-        storage = EncryptedStorage(storage, keys)
+        storage, keys = EncryptedStorage(storage, keys), None
     if isinstance(storage, EncryptedStorage):
         return storage, storage.keys
     return storage, keys or StoredKey(storage.secret)

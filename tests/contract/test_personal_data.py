@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from crmkit import CRMError, CRMService, Erased, MemoryStorage, Settings, SqlStorage, StorageError
-from crmkit.model import Customer, Identity, MatchPair, PointsEntry, catalogue
+from crmkit.model import Customer, DataKey, Identity, MatchPair, PointsEntry, catalogue
 from crmkit.ports.storage import Storage, UnitOfWork
 from crmkit.segmentation.definition import SegmentDefinition
 from crmkit.segmentation.figures import Group
@@ -42,7 +42,7 @@ def test_every_field_is_filled(crm: CRMService, person: str, storage: Storage) -
     bill = {"amount": 80, "participants": [{"customer_id": person}]}
     crm.track_activity(friend.id, "purchase", bill)
     stored = rows(storage, crm.tenant)
-    empty = {"crm_erasures", "crm_data_keys", _NOBODY_LEFT_YET, _NOTHING_HAS_A_STOCK}
+    empty = {"crm_erasures", _NOBODY_LEFT_YET, _NOTHING_HAS_A_STOCK}
     assert {t for t, found in stored.items() if not found} == empty
     assert len(canaries(str(stored))) > 40
 
@@ -462,6 +462,8 @@ def test_erasing_again_reaches_what_appeared_since(
     returned = list[object]()
     with storage.read(crm.tenant) as uow:
         for entry in catalogue():
+            if entry.record is DataKey:
+                continue  # what is put back gets a key anew
             if entry.owner and (with_profile or entry.record is not Customer):
                 theirs: dict[str, Any] = {entry.owner: person}
                 returned += uow.find(entry.record, **theirs)
@@ -475,7 +477,8 @@ def test_erasing_again_reaches_what_appeared_since(
     clock.advance(days=1)
     again = crm.gdpr.erase(person)
     assert again.erased_at == receipt.erased_at
-    assert sum([*again.deleted.values(), *again.anonymised.values()]) == len(returned)
+    again_gone = {**again.deleted, **again.anonymised}
+    assert sum(n for t, n in again_gone.items() if t != "crm_data_keys") == len(returned)
     assert crm.gdpr.export(person).is_empty
     last = crm.gdpr.erase(person)
     assert (last.erased_at, last.deleted, last.anonymised) == (receipt.erased_at, {}, {})

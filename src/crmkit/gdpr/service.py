@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from crmkit.errors import Erased
 from crmkit.gdpr.consents import Consents
 from crmkit.gdpr.documents import ErasureReceipt, Export, blanks, exported, tells
+from crmkit.gdpr.rotation import Rotation, rotate
 from crmkit.model import Erasure, MatchPair, Merge, Metrics, OnErase, Rank, Redirect, entry_of
 from crmkit.model.catalogue import owned
 from crmkit.ports.events import CustomerErased
@@ -50,6 +51,17 @@ class Privacy:
         appeared since. Raises `NotFound` for an id that never was.
         """
         return self._rt.write(lambda uow: self._erase(uow, checked_id(customer_id)))
+
+    def rotate(self, *, progress: Callable[[int], None] | None = None) -> Rotation:
+        """Bring all of this tenant that is sealed and hashed to the key ring's current key.
+
+        Calls go on meanwhile: what is not rotated yet is found by its former hashes. It goes
+        customer by customer, can be stopped at any time, and goes on where it was. Run for the
+        first time on a database that was filled without a key ring, it seals what is there.
+        `progress` hears how many customers are done. Raises `InvalidInput` without a key ring,
+        and `DecryptionError` for what is sealed with a key that the ring does not have.
+        """
+        return rotate(self._rt, progress)
 
     def _erase(self, uow: UnitOfWork, customer_id: str) -> ErasureReceipt:
         customer_id = self._held(uow, customer_id)

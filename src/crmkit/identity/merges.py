@@ -16,6 +16,7 @@ from crmkit.model import (
     Activity,
     Consent,
     Customer,
+    DataKey,
     IdempotencyKey,
     Identity,
     MatchToken,
@@ -405,11 +406,11 @@ def _write(uow: UnitOfWork, rt: Runtime, customer_id: str, before: State, after:
 
 
 def _reindex(uow: UnitOfWork, rt: Runtime, customer_id: str) -> None:
-    """Make what a customer is found by fit the profile; one who is gone is found by nothing."""
+    """Make what a customer is found by fit the profile; of one who is gone nothing is left."""
     customer = uow.get(Customer, customer_id)
     if customer is None:
-        uow.remove(SearchToken, customer_id=customer_id)
-        uow.remove(MatchToken, customer_id=customer_id)
+        for kind in (SearchToken, MatchToken, DataKey):
+            uow.remove(kind, customer_id=customer_id)
     else:
         search.repair(uow, rt, customer)
         blocking.repair(uow, rt, customer)

@@ -25,7 +25,7 @@ from crmkit.model import Customer, Preferences
 
 RO = Settings(region="RO", currency="RON")
 TODAY = date(2026, 11, 21)
-ASSIGNED = {"tenant", "id", "created_at", "updated_at", "aliases"}
+ASSIGNED = {"tenant", "id", "created_at", "updated_at", "aliases", "sealed"}
 SETTABLE = {
     a.name
     for a in attrs.fields(Customer)  # type: ignore[arg-type]  # mypy sees no attrs behind @record

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import attrs
@@ -126,7 +126,6 @@ class Keychain:
         self._wrapping = wrapping
         self._own = own
         self._known: dict[str, bytes] = {}
-        self._gone: set[str] = set()
 
     def load(self, owners: set[str]) -> None:
         """Read the keys of these customers at once."""
@@ -144,10 +143,9 @@ class Keychain:
 
     def sealing(self, owner: str, *, new: bool = False) -> bytes:
         """The key that seals a customer's rows, made if there is none; `new` says so."""
-        key = None if new or owner in self._gone else self._found(owner)
+        key = self._known.get(owner) if new else self._found(owner)
         if key is not None:
             return key
-        self._gone.discard(owner)
         kept, key = self._wrapping.made(owner)
         if new:
             self._uow.add(kept)
@@ -156,16 +154,10 @@ class Keychain:
         self._known[owner] = key
         return key
 
-    def destroy(self, owners: tuple[str, ...]) -> None:
-        """Remove the keys of customers who are gone.
-
-        What was read of them can still be moved to somebody else in this unit of work.
-        """
-        self.load(set(owners))
+    def give_up(self, owners: Iterable[str]) -> None:
+        """Hear that the keys of these customers are about to be removed: nothing is sealed so."""
         for owner in owners:
-            self._found(owner)
-        self._gone |= set(owners)
-        self._uow.remove(DataKey, customer_id=owners)
+            self._known.pop(owner, None)
 
     def _found(self, owner: str) -> bytes | None:
         if owner == OWN:

@@ -54,7 +54,8 @@ def new_key() -> str:
 
 def cipher(key: bytes) -> AESGCM:
     """AES-256-GCM with a key; raises `MissingExtra`."""
-    return _aead()(key)
+    found: AESGCM = _aead()(key)
+    return found
 
 
 def _aead() -> Any:

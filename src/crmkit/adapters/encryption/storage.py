@@ -89,17 +89,14 @@ class EncryptedUnitOfWork(WrappedUnitOfWork):
         return self._inner.increase(self._sealed(record), by, floor=floor)
 
     def remove(self, kind: type, /, **equal: Any) -> int:
-        """See `UnitOfWork.remove`; a customer's key goes with the customer."""
+        """See `UnitOfWork.remove`."""
         sealing = sealing_of(kind)
         if sealing and sealing.touches(equal):
-            return sum(
-                self.remove(kind, **self._key_of(sealing, record))
-                for record in list(self.stream(kind, **equal))
-            )
-        if kind is Customer:
-            gone = tuple(row[0] for row in self._inner.rows(Customer, ("id",), **equal))
-            if gone:
-                self._chain.destroy(gone)
+            found: list[object] = self._looked_at(sealing, kind, equal, lock=True)
+            return sum(self._inner.remove(kind, **_key_of(sealing, r)) for r in found)
+        if kind is DataKey:
+            gone = self._inner.rows(kind, ("customer_id",), **equal)
+            self._chain.give_up(row[0] for row in gone)
         return self._inner.remove(kind, **equal)
 
     def change(self, kind: type, values: Mapping[str, Any], /, **equal: Any) -> int:
@@ -118,9 +115,6 @@ class EncryptedUnitOfWork(WrappedUnitOfWork):
             self.put_many([evolved(record, **values) for record in page])
             count += len(page)
         return count
-
-    def _key_of(self, sealing: Sealing, record: object) -> dict[str, Any]:
-        return {f: getattr(record, f) for f in sealing.entry.key[1:]}
 
     # --- reading ---
 
@@ -322,6 +316,10 @@ class EncryptedStorage(WrappedStorage):
                 kept = self._inner.write(tenant, lambda uow: wrapping.make_own(uow, secret))
             known = self._known[tenant] = wrapping.own(kept)
         return known
+
+
+def _key_of(sealing: Sealing, record: object) -> dict[str, Any]:
+    return {f: getattr(record, f) for f in sealing.entry.key[1:]}
 
 
 def _fits(value: Any, wanted: Any) -> bool:

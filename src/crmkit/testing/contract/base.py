@@ -10,8 +10,10 @@ from functools import cached_property
 from typing import Any, Final, TypeVar
 
 from crmkit.errors import StorageError
-from crmkit.model import Note
+from crmkit.model import DataKey, Entry, Note, catalogue
+from crmkit.model.catalogue import SEAL, evolved
 from crmkit.ports.storage import Storage, UnitOfWork
+from crmkit.testing.contract.samples import filled, samples
 
 T = TypeVar("T")
 
@@ -20,6 +22,9 @@ MOMENT: Final = datetime(2026, 1, 15, 12, tzinfo=UTC)
 
 class Contract:
     """A storage under test, and a tenant of its own for each test."""
+
+    seals = False
+    """Whether the storage seals by itself: such a one makes the keys, and is handed no seals."""
 
     def make_storage(self) -> Storage:
         """The storage under test; it may hold records of other tenants already."""
@@ -34,6 +39,22 @@ class Contract:
     def tenant(self) -> str:
         """The tenant of this test."""
         return f"contract-{secrets.token_hex(8)}"
+
+    def kinds(self) -> tuple[Entry, ...]:
+        """The records that are stored by whoever uses the storage."""
+        return tuple(e for e in catalogue() if not (self.seals and e.record is DataKey))
+
+    def samples(self, entry: Entry) -> list[Any]:
+        """Records of one kind, each with a key of its own."""
+        return [self._handed(record) for record in samples(entry, self.tenant)]
+
+    def filled(self, entry: Entry) -> Any:
+        """A record with something in every field."""
+        return self._handed(filled(entry, self.tenant))
+
+    def _handed(self, record: Any) -> Any:
+        is_sealed = self.seals and hasattr(record, SEAL)
+        return evolved(record, sealed=None) if is_sealed else record
 
     def teardown_method(self) -> None:
         """Close what the test made; pytest calls this."""

@@ -21,7 +21,6 @@ from crmkit.model import (
 from crmkit.model.catalogue import evolved
 from crmkit.ports.storage import STREAM_PAGE, UnitOfWork
 from crmkit.testing.contract.base import MOMENT, Contract, refused
-from crmkit.testing.contract.samples import filled
 
 _DAY = timedelta(days=1)
 
@@ -122,7 +121,7 @@ class KeyedOperations(Contract):
     def test_what_the_caller_changes_later_is_not_stored(self) -> None:
         """A document is stored as it was when it was given, and read as it was stored."""
         given: dict[str, Any] = {"inner": [1]}
-        fact = filled(entry_of(Activity), self.tenant)
+        fact = self.filled(entry_of(Activity))
         self.store(evolved(fact, id="a", payload=given))
         given["inner"].append(2)
         for _ in range(2):

@@ -15,7 +15,7 @@ from crmkit.model.catalogue import evolved
 from crmkit.model.time import EARLIEST
 from crmkit.ports.storage import UnitOfWork
 from crmkit.testing.contract.base import MOMENT, Contract, refused
-from crmkit.testing.contract.samples import filled, same, samples
+from crmkit.testing.contract.samples import same
 
 
 def _key(record: Any) -> tuple[Any, ...]:
@@ -44,8 +44,8 @@ class RoundTrips(Contract):
     """What is read is what was written, for every kind of the catalogue."""
 
     def _comes_back(self, add: str) -> None:
-        for entry in catalogue():
-            for record in samples(entry, self.tenant):
+        for entry in self.kinds():
+            for record in self.samples(entry):
                 self.write(methodcaller(add, record))
                 with self.read() as uow:
                     found = uow.get(entry.record, *_key(record))
@@ -63,9 +63,9 @@ class RoundTrips(Contract):
 
     def test_put_records_come_back(self) -> None:
         """`put` keeps them, whatever record it replaces."""
-        for entry in catalogue():
-            for old in samples(entry, self.tenant):
-                for other in samples(entry, self.tenant):
+        for entry in self.kinds():
+            for old in self.samples(entry):
+                for other in self.samples(entry):
                     new = evolved(other, **_by_key(old))
                     self.store(old)
                     self.write(methodcaller("put", new))
@@ -76,8 +76,8 @@ class RoundTrips(Contract):
 
     def test_records_added_together_come_back(self) -> None:
         """`add_many` keeps them, and streams and lists hand them out alike."""
-        for entry in catalogue():
-            records = sorted(samples(entry, self.tenant), key=_key)
+        for entry in self.kinds():
+            records = sorted(self.samples(entry), key=_key)
             self.store(*records)
             with self.read() as uow:
                 listed: list[Any] = uow.find(entry.record)
@@ -87,8 +87,8 @@ class RoundTrips(Contract):
 
     def test_changed_fields_come_back(self) -> None:
         """`change` keeps every type as `put` does."""
-        for entry in catalogue():
-            first, *rest = samples(entry, self.tenant)
+        for entry in self.kinds():
+            first, *rest = self.samples(entry)
             self.store(first)
             for other in rest:
                 values = {c: getattr(other, c) for c in entry.names if c not in entry.key}
@@ -112,7 +112,7 @@ class Tenants(Contract):
 
     def _theirs(self) -> list[Any]:
         """A record of every kind, stored by this test's tenant."""
-        records = [filled(entry, self.tenant) for entry in catalogue()]
+        records = [self.filled(entry) for entry in self.kinds()]
         self.store(*records)
         return records
 

@@ -71,7 +71,7 @@ class RuleContract(Contract):
                 found = able.matching(rule, SETTINGS, at)
                 page = able.matching(rule, SETTINGS, at, after="c1", limit=2)
                 counted = able.count_matching(rule, SETTINGS, at)
-            check(rule, people, at, dict(found))
+            self._check(rule, people, at, dict(found))
             assert [i for i, _ in found] == sorted(i for i, _ in found)
             assert page == [row for row in found if row[0] > "c1"][:2]
             unsure = [i for i, sure in found if not sure]
@@ -85,10 +85,15 @@ class RuleContract(Contract):
         with self.storage.read(tenant) as uow:
             able = cast(RulePushdown, uow)
             found = able.matching(rule, SETTINGS, at, settled=True)
-            check(rule, people, at, dict(found))
+            self._check(rule, people, at, dict(found))
             unsure = [i for i, sure in found if not sure]
             counted = able.count_matching(rule, SETTINGS, at, settled=True)
             assert counted == (len(found) - len(unsure), unsure)
+
+    def _check(
+        self, rule: Rule, people: Sequence[Subject], at: datetime, found: dict[str, bool]
+    ) -> None:
+        check(rule, people, at, found)
 
     def _store(self, tenant: str, people: Sequence[Subject]) -> None:
         every = [moved(r, tenant) for s in people for r in records(s)]
@@ -102,7 +107,7 @@ def moved(record: Any, tenant: str) -> object:
 
 def check(rule: Rule, people: Sequence[Subject], at: datetime, found: dict[str, bool]) -> None:
     """Compare what a storage found with what the evaluator says."""
-    holds = compiled(_ranked(rule, people), SETTINGS)
+    holds = compiled(ranked(rule, people), SETTINGS)
     for subject in people:
         fits = subject.begins_at <= at and holds(subject, at)
         sure = found.get(subject.customer.id)
@@ -158,7 +163,7 @@ def _hard(rule: Rule, subject: Subject) -> bool:
     return False
 
 
-def _ranked(rule: Rule, people: Sequence[Subject]) -> Rule:
+def ranked(rule: Rule, people: Sequence[Subject]) -> Rule:
     """The rule with the cut-offs of its rankings among these people."""
 
     def by_value(leaf: Leaf) -> Rule:

@@ -1,0 +1,158 @@
+"""Bringing all that is sealed and hashed to the master key that is current."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Final
+
+import attrs
+
+from crmkit.customers import blocking, records, search
+from crmkit.errors import InvalidInput
+from crmkit.model import Customer, DataKey, catalogue
+from crmkit.model.catalogue import SEAL, Entry, evolved
+from crmkit.ports.keys import RotatingKeys
+from crmkit.ports.runtime import Runtime
+from crmkit.ports.storage import UnitOfWork
+
+_PAGE: Final = 50
+_ROWS: Final = 500
+_TENANT: Final = ""
+
+
+@attrs.frozen
+class Rotation:
+    """What a rotation did.
+
+    `customers` were brought to the current `epoch`, and `rows` sealed that were older than the key
+    ring. Where `left` is 0, keys of other epochs open nothing of this tenant any more.
+    """
+
+    epoch: str
+    customers: int
+    rows: int
+    left: int
+
+
+class _Rotating:
+    """The rotation of one tenant's keys, a page of customers in a transaction."""
+
+    def __init__(self, rt: Runtime, progress: Callable[[int], None] | None) -> None:
+        if not isinstance(rt.keys, RotatingKeys):
+            raise InvalidInput("there is no key ring: pass one as CRMService(…, keys=KeyRing(…))")
+        self._rt, self._keys = rt, rt.keys
+        self._progress = progress
+        self.customers = self.rows = 0
+
+    def run(self) -> Rotation:
+        with self._rt.read() as uow:
+            own = uow.get(DataKey, _TENANT)
+        if own is not None and own.partly:
+            self._seal_customers()
+        self._rotate_customers()
+        self.rows += self._rt.write(self._finish)
+        with self._rt.read() as uow:
+            left = uow.count(DataKey) - uow.count(DataKey, epoch=self._keys.epoch)
+        return Rotation(self._keys.epoch, self.customers, self.rows, left)
+
+    def _rotate_customers(self) -> None:
+        after = _TENANT
+        while True:
+            page = self._stale(after)
+            if not page:
+                return
+            self._rt.write(partial(self._bring, customers=tuple(page)))
+            self._done(len(page))
+            after = page[-1]
+
+    def _stale(self, after: str) -> list[str]:
+        """Customers whose keys are of another epoch, in order; a page of them."""
+        found: list[str] = []
+        with self._rt.read() as uow:
+            while len(found) < _PAGE:
+                rows = uow.rows(DataKey, ("customer_id", "epoch"), after=(after,), limit=_ROWS)
+                found += [c for c, epoch in rows if epoch != self._keys.epoch]
+                if len(rows) < _ROWS:
+                    break
+                after = rows[-1][0]
+        return found[:_PAGE]
+
+    def _bring(self, uow: UnitOfWork, customers: tuple[str, ...]) -> None:
+        """All that concerns a customer at once: found by old hashes or by new ones, whole."""
+        for customer in uow.find(Customer, id=customers, order=("id",), lock=True):
+            kept = uow.get(DataKey, customer.id)
+            if kept is not None and kept.epoch != self._keys.epoch:
+                uow.put(self._keys.rewrapped(kept))
+                self._reindex(uow, customer)
+
+    def _reindex(self, uow: UnitOfWork, customer: Customer) -> None:
+        records.rehash(uow, self._rt, customer.id)
+        search.repair(uow, self._rt, customer)
+        blocking.repair(uow, self._rt, customer)
+
+    def _seal_customers(self) -> None:
+        """Seal what is older than the key ring, customer by customer."""
+        after: tuple[str, ...] | None = None
+        while True:
+            with self._rt.read() as uow:
+                ids = [row[0] for row in uow.rows(Customer, ("id",), after=after, limit=_PAGE)]
+            for customer_id in ids:
+                self.rows += self._rt.write(partial(self._seal, customer_id=customer_id))
+            self._done(len(ids))
+            if len(ids) < _PAGE:
+                return
+            after = (ids[-1],)
+
+    def _seal(self, uow: UnitOfWork, customer_id: str) -> int:
+        customer = uow.get(Customer, customer_id, lock=True)
+        if customer is None:
+            return 0
+        count = sum(
+            _resealed(uow, entry, {entry.owner: customer_id}) for entry in _sealing() if entry.owner
+        )
+        self._reindex(uow, customer)
+        return count
+
+    def _finish(self, uow: UnitOfWork) -> int:
+        """What is nobody's, and the tenant's own key, come last."""
+        own = uow.get(DataKey, _TENANT, lock=True)
+        if own is None:
+            return 0
+        count = 0
+        if own.partly:
+            for entry in _sealing():
+                nobodys = {entry.owner: None} if entry.owner else {}
+                optional = entry.owner is None or entry.column(entry.owner).optional
+                count += _resealed(uow, entry, nobodys) if optional else 0
+        if own.partly or own.epoch != self._keys.epoch:
+            uow.put(evolved(self._keys.rewrapped(own), partly=False))
+        return count
+
+    def _done(self, customers: int) -> None:
+        self.customers += customers
+        if self._progress and customers:
+            self._progress(self.customers)
+
+
+def rotate(rt: Runtime, progress: Callable[[int], None] | None) -> Rotation:
+    """Bring a tenant's keys, hashes and rows to the current epoch; may be run again."""
+    return _Rotating(rt, progress).run()
+
+
+def _sealing() -> Iterator[Entry]:
+    return (e for e in catalogue() if any(c.sealed for c in e.columns))
+
+
+def _resealed(uow: UnitOfWork, entry: Entry, equal: dict[str, Any]) -> int:
+    """Write rows again that are not sealed yet."""
+    key, count = entry.key[1:], 0
+    after: tuple[Any, ...] | None = None
+    unsealed: dict[str, Any] = {**equal, SEAL: None}
+    while True:
+        found: list[Any] = uow.find(entry.record, after=after, limit=_ROWS, **unsealed)
+        uow.put_many(found)
+        count += len(found)
+        if len(found) < _ROWS:
+            return count
+        after = tuple(getattr(found[-1], f) for f in key)
