@@ -125,7 +125,8 @@ _TYPES: Final[Mapping[type, Type]] = {
     tuple: Type.LIST,
 }
 _NOT_ASKED: Final = frozenset(
-    "tenant id sealed email_typed phone_typed instagram_typed latitude_micro longitude_micro".split()
+    "tenant id sealed email_typed phone_typed instagram_typed latitude_micro"
+    " longitude_micro".split()
 )
 _COUNTS: Final = {
     "activities": "activities",
