@@ -57,8 +57,8 @@ class Wrapping:
 
     def own(self, kept: DataKey) -> TenantKey:
         """What is kept as the tenant's own; raises `DecryptionError`."""
-        both = self.opened(kept)
-        return TenantKey(both[:KEY_BYTES], both[KEY_BYTES:], kept.partly)
+        seals, hashes = map(bytes.fromhex, self.opened(kept).decode().split())
+        return TenantKey(seals, hashes, kept.partly)
 
     def make_own(self, uow: UnitOfWork, secret: bytes) -> DataKey:
         """The tenant's own key, made unless another was quicker.
@@ -67,8 +67,9 @@ class Wrapping:
         and stays so: nobody knows the values any more.
         """
         partly = any(uow.find(kind, limit=1) for kind in (Customer, IdempotencyKey, Erasure))
-        both = os.urandom(KEY_BYTES) + (secret if partly else os.urandom(KEY_BYTES))
-        made = evolved(self._kept(OWN, both), partly=partly)
+        hashes = secret if partly else os.urandom(KEY_BYTES)
+        both = f"{os.urandom(KEY_BYTES).hex()} {hashes.hex()}"
+        made = evolved(self._kept(OWN, both.encode()), partly=partly)
         uow.add_if_absent(made)
         return uow.get(DataKey, OWN) or made
 
