@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -154,6 +154,24 @@ class WrappedUnitOfWork(UnitOfWork):
         return self._inner.increase(record, by, floor=floor)
 
 
+class _Reading(AbstractContextManager[UnitOfWork]):
+    """A reading unit of work; a class, for it is entered with every read."""
+
+    def __init__(
+        self,
+        inner: AbstractContextManager[UnitOfWork],
+        wrap: Callable[[UnitOfWork], UnitOfWork],
+    ) -> None:
+        self._inner = inner
+        self._wrap = wrap
+
+    def __enter__(self) -> UnitOfWork:
+        return self._wrap(self._inner.__enter__())
+
+    def __exit__(self, *error: Any) -> bool | None:
+        return self._inner.__exit__(*error)
+
+
 class WrappedStorage(Storage):
     """A storage whose units of work are those of another, each as `_wrap` hands it on."""
 
@@ -170,11 +188,9 @@ class WrappedStorage(Storage):
         """The same around what is inside the host's transaction."""
         return type(self)(inner)
 
-    @contextmanager
-    def read(self, tenant: str) -> Iterator[UnitOfWork]:
+    def read(self, tenant: str) -> AbstractContextManager[UnitOfWork]:
         """See `Storage.read`."""
-        with self._inner.read(tenant) as uow:
-            yield self._wrap(uow)
+        return _Reading(self._inner.read(tenant), self._wrap)
 
     def write(self, tenant: str, work: Callable[[UnitOfWork], T]) -> T:
         """See `Storage.write`."""

@@ -165,7 +165,10 @@ class UnitOfWork(abc.ABC):
     def linked(
         self, kinds: Sequence[str], fingerprints: Sequence[str]
     ) -> list[tuple[Identity, Customer]]:
-        """Identities with any of these fingerprints, by their key, each with its customer."""
+        """Identities with any of these fingerprints, by their key, each with its customer.
+
+        The identities may come without their `value`.
+        """
         rows = self.find(Identity, kind=tuple(kinds), fingerprint=tuple(fingerprints))
         customers = {c: self.get(Customer, c) for c in {r.customer_id for r in rows}}
         return [(r, c) for r in rows if (c := customers[r.customer_id]) is not None]

@@ -8,9 +8,11 @@ each master key one key that wraps customers' keys and one that hashes what they
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from crmkit.adapters.encryption.providers import (
@@ -58,6 +60,7 @@ def cipher(key: bytes) -> AESGCM:
     return found
 
 
+@cache
 def _aead() -> Any:
     try:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -66,6 +69,13 @@ def _aead() -> Any:
             "a key ring needs cryptography: pip install 'crmkit[encryption]'"
         ) from error
     return AESGCM
+
+
+@cache
+def _refusals() -> tuple[type[Exception], ...]:
+    from cryptography.exceptions import InvalidTag
+
+    return InvalidTag, ValueError
 
 
 def _derived(master: bytes, purpose: bytes) -> bytes:
@@ -88,12 +98,10 @@ def encrypt(aead: AESGCM, plain: bytes, about: bytes) -> str:
 
 def decrypt(aead: AESGCM, sealed: str, about: bytes) -> bytes:
     """What was sealed; raises `DecryptionError` if it, or what it is about, is not what it was."""
-    from cryptography.exceptions import InvalidTag
-
     try:
-        raw = base64.b64decode(sealed, validate=True)
+        raw = binascii.a2b_base64(sealed, strict_mode=True)
         return aead.decrypt(raw[:_NONCE], raw[_NONCE:], about)
-    except (InvalidTag, ValueError) as error:
+    except _refusals() as error:
         raise DecryptionError("what is stored was changed, or sealed for another place") from error
 
 
@@ -112,6 +120,13 @@ class KeyRing:
         if isinstance(keys, Mapping):
             keys = FixedKeys(keys, current or tuple(keys)[-1]) if keys else FixedKeys(keys, "")
         self._provider: KeyProvider = keys
+        self.current: str = keys.current
+        """The epoch that is written with."""
+        self.epochs: tuple[str, ...] = (
+            self.current,
+            *(epoch for epoch in keys.epochs if epoch != self.current),
+        )
+        """The epochs that can be read, the current one first."""
         self._wrapping: dict[str, AESGCM] = {}
         self._indexing: dict[str, Any] = {}
         _aead()  # so that a missing extra is told at once
@@ -128,17 +143,6 @@ class KeyRing:
 
     def __repr__(self) -> str:
         return f"KeyRing(current={self.current!r}, epochs={self.epochs!r})"
-
-    @property
-    def current(self) -> str:
-        """The epoch that is written with."""
-        return self._provider.current
-
-    @property
-    def epochs(self) -> tuple[str, ...]:
-        """The epochs that can be read, the current one first."""
-        current = self.current
-        return (current, *(e for e in self._provider.epochs if e != current))
 
     def wrap(self, epoch: str, key: bytes, about: bytes) -> str:
         """A key sealed with an epoch's master key."""
@@ -166,6 +170,6 @@ class KeyRing:
         return found
 
     def _master(self, epoch: str) -> bytes:
-        if epoch not in self._provider.epochs:
+        if epoch not in self.epochs:
             raise DecryptionError("sealed with a master key that the key ring does not have")
         return self._provider.key(epoch)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
+from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -26,7 +28,7 @@ _write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 def about(*place: str) -> bytes:
     """What sealed text is bound to: each part with its length, so that no two run together."""
-    return "".join(f"{len(part)}:{part}" for part in (_VERSION, *place)).encode()
+    return "".join([f"{len(part)}:{part}" for part in (_VERSION, *place)]).encode()
 
 
 def _plain(value: Any) -> Any:
@@ -37,16 +39,16 @@ def _plain(value: Any) -> Any:
     return as_document(value) if attrs.has(type(value)) else value
 
 
-def _restored(column: Column, value: Any) -> Any:
-    if value is None:
-        return None
-    if column.type is datetime:
-        return from_micros(value)
-    if column.type is date:
-        return date.fromisoformat(value)
-    if column.type is tuple:
-        return tuple(value)
-    return from_document(column.type, value) if attrs.has(column.type) else value
+def _restoring(column: Column) -> Callable[[Any], Any] | None:
+    """What makes a value again of what JSON holds; None where that is the value itself."""
+    if attrs.has(column.type):
+        return partial(from_document, column.type)
+    given: dict[type, Callable[[Any], Any]] = {
+        datetime: from_micros,
+        date: date.fromisoformat,
+        tuple: tuple,
+    }
+    return given.get(column.type)
 
 
 def _blank(column: Column) -> Any:
@@ -61,8 +63,10 @@ class Sealing:
     """How records of one kind are sealed."""
 
     entry: Entry
-    columns: Mapping[str, Column]
+    place: str
+    restored: Mapping[str, Callable[[Any], Any] | None]
     blanks: Mapping[str, Any]
+    key_of: Callable[[Any], tuple[Any, ...]]
 
     def owner(self, record: object) -> str:
         """Whose key seals the record; the tenant's, if it has no owner."""
@@ -85,12 +89,16 @@ class Sealing:
 
     def filled(self, record: R, text: bytes) -> R:
         """The record with what was sealed. What stands open in its place is nobody's word."""
+        values = dict(zip(self.entry.names, self.entry.values(record), strict=True))
+        values.update(self.blanks)
+        values[SEAL] = None
         try:
-            document = json.loads(text)
-            values = {n: _restored(self.columns[n], v) for n, v in document.items()}
-        except (ValueError, KeyError, AttributeError) as error:
+            for name, value in json.loads(text).items():
+                restore = self.restored[name]
+                values[name] = restore(value) if restore else value
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DecryptionError("what is sealed is not what was written") from error
-        return evolved(record, **{**self.blanks, **values}, sealed=None)
+        return type(record)(**values)
 
     def is_blank(self, record: object) -> bool:
         """Whether there is nothing to seal."""
@@ -98,12 +106,12 @@ class Sealing:
 
     def touches(self, fields: Iterable[str]) -> bool:
         """Whether any of the fields is sealed."""
-        return not self.columns.keys().isdisjoint(fields)
+        return not self.blanks.keys().isdisjoint(fields)
 
     def _about(self, record: object) -> bytes:
-        entry = self.entry
-        key = (str(getattr(record, f)) for f in entry.key[1:])
-        return about(record.tenant, entry.table, *key, SEAL)  # type: ignore[attr-defined]
+        tenant, *key = self.key_of(record)
+        rest = "".join([f"{len(part)}:{part}" for part in map(str, key)])
+        return f"{self.place}{len(tenant)}:{tenant}{rest}".encode()
 
 
 _KNOWN: dict[type, Sealing | None] = {}
@@ -113,7 +121,16 @@ def sealing_of(kind: type) -> Sealing | None:
     """How records of a kind are sealed; None for those with nothing to seal."""
     if kind not in _KNOWN:
         entry = entry_of(kind)
-        columns = {c.name: c for c in entry.columns if c.sealed}
-        blanks = {name: _blank(c) for name, c in columns.items()}
-        _KNOWN[kind] = Sealing(entry, columns, blanks) if columns else None
+        columns = [c for c in entry.columns if c.sealed]
+        _KNOWN[kind] = (
+            Sealing(
+                entry,
+                about(entry.table, SEAL).decode(),
+                {c.name: _restoring(c) for c in columns},
+                {c.name: _blank(c) for c in columns},
+                attrgetter(*entry.key),
+            )
+            if columns
+            else None
+        )
     return _KNOWN[kind]

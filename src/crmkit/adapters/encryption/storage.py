@@ -165,8 +165,8 @@ class EncryptedUnitOfWork(WrappedUnitOfWork):
         self, sealing: Sealing, kind: type[R], equal: Mapping[str, Any], *, lock: bool
     ) -> list[R]:
         """The records that fit, in any order, where a sealed field is asked for."""
-        open_ = {f: v for f, v in equal.items() if f not in sealing.columns}
-        hidden = {f: v for f, v in equal.items() if f in sealing.columns}
+        open_ = {f: v for f, v in equal.items() if f not in sealing.blanks}
+        hidden = {f: v for f, v in equal.items() if f in sealing.blanks}
         found = self._opened(self._inner.find(kind, lock=lock, **open_))
         return [r for r in found if all(_fits(getattr(r, f), v) for f, v in hidden.items())]
 
@@ -220,9 +220,9 @@ class EncryptedUnitOfWork(WrappedUnitOfWork):
     ) -> list[tuple[Identity, Customer]]:
         """See `UnitOfWork.linked`."""
         found = self._inner.linked(kinds, fingerprints)
-        identities = self._opened([identity for identity, _ in found])
         customers = self._opened([customer for _, customer in found])
-        return list(zip(identities, customers, strict=True))
+        # An identity's value is what was asked for; it need not be opened.
+        return [(identity, c) for (identity, _), c in zip(found, customers, strict=True)]
 
     def totals(self, kind: type, field: str, /, **asked: Any) -> dict[tuple[Any, ...], int]:
         """See `UnitOfWork.totals`."""
