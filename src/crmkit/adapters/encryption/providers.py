@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -110,11 +110,13 @@ class FileKeys(FixedKeys):
     def __init__(self, path: str | Path) -> None:
         file = Path(path)
         try:
-            if os.name == "posix" and file.stat().st_mode & 0o077:
-                raise InvalidInput("others may read the file of keys; chmod 600 it", field="keys")
-            document = json.loads(file.read_bytes())
+            mode, text = file.stat().st_mode, file.read_bytes()
         except OSError as error:
             raise InvalidInput("the file of keys cannot be read", field="keys") from error
+        if os.name == "posix" and mode & 0o077:
+            raise InvalidInput("others may read the file of keys; chmod 600 it", field="keys")
+        try:
+            document = json.loads(text)
         except ValueError as error:
             raise InvalidInput("the file of keys is not JSON", field="keys") from error
         held = document.get("keys") if isinstance(document, dict) else None
@@ -122,6 +124,10 @@ class FileKeys(FixedKeys):
             raise InvalidInput('expected {"keys": {EPOCH: KEY}}', field="keys")
         keys = {epoch: decoded(key) for epoch, key in held.items()}
         super().__init__(keys, str(document.get("current", tuple(keys)[-1])))
+
+
+def _names(value: Iterable[str]) -> tuple[str, ...]:
+    return tuple(value)
 
 
 @attrs.define
@@ -133,7 +139,7 @@ class KmsKeys:
     """
 
     current: str
-    epochs: tuple[str, ...] = attrs.field(converter=tuple, validator=_check_epochs)
+    epochs: tuple[str, ...] = attrs.field(converter=_names, validator=_check_epochs)
     fetch: Callable[[str], bytes] = attrs.field(repr=False)
     _known: dict[str, bytes] = attrs.field(init=False, factory=dict, repr=False)
 
