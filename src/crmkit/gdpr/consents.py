@@ -23,7 +23,7 @@ def state(facts: Iterable[Consent]) -> ConsentState:
     Of two words at one instant the withdrawal stands.
     """
     ordered = sorted(facts, key=lambda c: (c.occurred_at, not c.granted, c.id))
-    granted = {(c.purpose, c.channel): c.granted for c in ordered}
+    granted = {(c.purpose, c.channel): bool(c.granted) for c in ordered}
     return ConsentState(granted, ordered[-1].occurred_at if ordered else None)
 
 
@@ -143,6 +143,7 @@ class Consents:
                 purpose=purpose,
                 channel=channel,
                 granted=False,
+                event="withdrawn",
                 source=_carried(merge),
                 occurred_at=max(since, merge.recorded_at),
                 recorded_at=merge.recorded_at,
@@ -211,6 +212,7 @@ class Consents:
             purpose=purpose,
             channel=channel,
             granted=granted,
+            event="given" if granted else "withdrawn",
             source=source,
             occurred_at=at,
             recorded_at=self._rt.now(),

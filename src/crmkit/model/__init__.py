@@ -18,6 +18,7 @@ from crmkit.model.catalogue import (
     catalogue,
     entry_of,
 )
+from crmkit.model.consent import Consent, Notice, Objection, Restriction, Suppression
 from crmkit.model.customer import (
     Customer,
     Identity,
@@ -43,7 +44,7 @@ from crmkit.model.matching import MatchModel, MatchPair, MatchToken
 from crmkit.model.merge import Merge, Redirect, Snapshot
 from crmkit.model.money import Money
 from crmkit.model.page import Page
-from crmkit.model.privacy import Consent, Erasure, IdempotencyKey
+from crmkit.model.privacy import Erasure, IdempotencyKey
 from crmkit.model.referral import ReferralAccepted, ReferralCode, ReferralMade
 from crmkit.model.segment import (
     Cutoff,
@@ -80,6 +81,8 @@ __all__ = [
     "Metrics",
     "Money",
     "Note",
+    "Notice",
+    "Objection",
     "Occasion",
     "OnErase",
     "OnMerge",
@@ -98,6 +101,7 @@ __all__ = [
     "ReferralAccepted",
     "ReferralCode",
     "ReferralMade",
+    "Restriction",
     "RewardStock",
     "Score",
     "SearchToken",
@@ -107,6 +111,7 @@ __all__ = [
     "SegmentStay",
     "SegmentVersion",
     "Snapshot",
+    "Suppression",
     "Tag",
     "TierGrant",
     "TierPeriod",

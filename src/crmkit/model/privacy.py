@@ -1,4 +1,4 @@
-"""Consent, idempotency keys and the traces that erasure leaves."""
+"""Idempotency keys and the traces that erasure leaves."""
 
 from __future__ import annotations
 
@@ -15,23 +15,6 @@ from crmkit.model.catalogue import (
     side,
     stored,
 )
-
-
-@record("crm_consents", key=("id",), owner="customer_id",
-        indexes=(Index(("tenant", "customer_id", "occurred_at")),))  # fmt: skip
-class Consent:
-    """A fact: consent for a purpose on a channel was given or withdrawn."""
-
-    tenant: str = assigned()
-    id: str = assigned()
-    customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.MOVE)
-    purpose: str = stored(Data.PREFERENCE, Origin.PROVIDED)
-    channel: str = stored(Data.PREFERENCE, Origin.PROVIDED)
-    granted: bool = stored(Data.PREFERENCE, Origin.PROVIDED)
-    source: str = stored(Data.BEHAVIOUR, Origin.OBSERVED)
-    occurred_at: datetime = assigned()
-    recorded_at: datetime = assigned()
-    origin: str | None = side(default=None)
 
 
 @record(

@@ -21,6 +21,7 @@ def said(id: str, granted: bool, *, later: int = 0, channel: str = "email") -> C
         purpose="marketing",
         channel=channel,
         granted=granted,
+        event="given" if granted else "withdrawn",
         source="form",
         occurred_at=AT + timedelta(seconds=later),
         recorded_at=AT,

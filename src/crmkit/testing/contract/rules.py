@@ -211,6 +211,7 @@ def consent_facts(subject: Subject) -> Iterator[Consent]:
                 purpose=purpose,
                 channel=channel,
                 granted=says,
+                event="given" if says else "withdrawn",
                 source="test",
                 occurred_at=moment,
                 recorded_at=moment,
