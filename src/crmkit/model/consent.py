@@ -101,7 +101,7 @@ class Notice:
 @record("crm_objections", key=("id",), owner="customer_id",
         indexes=(Index(("tenant", "customer_id")),))  # fmt: skip
 class Objection:
-    """A fact: a person objected to a purpose (GDPR Art. 21); without a channel on all of them.
+    """A fact: a person objected to a purpose on a channel (GDPR Art. 21).
 
     It stands until they themselves agree anew, at `ended_at`.
     """
@@ -110,7 +110,7 @@ class Objection:
     id: str = assigned()
     customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.MOVE)
     purpose: str = stored(Data.BEHAVIOUR, Origin.PROVIDED)
-    channel: str | None = stored(Data.BEHAVIOUR, Origin.PROVIDED, default=None)
+    channel: str = stored(Data.BEHAVIOUR, Origin.PROVIDED)
     source: str = stored(Data.BEHAVIOUR, Origin.OBSERVED)
     occurred_at: datetime = assigned()
     recorded_at: datetime = assigned()
@@ -143,7 +143,7 @@ class Suppression:
     It outlives the person's erasure, for only so can their objection be heeded when the
     address comes back (GDPR Art. 17(3)(b), 21(3)). `kind` says why: ``objected``,
     ``unsubscribed``, or what a list said, such as ``bounced``. Without a purpose it is about
-    all of them; without a channel about all that use the address.
+    all of them. It stands until the person agrees anew, at `ended_at`.
     """
 
     tenant: str = assigned()
@@ -152,7 +152,7 @@ class Suppression:
         Data.FINGERPRINT, Origin.ASSIGNED, erase=OnErase.KEEP, merge=OnMerge.KEEP
     )
     purpose: str | None = assigned(default=None)
-    channel: str | None = assigned(default=None)
+    channel: str = assigned()
     kind: str = assigned()
     occurred_at: datetime = assigned()
     recorded_at: datetime = assigned()

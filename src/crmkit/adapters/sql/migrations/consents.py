@@ -48,9 +48,7 @@ def _notices() -> None:
 def _objections() -> None:
     op.create_table(
         "crm_objections",
-        *texts("tenant", "id", "customer_id", "purpose"),
-        *maybes("channel"),
-        *texts("source"),
+        *texts("tenant", "id", "customer_id", "purpose", "channel", "source"),
         *numbers("occurred_at", "recorded_at"),
         *empties("ended_at"),
         *maybes("origin"),
@@ -76,8 +74,8 @@ def _suppressions() -> None:
     op.create_table(
         "crm_suppressions",
         *texts("tenant", "id", "address_key"),
-        *maybes("purpose", "channel"),
-        *texts("kind"),
+        *maybes("purpose"),
+        *texts("channel", "kind"),
         *numbers("occurred_at", "recorded_at"),
         *empties("ended_at"),
         sa.PrimaryKeyConstraint("tenant", "id"),
