@@ -230,7 +230,7 @@ def test_a_notice_is_kept_word_for_word(consents: Consents, ana: str) -> None:
     with pytest.raises(InvalidInput):
         consents.give(ana, "email", source="form", notice="none")
     fact = consents.give(ana, "email", source="form", notice=shown.id)
-    told = consents.receipt(fact.id)
+    told = consents.receipt(fact.id).to_dict()
     assert told["pii_processing"]["privacy_notice"]["text"] == said["text"]
 
 
@@ -244,7 +244,7 @@ def test_a_receipt_has_the_fields_of_the_standard(consents: Consents, ana: str) 
         ana, "email", source="form", notice=shown.id, policy="2026-01", jurisdiction="RO",
         proof="form 12", address=MAIL, expires_at="2027-01-01T00:00:00Z",
     )  # fmt: skip
-    told = consents.receipt(fact.id)
+    told = consents.receipt(fact.id).to_dict()
     assert (told["record_id"], told["pii_principal_id"]) == (fact.id, ana)
     processing = dict(told["pii_processing"])
     assert processing.pop("privacy_notice")["version"] == "1"

@@ -59,6 +59,11 @@ def key_of(rt: Runtime, kind: str, compared: str) -> str:
     return rt.fingerprint("contact address", f"{kind}:{compared}")
 
 
+def purpose_key(rt: Runtime, purpose: str) -> str:
+    """The keyed hash of a purpose, by which what is suppressed tells for what."""
+    return rt.fingerprint("purpose of a suppression", purpose)
+
+
 def addresses(rt: Runtime, customer: Customer, channel: str) -> list[Address]:
     """All addresses of a profile that the channel reaches; the main one first, if there is one."""
     kind = _KINDS.get(channel)

@@ -9,7 +9,7 @@ from typing import Any, Unpack
 from crmkit.customers.profile import ConsentState
 from crmkit.errors import InvalidInput
 from crmkit.gdpr import links, notices, objections
-from crmkit.gdpr.addresses import address_of, checked_channel
+from crmkit.gdpr.addresses import address_of, checked_channel, purpose_key
 from crmkit.gdpr.consent_state import lasting, revived, said_by, state
 from crmkit.gdpr.contacting import permissions
 from crmkit.gdpr.permission import Permission, Question, stands_against
@@ -257,17 +257,14 @@ class Consents:
         )  # fmt: skip
         return self._rt.write(lambda uow: notices.kept(uow, made))
 
-    def receipt(self, consent_id: str) -> Mapping[str, Any]:
-        """A fact with the text that was shown, as a document in the order of ISO/IEC TS 27560.
-
-        It is personal. Raises `NotFound`.
-        """
+    def receipt(self, consent_id: str) -> notices.Receipt:
+        """A fact with the text that was shown: what proves it. Raises `NotFound`."""
         with self._rt.read() as uow:
             fact = uow.get(Consent, checked_id(consent_id))
             if fact is None:
                 raise self._rt.missing(uow, consent_id, "consent")
             shown = uow.get(Notice, fact.notice_id) if fact.notice_id else None
-        return notices.receipt(fact, shown)
+        return notices.Receipt(fact, shown)
 
     # --- pages and links for the person ---
 
@@ -410,9 +407,11 @@ class Consents:
         self, channel: str, purpose: str, address: str | None, at: datetime | str | None
     ) -> Question:
         checked_channel(channel)
+        meant = checked_purpose(purpose)
         return Question(
             channel=channel,
-            purpose=checked_purpose(purpose),
+            purpose=meant,
+            purpose_key=purpose_key(self._rt, meant),
             at=None if at is None else instant(at),
             now=self._rt.now(),
             zone=self._rt.settings.zone,

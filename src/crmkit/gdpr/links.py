@@ -34,7 +34,7 @@ class Unsubscription:
     """What a link to unsubscribe is about, and whether it was done."""
 
     channel: str
-    purpose: str
+    purpose: str = attrs.field(repr=False)
     done: bool
 
 

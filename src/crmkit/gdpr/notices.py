@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import attrs
+
 from crmkit.errors import InvalidInput
 from crmkit.gdpr.addresses import checked_channel
 from crmkit.gdpr.statements import checked_purpose
@@ -13,6 +15,54 @@ from crmkit.model.document import canonical, text
 from crmkit.model.time import iso
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
+
+
+@attrs.frozen
+class Receipt:
+    """What somebody said about a consent, and the text that they were shown."""
+
+    consent: Consent
+    notice: Notice | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """A personal JSON document with the sections and fields of ISO/IEC TS 27560:2023."""
+        fact, shown = self.consent, self.notice
+        return {
+            "schema_version": "ISO/IEC TS 27560:2023",
+            "record_id": fact.id,
+            "pii_principal_id": fact.customer_id,
+            "pii_processing": {
+                "privacy_notice": shown and _shown(shown),
+                "policy_version": fact.policy,
+                "language": fact.language or (shown.language if shown else None),
+                "purpose": fact.purpose,
+                "channel": fact.channel,
+                "address": fact.address,
+                "lawful_basis": fact.basis,
+                "collection_method": fact.source,
+                "jurisdiction": fact.jurisdiction,
+                "recipient_third_parties": list(shown.recipients) if shown else [],
+                "withdrawal_method": shown.withdrawal if shown else None,
+            },
+            "party_identification": {"pii_controller": shown.controller if shown else None},
+            "event": {
+                "event_type": fact.event,
+                "event_time": iso(fact.occurred_at),
+                "recorded_at": iso(fact.recorded_at),
+                "valid_until": iso(fact.expires_at) if fact.expires_at else None,
+                "follows": fact.follows,
+                "evidence": fact.proof,
+            },
+        }
+
+
+def _shown(shown: Notice) -> dict[str, Any]:
+    return {
+        "id": shown.id,
+        "version": shown.version,
+        "text": shown.text,
+        "recorded_at": iso(shown.recorded_at),
+    }
 
 
 def notice(
@@ -54,43 +104,6 @@ def kept(uow: UnitOfWork, made: Notice) -> Notice:
             raise InvalidInput("this version is another text", field="version")
     uow.add_if_absent(made)
     return uow.get(Notice, made.id) or made
-
-
-def receipt(fact: Consent, shown: Notice | None) -> dict[str, Any]:
-    """A consent as a document with the sections and fields of ISO/IEC TS 27560:2023."""
-    notice = shown and {
-        "id": shown.id,
-        "version": shown.version,
-        "text": shown.text,
-        "recorded_at": iso(shown.recorded_at),
-    }
-    return {
-        "schema_version": "ISO/IEC TS 27560:2023",
-        "record_id": fact.id,
-        "pii_principal_id": fact.customer_id,
-        "pii_processing": {
-            "privacy_notice": notice,
-            "policy_version": fact.policy,
-            "language": fact.language or (shown.language if shown else None),
-            "purpose": fact.purpose,
-            "channel": fact.channel,
-            "address": fact.address,
-            "lawful_basis": fact.basis,
-            "collection_method": fact.source,
-            "jurisdiction": fact.jurisdiction,
-            "recipient_third_parties": list(shown.recipients) if shown else [],
-            "withdrawal_method": shown.withdrawal if shown else None,
-        },
-        "party_identification": {"pii_controller": shown.controller if shown else None},
-        "event": {
-            "event_type": fact.event,
-            "event_time": iso(fact.occurred_at),
-            "recorded_at": iso(fact.recorded_at),
-            "valid_until": iso(fact.expires_at) if fact.expires_at else None,
-            "follows": fact.follows,
-            "evidence": fact.proof,
-        },
-    }
 
 
 def newest(texts: Sequence[Notice], language: str | None) -> Mapping[tuple[str, str], Notice]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from crmkit.gdpr.addresses import Address, addresses, kind_of
+from crmkit.gdpr.addresses import Address, addresses, kind_of, purpose_key
 from crmkit.gdpr.permission import covers, stands_against
 from crmkit.model import Consent, Customer, Objection, Restriction, Suppression
 from crmkit.model.catalogue import evolved
@@ -86,15 +86,16 @@ def suppress(
     at: datetime,
 ) -> Suppression:
     """Suppress an address; what stands already is told again."""
+    meant = None if purpose is None else purpose_key(rt, purpose)
     same: dict[str, Any] = {"address_key": address_key, "channel": channel, "ended_at": None}
     for row in uow.find(Suppression, **same):
-        if row.purpose == purpose and row.kind == kind:
+        if row.purpose_key == meant and row.kind == kind:
             return row
     made = Suppression(
         tenant=rt.tenant,
         id=rt.new_id(),
         address_key=address_key,
-        purpose=purpose,
+        purpose_key=meant,
         channel=channel,
         kind=kind,
         occurred_at=at,
@@ -117,10 +118,11 @@ def agreed_anew(
     for said in uow.find(Objection, customer_id=customer.id, ended_at=None):
         if stands_against(said, purpose, channel) and said.occurred_at <= at:
             uow.put(evolved(said, ended_at=at))
+    meant = purpose_key(rt, purpose)
     keys = [address.key] if address else [a.key for a in addresses(rt, customer, channel)]
     for key in keys:
         for row in uow.find(Suppression, address_key=key, ended_at=None):
-            if covers(row, purpose, channel) and row.occurred_at <= at:
+            if covers(row, meant, channel) and row.occurred_at <= at:
                 uow.put(evolved(row, ended_at=at))
 
 

@@ -43,7 +43,7 @@ class Permission:
 
     customer_id: str
     channel: str
-    purpose: str
+    purpose: str = attrs.field(repr=False)
     at: datetime
     allowed: bool
     reason: str
@@ -62,6 +62,7 @@ class Question:
 
     channel: str
     purpose: str
+    purpose_key: str
     at: datetime | None
     now: datetime
     zone: tzinfo
@@ -116,9 +117,9 @@ def stands_against(objection: Objection, purpose: str, channel: str) -> bool:
     return objection.purpose in (purpose, channel)
 
 
-def covers(suppression: Suppression, purpose: str, channel: str) -> bool:
+def covers(suppression: Suppression, purpose_key: str, channel: str) -> bool:
     """Whether a suppression is about this, at its address."""
-    return suppression.channel == channel and suppression.purpose in (None, purpose)
+    return suppression.channel == channel and suppression.purpose_key in (None, purpose_key)
 
 
 def in_force(since: datetime, until: datetime | None, at: datetime | None) -> bool:
@@ -143,7 +144,7 @@ def _against(
     for row in known.suppressions:
         if (
             row.address_key == address.key
-            and covers(row, purpose, channel)
+            and covers(row, question.purpose_key, channel)
             and in_force(row.occurred_at, row.ended_at, at)
         ):
             return "suppressed", row.occurred_at

@@ -24,7 +24,7 @@ class Preference:
     main one, masked. `notice` is the text to show beside the switch.
     """
 
-    purpose: str
+    purpose: str = attrs.field(repr=False)
     channel: str
     granted: bool
     objected: bool

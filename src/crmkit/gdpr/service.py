@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,7 +10,7 @@ from typing import Any
 
 from crmkit.errors import Erased, InvalidInput
 from crmkit.gdpr import objections, restriction
-from crmkit.gdpr.addresses import address_of, checked_channel, kind_of
+from crmkit.gdpr.addresses import address_of, checked_channel, kind_of, purpose_key
 from crmkit.gdpr.consents import Consents
 from crmkit.gdpr.documents import ErasureReceipt, Export, blanks, exported, tells
 from crmkit.gdpr.permission import covers
@@ -32,6 +33,8 @@ from crmkit.model.document import text
 from crmkit.ports.events import CustomerErased
 from crmkit.ports.runtime import Runtime, checked_id
 from crmkit.ports.storage import UnitOfWork
+
+_KIND = re.compile(r"[a-z][a-z_]{0,29}", re.ASCII)
 
 
 class Privacy:
@@ -85,20 +88,19 @@ class Privacy:
     ) -> Suppression:
         """Never write to an address again, whoever has it; for a mail provider's lists.
 
-        `kind` says why, such as ``bounced`` or ``complained``. Without a purpose it is for all of
-        them. Only a keyed hash is kept. It ends when the person agrees anew.
+        `kind` says why in one word, such as ``bounced`` or ``complained``. Without a purpose it
+        is for all of them. Only a keyed hash is kept. It ends when the person agrees anew.
         """
         found = address_of(self._rt, checked_channel(channel), address)
         if kind_of(channel) is None:
             raise InvalidInput("expected email, sms, whatsapp or phone", field="channel")
-        why = text(kind, field="kind", limit=50)
-        if why is None:
-            raise InvalidInput("expected some text", field="kind")
+        if not isinstance(kind, str) or not _KIND.fullmatch(kind):  # it is kept for good
+            raise InvalidInput("expected a word such as bounced", field="kind")
         meant = None if purpose is None else checked_purpose(purpose)
         moment = self._rt.at(at)
         check_past(moment, self._rt.now(), "at")
         return self._rt.write(
-            lambda uow: objections.suppress(uow, self._rt, found.key, channel, meant, why, moment)
+            lambda uow: objections.suppress(uow, self._rt, found.key, channel, meant, kind, moment)
         )
 
     def suppressed(
@@ -106,7 +108,7 @@ class Privacy:
     ) -> Suppression | None:
         """What keeps an address from being written to, the first of them; None if nothing does."""
         key = address_of(self._rt, checked_channel(channel), address).key
-        meant = checked_purpose(purpose)
+        meant = purpose_key(self._rt, checked_purpose(purpose))
         with self._rt.read() as uow:
             found = uow.find(Suppression, address_key=key, ended_at=None)
         standing = [row for row in found if covers(row, meant, channel)]

@@ -142,8 +142,9 @@ class Suppression:
 
     It outlives the person's erasure, for only so can their objection be heeded when the
     address comes back (GDPR Art. 17(3)(b), 21(3)). `kind` says why: ``objected``,
-    ``unsubscribed``, or what a list said, such as ``bounced``. Without a purpose it is about
-    all of them. It stands until the person agrees anew, at `ended_at`.
+    ``unsubscribed``, or what a list said, such as ``bounced``. The purpose is a keyed hash too,
+    for it is a free text; without one it is about all. It stands until the person agrees
+    anew, at `ended_at`.
     """
 
     tenant: str = assigned()
@@ -151,7 +152,9 @@ class Suppression:
     address_key: str = stored(
         Data.FINGERPRINT, Origin.ASSIGNED, erase=OnErase.KEEP, merge=OnMerge.KEEP
     )
-    purpose: str | None = assigned(default=None)
+    purpose_key: str | None = stored(
+        Data.FINGERPRINT, Origin.ASSIGNED, erase=OnErase.KEEP, merge=OnMerge.KEEP, default=None
+    )
     channel: str = assigned()
     kind: str = assigned()
     occurred_at: datetime = assigned()

@@ -74,7 +74,7 @@ def _suppressions() -> None:
     op.create_table(
         "crm_suppressions",
         *texts("tenant", "id", "address_key"),
-        *maybes("purpose"),
+        *maybes("purpose_key"),
         *texts("channel", "kind"),
         *numbers("occurred_at", "recorded_at"),
         *empties("ended_at"),
