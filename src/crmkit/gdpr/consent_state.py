@@ -42,7 +42,7 @@ def latest(facts: Iterable[Consent]) -> Mapping[Place, Consent]:
         by_way[word.purpose, word.channel].append(word)
     found: dict[Place, Consent] = {}
     for (purpose, channel), said in by_way.items():
-        named = {word.address_key for word in said}
+        named = sorted({word.address_key for word in said}, key=lambda key: key or "")
         for word in said:
             concerned = named if word.address_key is None else (word.address_key,)
             for key in concerned:
