@@ -274,6 +274,26 @@ def test_an_objection_outlives_erasure(
     assert all(MAIL not in str(row) and PHONE not in str(row) for row in rows)
 
 
+def test_an_address_that_came_after_the_objection_is_suppressed_too(
+    crm: CRMService, consents: Consents, ana: str
+) -> None:
+    """When the person is erased; until then the objection itself stands."""
+    crm.gdpr.object(ana)
+    crm.customers.update(ana, {"email": OTHER})
+    assert crm.gdpr.suppressed(OTHER, "email") is None
+    assert consents.may_contact(ana, "email").reason == "objected"
+    crm.gdpr.erase(ana)
+    assert crm.gdpr.suppressed(OTHER, "email") is not None
+
+
+def test_who_never_objected_leaves_nothing(crm: CRMService, storage: Storage, ana: str) -> None:
+    crm.gdpr.consents.give(ana, "email", source="form")
+    crm.gdpr.consents.withdraw(ana, "email")
+    crm.gdpr.erase(ana)
+    with storage.read(crm.tenant) as uow:
+        assert uow.count(Suppression) == 0
+
+
 def test_a_bounced_address_is_written_to_no_more(
     crm: CRMService, consents: Consents, clock: FrozenClock, ana: str
 ) -> None:
@@ -341,6 +361,25 @@ def test_an_export_tells_whether_consent_stands(
     out = io.StringIO()
     crm.segments.analytics.export("all", out, ["consent.marketing_email", "consent.marketing_sms"])
     assert out.getvalue().split()[1] == "no,yes"
+
+
+def test_time_alone_ends_a_consent_in_segments(
+    crm: CRMService, consents: Consents, clock: FrozenClock, ana: str
+) -> None:
+    """Members, the history and the explanation have the true instant, however late the run is."""
+    rule = {"field": "consent.marketing_email", "operator": "=", "value": True}
+    crm.segments.create("reachable", rule)
+    begun, ends = clock(), clock() + timedelta(days=3)
+    consents.give(ana, "email", source="form", address=OTHER, expires_at=ends)
+    assert crm.segments.explain(ana, "reachable").until == ends
+    clock.advance(days=10)
+    assert crm.segments.count("reachable") == 0
+    assert crm.segments.count("reachable", at=ends - timedelta(microseconds=1)) == 1
+    assert crm.segments.explain(ana, "reachable").root.leaves().__next__().found == "false"
+    crm.run_due()
+    (stay,) = crm.segments.analytics.history("reachable")
+    assert (stay.entered_at, stay.left_at) == (begun, ends)
+    assert crm.segments.verify("reachable").exact
 
 
 def test_merge_all_leaves_the_restricted_to_review(crm: CRMService) -> None:
@@ -414,6 +453,23 @@ def test_what_was_said_of_two_as_one_goes_for_each(
         assert consents.may_contact(each, "email").reason == "restricted"
         crm.gdpr.lift(each, reason="put right")
         assert consents.may_contact(each, "email").reason == "objected"
+
+
+def test_what_was_said_of_a_third_stays_theirs(
+    crm: CRMService, consents: Consents, clock: FrozenClock, ana: str
+) -> None:
+    """Between two merges somebody objects who is merged by the second."""
+    anna = crm.find_or_create({"name": "Anna", "email": OTHER}).id
+    ion = crm.find_or_create({"name": "Ion", "email": "ion@mail.com"}).id
+    consents.give(anna, "email", source="form")
+    first = crm.identity.merge(ana, anna, reason="one person")
+    clock.advance(days=1)
+    crm.gdpr.object(ion)
+    crm.identity.merge(ana, ion, reason="one person")
+    clock.advance(days=1)
+    crm.identity.unmerge(first.id)
+    assert consents.may_contact(anna, "email")
+    assert consents.may_contact(ana, "email").reason == "objected"
 
 
 def test_a_merge_makes_no_permission_at_an_address(

@@ -239,6 +239,7 @@ _INTERNAL = {
     "insights.historic", "insights.run_due", "segments.names", "loyalty.run_due",
     "loyalty.standing",
     "consents.standing", "consents.on_stated", "consents.withdraw_all",
+    "consents.on_erased",
     "referrals.on_stories",
     *(f"{name}.on_{event}" for name in ("activities", "consents", "referrals")
       for event in ("merged", "undone")),

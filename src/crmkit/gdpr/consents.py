@@ -11,13 +11,19 @@ from crmkit.errors import InvalidInput
 from crmkit.gdpr import links, notices, objections
 from crmkit.gdpr.addresses import address_of, checked_channel, purpose_key
 from crmkit.gdpr.consent_state import lasting, revived, said_by, state
-from crmkit.gdpr.contacting import permissions
+from crmkit.gdpr.contacting import pages, permissions
 from crmkit.gdpr.permission import Permission, Question, stands_against
 from crmkit.gdpr.preferences import Preferences, page
 from crmkit.gdpr.statements import Details, Statement, check_past, checked_purpose, statement
 from crmkit.model import Consent, Merge, Notice, Objection
 from crmkit.model.time import instant
-from crmkit.ports.events import ConsentChanged, ConsentStated, CustomersMerged, MergeUndone
+from crmkit.ports.events import (
+    ConsentChanged,
+    ConsentStated,
+    CustomerErased,
+    CustomersMerged,
+    MergeUndone,
+)
 from crmkit.ports.idempotency import Call, stated
 from crmkit.ports.runtime import Runtime, Whose, checked_id
 from crmkit.ports.storage import UnitOfWork
@@ -209,7 +215,7 @@ class Consents:
         def work(uow: UnitOfWork) -> Permission:
             if hold:
                 links.held(uow, self._rt, customer_id)
-            return next(permissions(uow, self._rt, [customer_id], asked))
+            return permissions(uow, self._rt, [customer_id], asked)[0]
 
         if hold:
             return self._rt.write(work)
@@ -228,9 +234,7 @@ class Consents:
 
         For drawing up a list. Ask again when you send: the answer is of when it was read.
         """
-        asked = self._question(channel, purpose, None, at)
-        with self._rt.read() as uow:
-            yield from permissions(uow, self._rt, customer_ids, asked)
+        return self._answers(customer_ids, self._question(channel, purpose, None, at))
 
     # --- texts and proofs ---
 
@@ -401,6 +405,10 @@ class Consents:
         uow.remove(Consent, customer_id=both, source=_carried(event.merge))
         objections.on_undone(uow, self._rt, event)
 
+    def on_erased(self, uow: UnitOfWork, event: CustomerErased) -> None:
+        """Leave suppressions where the person objected; crmkit's own."""
+        objections.on_erased(uow, self._rt, event)
+
     # --- inside ---
 
     def _question(
@@ -417,6 +425,12 @@ class Consents:
             zone=self._rt.settings.zone,
             address=None if address is None else address_of(self._rt, channel, address),
         )
+
+    def _answers(self, customer_ids: Iterable[str], asked: Question) -> Iterator[Permission]:
+        for page_of_ids in pages(customer_ids):
+            with self._rt.read() as uow:
+                found = permissions(uow, self._rt, page_of_ids, asked)
+            yield from found
 
     def _say(
         self,

@@ -24,23 +24,22 @@ PAGE: Final = 200
 R = TypeVar("R", Consent, Objection, Restriction)
 
 
-def permissions(
-    uow: UnitOfWork, rt: Runtime, customer_ids: Iterable[str], question: Question
-) -> Iterator[Permission]:
-    """The answers about these customers, in their order; ids of whom nobody knows among them."""
+def pages(customer_ids: Iterable[str]) -> Iterator[Sequence[str]]:
+    """The ids in their order, as many at a time as are read together."""
     page: list[str] = []
     for customer_id in customer_ids:
         page.append(checked_id(customer_id))
         if len(page) == PAGE:
-            yield from _answered(uow, rt, page, question)
+            yield page
             page = []
     if page:
-        yield from _answered(uow, rt, page, question)
+        yield page
 
 
-def _answered(
+def permissions(
     uow: UnitOfWork, rt: Runtime, page: Sequence[str], question: Question
 ) -> list[Permission]:
+    """The answers about a page of customers, in their order; ids nobody knows among them."""
     held = known(uow, rt, page, question)
     return [decided(question, customer_id, held[customer_id]) for customer_id in page]
 

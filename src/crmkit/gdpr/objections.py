@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from crmkit.gdpr.addresses import Address, addresses, kind_of, purpose_key
 from crmkit.gdpr.permission import covers, stands_against
-from crmkit.model import Consent, Customer, Objection, Restriction, Suppression
+from crmkit.model import Consent, Customer, Merge, Objection, Restriction, Suppression
 from crmkit.model.catalogue import evolved
 from crmkit.model.consent import CHANNELS
-from crmkit.ports.events import MergeUndone
+from crmkit.ports.events import CustomerErased, MergeUndone
 from crmkit.ports.runtime import Runtime, Whose
 from crmkit.ports.storage import UnitOfWork
 
@@ -126,20 +126,26 @@ def agreed_anew(
                 uow.put(evolved(row, ended_at=at))
 
 
+def on_erased(uow: UnitOfWork, rt: Runtime, event: CustomerErased) -> None:
+    """Let objections be heeded at the addresses that the person has by now."""
+    customer = uow.get(Customer, event.customer_id)
+    if customer is None:
+        return
+    for said in uow.find(Objection, customer_id=event.customer_id, ended_at=None):
+        for key in _keys(uow, rt, customer, said.channel):
+            suppress(uow, rt, key, said.channel, said.purpose, "objected", said.occurred_at)
+
+
 def on_undone(uow: UnitOfWork, rt: Runtime, event: MergeUndone) -> None:
     """What was said of two while they were one goes for each of them."""
     merge = event.merge
-    back = {"id": None, "customer_id": merge.dropped_id, "origin": None}
+    # Only what came since, and bears no side of another merge.
+    nobodys = {None, merge.id, *(m.id for m in uow.find(Merge, customer_id=merge.customer_id))}
     for kind, until in ((Objection, "ended_at"), (Restriction, "lifted_at")):
         told: dict[str, Any] = {"customer_id": merge.customer_id, until: None}
-        uow.add_many(_since(rt, uow.find(kind, **told), merge.recorded_at, back))
-
-
-def _since(
-    rt: Runtime, facts: Iterable[Any], since: datetime, changes: dict[str, Any]
-) -> list[Any]:
-    return [
-        evolved(fact, **{**changes, "id": rt.new_id()})
-        for fact in facts
-        if fact.recorded_at >= since
-    ]
+        standing: list[Any] = uow.find(kind, **told)
+        uow.add_many(
+            evolved(fact, id=rt.new_id(), customer_id=merge.dropped_id, origin=None)
+            for fact in standing
+            if fact.recorded_at >= merge.recorded_at and fact.origin in nobodys
+        )
