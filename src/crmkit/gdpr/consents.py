@@ -15,7 +15,7 @@ from crmkit.gdpr.contacting import pages, permissions
 from crmkit.gdpr.permission import Permission, Question, stands_against
 from crmkit.gdpr.preferences import Preferences, page
 from crmkit.gdpr.statements import Details, Statement, check_past, checked_purpose, statement
-from crmkit.model import Consent, Merge, Notice, Objection
+from crmkit.model import Consent, Notice, Objection
 from crmkit.model.time import instant
 from crmkit.ports.events import (
     ConsentChanged,
@@ -29,11 +29,6 @@ from crmkit.ports.runtime import Runtime, Whose, checked_id
 from crmkit.ports.storage import UnitOfWork
 
 _A_WEEK = timedelta(days=7)
-
-
-def _carried(merge: Merge) -> str:
-    """The source of what a merge withdraws."""
-    return f"merge {merge.id}"
 
 
 class Consents:
@@ -390,7 +385,8 @@ class Consents:
                 channel=channel,
                 granted=False,
                 event="withdrawn",
-                source=_carried(merge),
+                source=f"merge {merge.id}",
+                follows=merge.id,
                 address=written[key] if key else None,
                 address_key=key,
                 occurred_at=max(since, merge.recorded_at),
@@ -402,7 +398,7 @@ class Consents:
     def on_undone(self, uow: UnitOfWork, event: MergeUndone) -> None:
         """Take back what the merge itself had withdrawn; crmkit's own."""
         both = (event.merge.customer_id, event.merge.dropped_id)
-        uow.remove(Consent, customer_id=both, source=_carried(event.merge))
+        uow.remove(Consent, customer_id=both, follows=event.merge.id)
         objections.on_undone(uow, self._rt, event)
 
     def on_erased(self, uow: UnitOfWork, event: CustomerErased) -> None:

@@ -44,7 +44,8 @@ class Consent:
     confirm until `expires_at`) or ``claimed`` (a lawful `basis` other than consent, which the
     host stands for). `granted` is True for the first two, False for a withdrawal, and None
     for what is no word of the person's. Without an `address` it is about all of them;
-    `address_key` is its keyed hash. `follows` is the id of the request that was confirmed.
+    `address_key` is its keyed hash. `follows` is the id of the request that was confirmed, or of
+    the merge that withdrew.
 
     In terms of ISO/IEC TS 27560: `id` is the record identifier and `customer_id` the PII
     principal; `purpose` with `channel`, `basis` and `jurisdiction` belong to the processing,
@@ -60,7 +61,7 @@ class Consent:
     purpose: str = stored(Data.BEHAVIOUR, Origin.PROVIDED)
     channel: str = stored(Data.BEHAVIOUR, Origin.PROVIDED)
     granted: bool | None = stored(Data.BEHAVIOUR, Origin.PROVIDED)
-    source: str = stored(Data.BEHAVIOUR, Origin.OBSERVED)
+    source: str = stored(Data.FREE_TEXT, Origin.OBSERVED)
     event: str = assigned()
     basis: str = assigned(default="consent")
     address: str | None = stored(Data.CONTACT, Origin.PROVIDED, default=None)
@@ -111,7 +112,7 @@ class Objection:
     customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.MOVE)
     purpose: str = stored(Data.BEHAVIOUR, Origin.PROVIDED)
     channel: str = stored(Data.BEHAVIOUR, Origin.PROVIDED)
-    source: str = stored(Data.BEHAVIOUR, Origin.OBSERVED)
+    source: str = stored(Data.FREE_TEXT, Origin.OBSERVED)
     occurred_at: datetime = assigned()
     recorded_at: datetime = assigned()
     ended_at: datetime | None = assigned(default=None)
