@@ -47,8 +47,13 @@ _DONE = {
     "untag": st.sampled_from(["vip", "regular"]),
     "note": st.sampled_from(["one", "two"]),
     "consent": st.tuples(
-        st.sampled_from(["email", "sms"]), st.booleans(), st.sampled_from(INSTANTS[:3])
+        st.sampled_from(["email", "sms"]),
+        st.booleans(),
+        st.sampled_from(INSTANTS[:3]),
+        st.sampled_from([None, None, "guest0@mail.com", "guest1@mail.com"]),
     ),
+    "object": st.sampled_from(["email", "sms"]),
+    "restrict": st.sampled_from(["accuracy", "a lawsuit"]),
     "points": st.integers(-20, 50).filter(bool),
     "segment": st.sampled_from(["fans", "guests"]),
     "leave": st.sampled_from(["fans", "guests"]),
@@ -89,9 +94,9 @@ def _share(crm: CRMService, c: str, told: Any, ids: Sequence[str]) -> None:
 
 
 def _consent(crm: CRMService, c: str, told: Any, _: Sequence[str]) -> None:
-    channel, granted, at = told
+    channel, granted, at, address = told
     say = crm.gdpr.consents.give if granted else crm.gdpr.consents.withdraw
-    say(c, channel, source="form", at=at)
+    say(c, channel, source="form", at=at, address=address if channel == "email" else None)
 
 
 _COMMANDS: Mapping[str, Callable[[CRMService, str, Any, Sequence[str]], object]] = {
@@ -102,6 +107,8 @@ _COMMANDS: Mapping[str, Callable[[CRMService, str, Any, Sequence[str]], object]]
     "untag": lambda crm, c, told, _: crm.customers.untag(c, told),
     "note": lambda crm, c, told, _: crm.customers.add_note(c, told),
     "consent": _consent,
+    "object": lambda crm, c, told, _: crm.gdpr.object(c, channel=told),
+    "restrict": lambda crm, c, told, _: crm.gdpr.restrict(c, reason=told),
     "points": lambda crm, c, told, _: crm.loyalty.update_points(c, told, reason="why"),
     "segment": lambda crm, c, told, _: crm.segments.add(c, told),
     "leave": lambda crm, c, told, _: crm.segments.remove(c, told),

@@ -350,7 +350,8 @@ class Naive:
             return customer.custom.get(name)
         if prefix == "consent":
             purpose, _, channel = name.rpartition("_")
-            return self.subject.consents.get((purpose, channel), False)
+            until = self.subject.consents.get((purpose, channel))
+            return until is not None and until > self.at
         if field == "tags":
             return self.subject.tags
         if field == "age":

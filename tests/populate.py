@@ -118,6 +118,7 @@ def populate(crm: CRMService) -> str:
         key=canary("key of yes"),
     )
     crm.gdpr.consents.withdraw(found.id, "sms", source=canary("call"), key=canary("key of no"))
+    _permitted(crm, found.id)
     crm.add_to_segment(found.id, "by hand")
     everybody = {"field": "bookings", "operator": ">=", "value": 0}
     crm.segments.create("by rule", everybody)
@@ -135,6 +136,28 @@ def populate(crm: CRMService) -> str:
     crm.insights.fit()
     crm.insights.standing.refresh()
     return found.id
+
+
+def _permitted(crm: CRMService, customer_id: str) -> None:
+    """Every kind of word on being contacted, and what stood against it."""
+    consents = crm.gdpr.consents
+    shown = consents.notice(
+        "news", "email", language="en", version="1", text="May we?", controller="Club",
+        recipients=["Mailer"], withdrawal="the link in each mail",
+    )  # fmt: skip
+    address = f"{canary('address')}@mail.com"
+    asked = consents.request(
+        customer_id, "email", source=canary("source of request"), purpose="news",
+        address=address, notice=shown.id, policy="1", language="en", jurisdiction="RO",
+        proof=canary("proof"),
+    )  # fmt: skip
+    consents.confirm(asked, expires_at="2100-01-01T00:00:00Z")
+    consents.rely_on(customer_id, "email", basis="contract", source="b1", purpose=canary("basis"))
+    crm.gdpr.object(customer_id, canary("objected"), channel="sms", source=canary("call of no"))
+    consents.give(customer_id, "sms", source="x", purpose=canary("objected"), fresh=True)
+    crm.gdpr.suppress(address, "email", kind="bounced", purpose=canary("suppressed"))
+    crm.gdpr.restrict(customer_id, reason=canary("restriction"), actor=canary("lawyer"))
+    crm.gdpr.lift(customer_id, reason=canary("lifting"), actor=canary("judge"))
 
 
 def rows(storage: Storage, tenant: str) -> dict[str, list[dict[str, Any]]]:

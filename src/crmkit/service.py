@@ -112,7 +112,10 @@ class CRMService:
                 PointsChanged: (lambda uow, e: self.segments.keeper.on_points(uow, e),),
                 ScoresRefreshed: (lambda uow, e: self.segments.keeper.on_scores(uow, e),),
                 ConsentStated: (lambda uow, e: self.gdpr.consents.on_stated(uow, e),),
-                CustomerErased: (lambda uow, e: self.segments.keeper.on_erased(uow, e),),
+                CustomerErased: (
+                    lambda uow, e: self.gdpr.consents.on_erased(uow, e),
+                    lambda uow, e: self.segments.keeper.on_erased(uow, e),
+                ),
                 NumbersCorrected: (lambda uow, e: self.segments.keeper.on_corrected(uow, e),),
                 CustomersMerged: (
                     lambda uow, e: self.activities.on_merged(uow, e),

@@ -97,6 +97,7 @@ def _answers(crm: CRMService, person: str) -> Iterator[object]:
     yield crm.loyalty.reports.flow("2025-01-01T00:00:00Z")
     yield crm.gdpr.consents.state(person)
     yield crm.gdpr.consents.history(person)
+    yield from _permissions(crm, person)
     yield crm.gdpr.export(person)
     yield crm.get_lifetime_value(person)
     yield crm.insights.bands()
@@ -142,6 +143,25 @@ def _answers(crm: CRMService, person: str) -> Iterator[object]:
     yield analytics.metadata(person)
     yield analytics.export("by rule", io.StringIO())
     yield crm.gdpr.erase(person)
+
+
+def _permissions(crm: CRMService, person: str) -> Iterator[object]:
+    consents = crm.gdpr.consents
+    said: Any = {"source": canary("source"), "proof": canary("evidence")}
+    yield consents.rely_on(person, "sms", basis="contract", **said)
+    yield consents.confirm(consents.request(person, "email", address=_MAIL, **said))
+    yield consents.may_contact(person, "email", address=_MAIL)
+    yield list(consents.may_contact_many([person], "email", canary("purpose")))
+    yield consents.receipt(consents.history(person)[0].id)
+    yield consents.preferences(person)
+    token = consents.unsubscribe_token(person, "email", canary("purpose"), address=_MAIL)
+    yield consents.unsubscribe(token, post=True)
+    yield consents.notice("marketing", "sms", language="en", version="1", text="May we?")
+    yield crm.gdpr.object(person, canary("purpose"), source=canary("call"))
+    yield crm.gdpr.suppress(_MAIL, "email", kind="bounced")
+    yield crm.gdpr.suppressed(_MAIL, "email")
+    yield crm.gdpr.restrict(person, reason=canary("why"), actor=canary("who"))
+    yield crm.gdpr.lift(person, reason=canary("why"), actor=canary("who"))
 
 
 def test_no_answer_shows_what_is_personal(crm: CRMService, person: str) -> None:
@@ -274,6 +294,17 @@ HOSTILE: dict[str, Callable[[CRMService, str], object]] = {
     "a moment of tiers": lambda crm, _: crm.loyalty.reports.flow(_WRONG),
     "a source": lambda crm, p: crm.gdpr.consents.give(p, "email", source=_WRONG * 50),
     "a channel of consent": lambda crm, p: crm.gdpr.consents.give(p, _WRONG, source="x"),
+    "an address of consent": lambda crm, p: crm.gdpr.consents.give(
+        p, "email", source="x", address=_WRONG
+    ),
+    "a proof": lambda crm, p: crm.gdpr.consents.give(p, "email", source="x", proof=_WRONG * 200),
+    "a basis": lambda crm, p: crm.gdpr.consents.rely_on(p, "email", basis=_WRONG, source="x"),
+    "a token": lambda crm, _: crm.gdpr.consents.unsubscribe(_WRONG, post=True),
+    "a token to confirm": lambda crm, _: crm.gdpr.consents.confirm(_WRONG),
+    "a kind of suppression": lambda crm, _: crm.gdpr.suppress(_MAIL, "email", kind=_MAIL),
+    "an address to suppress": lambda crm, _: crm.gdpr.suppress(_WRONG, "email", kind="bounced"),
+    "a link's address": lambda crm, _: crm.gdpr.consents.unsubscribe_headers("t", _WRONG),
+    "a reason of restricting": lambda crm, p: crm.gdpr.restrict(p, reason=_WRONG * 200),
     "a rule's value": lambda crm, _: crm.segments.create("s", _RULE | {"value": {"a": _WRONG}}),
     "a rule's list": lambda crm, _: crm.segments.create("s", _RULE | {"operator": "in"}),
     "a rule's number": lambda crm, _: crm.segments.create("s", _RULE | {"field": "total_spend"}),

@@ -18,6 +18,7 @@ from crmkit import (
     AlreadyTaken,
     CRMError,
     CRMService,
+    InvalidInput,
     MemoryStorage,
     NotFound,
     Settings,
@@ -29,7 +30,7 @@ from crmkit.loyalty.rewards import Redeemed
 from crmkit.ports.storage import Storage
 from crmkit.testing.strategies import INSTANTS
 from tests.fixtures import sqlite_url
-from tests.populate import MARK, canary, populate, profile, rows
+from tests.populate import MARK, OTHERS, canary, populate, profile, rows
 
 ONE, OTHER = "tenant-one", "tenant-other"
 RULE = {"field": "email", "operator": "=", "value": "Canary.zqEmailzq@Mail.com"}
@@ -113,6 +114,15 @@ ABOUT_A_CUSTOMER: dict[str, Callable[[CRMService, str], object]] = {
     "consents.withdraw": lambda crm, c: crm.gdpr.consents.withdraw(c, "email"),
     "consents.state": lambda crm, c: crm.gdpr.consents.state(c),
     "consents.history": lambda crm, c: crm.gdpr.consents.history(c),
+    "consents.rely_on": lambda crm, c: crm.gdpr.consents.rely_on(
+        c, "email", basis="contract", source="x"
+    ),
+    "consents.request": lambda crm, c: crm.gdpr.consents.request(c, "email", source="x"),
+    "consents.preferences": lambda crm, c: crm.gdpr.consents.preferences(c),
+    "consents.unsubscribe_token": lambda crm, c: crm.gdpr.consents.unsubscribe_token(c, "email"),
+    "gdpr.object": lambda crm, c: crm.gdpr.object(c),
+    "gdpr.restrict": lambda crm, c: crm.gdpr.restrict(c, reason="x"),
+    "gdpr.lift": lambda crm, c: crm.gdpr.lift(c, reason="x"),
     "track_activity": lambda crm, c: crm.track_activity(c, "visit"),
     "add_to_segment": lambda crm, c: crm.add_to_segment(c, "by hand"),
     "get_lifetime_value": lambda crm, c: crm.get_lifetime_value(c),
@@ -175,6 +185,11 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
     "reports.segments": lambda crm: crm.reports.segments(),
     "reports.distribution": lambda crm: crm.reports.distribution(),
     "reports.consent": lambda crm: crm.reports.consent(),
+    "consents.notice": lambda crm: crm.gdpr.consents.notice(
+        "news", "sms", language="en", version="1", text="May we?"
+    ),
+    "gdpr.suppress": lambda crm: crm.gdpr.suppress("bo@mail.com", "email", kind="bounced"),
+    "gdpr.suppressed": lambda crm: crm.gdpr.suppressed(OTHERS[0], "email"),
     "reports.birthdays": lambda crm: crm.reports.birthdays(),
     "reports.promoters": lambda crm: crm.reports.promoters(),
     "reports.visits": lambda crm: crm.reports.visits(),
@@ -223,15 +238,29 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
 _INTERNAL = {
     "insights.historic", "insights.run_due", "segments.names", "loyalty.run_due",
     "loyalty.standing",
-    "consents.standing", "consents.on_stated",
+    "consents.standing", "consents.on_stated", "consents.withdraw_all",
+    "consents.on_erased",
     "referrals.on_stories",
     *(f"{name}.on_{event}" for name in ("activities", "consents", "referrals")
       for event in ("merged", "undone")),
 }  # fmt: skip
 # What makes or closes a service, and what is about two customers: these have tests of their own.
-_ELSEWHERE = {"for_tenant", "using", "close"} | {
-    f"identity.{name}" for name in ("merge", "unmerge", "compare", "dismiss")
-}
+_ELSEWHERE = (
+    {"for_tenant", "using", "close"}
+    | {f"identity.{name}" for name in ("merge", "unmerge", "compare", "dismiss")}
+    | {
+        # About links and single words, and about customers of whom a no is the answer.
+        f"consents.{name}"
+        for name in (
+            "confirm",
+            "unsubscribe",
+            "unsubscribe_headers",
+            "receipt",
+            "may_contact",
+            "may_contact_many",
+        )
+    }
+)
 
 
 def _methods(owner: object, name: str = "") -> Iterator[str]:
@@ -362,6 +391,38 @@ def test_answers_about_the_own_customer_hold_no_other(twins: Twins, call: str) -
         return  # its key was used before, with other content
     answer = ABOUT_A_CUSTOMER[call](twins.mine, twins.my_person)
     assert not ids(answer) & twins.their_ids
+
+
+def test_nobody_may_contact_another_tenants_customer(twins: Twins) -> None:
+    """It is an unknown one, though there they may be contacted."""
+    twins.theirs.gdpr.consents.give(twins.their_person, "email", source="x", fresh=True)
+    assert twins.theirs.gdpr.consents.may_contact(twins.their_person, "email")
+    mine = twins.mine.gdpr.consents
+    assert mine.may_contact(twins.their_person, "email").reason == "unknown"
+    assert [p.reason for p in mine.may_contact_many([twins.their_person], "email")] == ["unknown"]
+
+
+def test_another_tenants_word_and_links_are_none(twins: Twins, storage: Storage) -> None:
+    """Neither its receipt, nor what its links would do."""
+    theirs, mine = twins.theirs.gdpr.consents, twins.mine.gdpr.consents
+    asked = theirs.request(twins.their_person, "push", source="x")
+    leaving = theirs.unsubscribe_token(twins.their_person, "email")
+    word = theirs.history(twins.their_person)[0]
+    before = rows(storage, ONE), rows(storage, OTHER)
+    with pytest.raises(NotFound):
+        mine.receipt(word.id)
+    with pytest.raises(InvalidInput):
+        mine.confirm(asked)
+    with pytest.raises(InvalidInput):
+        mine.unsubscribe(leaving, post=True)
+    assert (rows(storage, ONE), rows(storage, OTHER)) == before
+    own = mine.receipt(mine.history(twins.my_person)[0].id)
+    assert not ids(own) & twins.their_ids
+
+
+def test_another_tenants_suppression_is_none(twins: Twins) -> None:
+    twins.theirs.gdpr.suppress("bo@mail.com", "email", kind="bounced")
+    assert twins.mine.gdpr.suppressed("bo@mail.com", "email") is None
 
 
 def test_another_tenants_merge_is_none(twins: Twins, storage: Storage) -> None:

@@ -75,7 +75,10 @@ STEPS = st.one_of(
     st.tuples(st.just("refund"), st.integers(0, 9), _BACK),
     st.tuples(st.just("move"), _WHO, st.sampled_from(["Cluj", "Roma"])),
     st.tuples(st.just("tag"), _WHO, st.booleans()),
-    st.tuples(st.just("consent"), _WHO, st.booleans(), _BACK),
+    st.tuples(st.just("consent"), _WHO, st.booleans(), _BACK,
+              st.sampled_from([None, None, "one@mail.com", "two@mail.com"]),
+              st.sampled_from([None, 61, 9 * 1440])),
+    st.tuples(st.just("object"), _WHO),
     st.tuples(st.just("points"), _WHO, st.sampled_from([150, -50])),
     st.tuples(st.just("redeem"), _WHO),
     st.tuples(st.just("give back"), st.integers(0, 3), _BACK),
@@ -149,10 +152,18 @@ class Base:
     def _tag(self, who: int, on: bool) -> None:
         (self.crm.customers.tag if on else self.crm.customers.untag)(self.people[who], "vip")
 
-    def _consent(self, who: int, given: bool, back: int) -> None:
-        consents = self.crm.gdpr.consents
-        say = consents.give if given else consents.withdraw
-        say(self.people[who], "email", source="form", at=self._ago(back))
+    def _consent(
+        self, who: int, given: bool, back: int, address: str | None, lasts: int | None
+    ) -> None:
+        consents, at = self.crm.gdpr.consents, self._ago(back)
+        told: Any = {"source": "form", "at": at, "address": address}
+        if given and lasts:
+            told["expires_at"] = (at or self.clock()) + timedelta(minutes=lasts)
+        say: Any = consents.give if given else consents.withdraw
+        say(self.people[who], "email", **told)
+
+    def _object(self, who: int) -> None:
+        self.crm.gdpr.object(self.people[who])
 
     def _points(self, who: int, delta: int) -> None:
         self.crm.loyalty.update_points(self.people[who], delta, reason="goodwill")

@@ -21,6 +21,7 @@ from crmkit.adapters.sql.tables import all_tables
 from crmkit.model import Customer, Metrics, Occasion, PointsAccount, Preferences
 from crmkit.model.catalogue import evolved
 from crmkit.model.rule import AllOf, Member, Not, Rule
+from crmkit.model.time import FOREVER
 from crmkit.segmentation.evaluate import compiled
 from crmkit.segmentation.fields import OPERATORS, Source, Type, find
 from crmkit.segmentation.rules import MAX_DEPTH, MAX_NODES, parse
@@ -247,7 +248,7 @@ def owning(tenant: str, *, consent: bool, tags: frozenset[str], tier: str) -> Su
         account=PointsAccount(tenant=tenant, customer_id="c", qualifying=1 if tags else 0),
         tiers=held((at, tier), tenant=tenant) if tier != "BRONZE" else (),
         tags=tags,
-        consents={("marketing", "email"): consent},
+        consents={("marketing", "email"): FOREVER if consent else None},
         memberships=frozenset({"s1"}) if tags == {"a", "b"} else frozenset(),
     )
 

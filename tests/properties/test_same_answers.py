@@ -200,6 +200,19 @@ class SameAnswers(RuleBasedStateMachine):
 
         self.changed(ask, customer)
 
+    @rule(customer=customers, what=st.sampled_from(["object", "restrict", "lift", "request"]))
+    def refuse(self, customer: str, what: str) -> None:
+        def ask(crm: CRMService) -> Any:
+            if what == "object":
+                return crm.gdpr.object(customer, channel="email")
+            if what == "request":
+                return crm.gdpr.consents.request(customer, "email", source="form").split(".")[0]
+            return (crm.gdpr.restrict if what == "restrict" else crm.gdpr.lift)(
+                customer, reason="accuracy"
+            )
+
+        self.changed(ask, customer)
+
     @rule(name=SEGMENTS, rules=st.none() | rules(ranked=False), auto=st.booleans())
     def segment(self, name: str, rules: dict[str, Any] | None, auto: bool) -> None:
         self.changed(lambda crm: crm.segments.create(name, rules, auto_update=auto))
@@ -258,6 +271,8 @@ class SameAnswers(RuleBasedStateMachine):
         self.told(lambda crm: crm.loyalty.history(customer, limit=limit))
         self.told(lambda crm: crm.gdpr.consents.state(customer))
         self.told(lambda crm: crm.gdpr.consents.history(customer))
+        self.told(lambda crm: crm.gdpr.consents.preferences(customer))
+        self.told(lambda crm: list(crm.gdpr.consents.may_contact_many([customer, "x"], "email")))
         self.told(lambda crm: crm.get_lifetime_value(customer).explain())
 
     @rule(limit=st.integers(1, 3))

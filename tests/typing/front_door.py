@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from crmkit import CRMService, MemoryStorage, Money, Settings, presets
 from crmkit.customers.profile import ConsentState, Profile
 from crmkit.gdpr.documents import ErasureReceipt, Export
+from crmkit.gdpr.permission import Permission
 from crmkit.identity.service import Resolution
 from crmkit.insights.lifetime import LifetimeValue
 from crmkit.insights.service import Bands
@@ -26,6 +27,7 @@ from crmkit.model import (
     Page,
     PointsEntry,
     Preferences,
+    Restriction,
     Segment,
 )
 from crmkit.segmentation.figures import CustomerMetadata, Overview, Stay, Step
@@ -107,3 +109,6 @@ def the_namespaces(crm: CRMService, customer: Customer) -> None:
     assert_type(crm.gdpr.erase("id"), ErasureReceipt)
     assert_type(crm.gdpr.consents.give("id", "email", source="form"), Consent)
     assert_type(crm.gdpr.consents.state("id"), ConsentState)
+    assert_type(crm.gdpr.consents.may_contact("id", "email"), Permission)
+    assert_type(crm.gdpr.consents.request("id", "email", source="form"), str)
+    assert_type(crm.gdpr.restrict("id", reason="accuracy"), Restriction)

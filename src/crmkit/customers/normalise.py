@@ -19,6 +19,8 @@ from crmkit.config import Settings
 from crmkit.customers import contacts
 from crmkit.errors import InvalidInput, unknown
 from crmkit.model.catalogue import as_document
+from crmkit.model.consent import CHANNELS as CONSENTED
+from crmkit.model.consent import way
 from crmkit.model.customer import Preferences
 from crmkit.model.document import document, text
 from crmkit.model.money import to_minor
@@ -447,10 +449,10 @@ def _consent(draft: _Draft, value: Any, key: str) -> None:
     at = None if _missing(at) else instant(at, field=f"{key}.at")
     statements = []
     for name, granted in said.items():
-        purpose, _, channel = name.rpartition("_")
-        if channel not in CHANNELS or not re.fullmatch(r"[a-z][a-z0-9_]{0,49}", purpose, re.ASCII):
+        purpose, channel = way(name)
+        if channel not in CONSENTED or not re.fullmatch(r"[a-z][a-z0-9_]{0,49}", purpose, re.ASCII):
             raise InvalidInput(
-                f"expected names such as marketing_email (channels: {', '.join(CHANNELS)}), "
+                f"expected names such as marketing_email (channels: {', '.join(CONSENTED)}), "
                 "and source, at",
                 field=key,
             )

@@ -14,6 +14,7 @@ from typing import Any, Final
 import attrs
 
 from crmkit.customers import blocking, traits
+from crmkit.customers.restriction import restricted_among
 from crmkit.customers.traits import Traits
 from crmkit.errors import InvalidInput
 from crmkit.identity import lookup, merges, scanning
@@ -275,6 +276,7 @@ def join(
     """Merge two customers, into the older, if they are one person with that probability.
 
     Something that is the person's own must agree, and where nobody asked for it, the names too.
+    Whose data is only stored is left for somebody to look at.
     """
     a, b = uow.get(Customer, one), uow.get(Customer, other)
     if a is None or b is None or a.id == b.id:
@@ -284,7 +286,7 @@ def join(
         return None
     if unasked and not found.is_beyond_doubt:
         return None
-    if are_apart(uow, a.id, b.id):
+    if are_apart(uow, a.id, b.id) or restricted_among(uow, (a.id, b.id)):
         return None
     keep, drop = sorted((a, b), key=lambda c: (c.created_at, c.id))
     return merges.merge(uow, rt, keep.id, drop.id, rt.new_id(), said)

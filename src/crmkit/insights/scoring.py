@@ -10,6 +10,7 @@ from typing import Final
 import attrs
 
 from crmkit.activities.dimensions import local
+from crmkit.customers.restriction import restricted_among
 from crmkit.insights.buying import History, happened, page
 from crmkit.insights.lifetime import money
 from crmkit.insights.modelling import fitted, histories, model_at
@@ -158,14 +159,25 @@ def _kept(rt: Runtime, scores: Sequence[Score], uow: UnitOfWork) -> int:
     """Store the scores of those who are still there; how many are other than before."""
     # Held, so that what is asked about them meanwhile waits, and nobody merges them.
     there = uow.hold(Metrics, [score.customer_id for score in scores])
-    kept = [score for score in scores if score.customer_id in there]
     before = {s.customer_id: s for s in uow.find(Score, customer_id=tuple(there))} if there else {}
+    only_stored = restricted_among(uow, there)
+    kept = [
+        score if score.customer_id not in only_stored else _as_before(before, score)
+        for score in scores
+        if score.customer_id in there
+        and (score.customer_id not in only_stored or score.customer_id in before)
+    ]
     moved = [score for score in kept if _other(before.get(score.customer_id), score)]
     uow.put_many(kept)
     if moved:
         who = frozenset(score.customer_id for score in moved)
         rt.events.publish(uow, ScoresRefreshed(who, moved[0].refreshed_at))
     return len(moved)
+
+
+def _as_before(before: Mapping[str, Score], now: Score) -> Score:
+    """The score somebody had whose data is only stored, marked as looked at."""
+    return evolved(before[now.customer_id], refreshed_at=now.refreshed_at)
 
 
 def _other(before: Score | None, now: Score) -> bool:

@@ -18,6 +18,7 @@ from crmkit.model.catalogue import (
     catalogue,
     entry_of,
 )
+from crmkit.model.consent import Consent, Notice, Objection, Restriction, Suppression
 from crmkit.model.customer import (
     Customer,
     Identity,
@@ -44,7 +45,7 @@ from crmkit.model.matching import MatchModel, MatchPair, MatchToken
 from crmkit.model.merge import Merge, Redirect, Snapshot
 from crmkit.model.money import Money
 from crmkit.model.page import Page
-from crmkit.model.privacy import Consent, Erasure, IdempotencyKey
+from crmkit.model.privacy import Erasure, IdempotencyKey
 from crmkit.model.referral import ReferralAccepted, ReferralCode, ReferralMade
 from crmkit.model.segment import (
     Cutoff,
@@ -82,6 +83,8 @@ __all__ = [
     "Metrics",
     "Money",
     "Note",
+    "Notice",
+    "Objection",
     "Occasion",
     "OnErase",
     "OnMerge",
@@ -100,6 +103,7 @@ __all__ = [
     "ReferralAccepted",
     "ReferralCode",
     "ReferralMade",
+    "Restriction",
     "RewardStock",
     "Score",
     "SearchToken",
@@ -109,6 +113,7 @@ __all__ = [
     "SegmentStay",
     "SegmentVersion",
     "Snapshot",
+    "Suppression",
     "Tag",
     "TierGrant",
     "TierPeriod",

@@ -1,4 +1,4 @@
-"""Consent, idempotency keys and the traces that erasure leaves."""
+"""Idempotency keys and the traces that erasure leaves."""
 
 from __future__ import annotations
 
@@ -12,28 +12,9 @@ from crmkit.model.catalogue import (
     Origin,
     assigned,
     record,
-    seal,
     side,
     stored,
 )
-
-
-@record("crm_consents", key=("id",), owner="customer_id",
-        indexes=(Index(("tenant", "customer_id", "occurred_at")),))  # fmt: skip
-class Consent:
-    """A fact: consent for a purpose on a channel was given or withdrawn."""
-
-    tenant: str = assigned()
-    id: str = assigned()
-    customer_id: str = stored(Data.TECHNICAL, Origin.ASSIGNED, merge=OnMerge.MOVE)
-    purpose: str = stored(Data.PREFERENCE, Origin.PROVIDED, sealed=False)
-    channel: str = stored(Data.PREFERENCE, Origin.PROVIDED, sealed=False)
-    granted: bool = stored(Data.PREFERENCE, Origin.PROVIDED, sealed=False)
-    source: str = stored(Data.FREE_TEXT, Origin.OBSERVED)
-    occurred_at: datetime = assigned()
-    recorded_at: datetime = assigned()
-    origin: str | None = side(default=None)
-    sealed: str | None = seal(default=None)
 
 
 @record(

@@ -14,7 +14,7 @@ import attrs
 
 from crmkit.activities.dimensions import local
 from crmkit.errors import InvalidInput, unknown
-from crmkit.gdpr.consents import state
+from crmkit.gdpr.consent_state import said_by, state
 from crmkit.insights.buying import happened
 from crmkit.insights.habits import WEEKDAYS
 from crmkit.insights.modelling import model_at
@@ -364,7 +364,7 @@ class Reports:
         for facts in paged(
             self._rt, lambda uow, ids: _by_customer(uow.find(Consent, customer_id=ids))
         ):
-            told = state(fact for fact in facts if fact.occurred_at <= asked.at)
+            told = state(said_by(facts, asked.at), asked.at)
             for way, said in told.granted.items():
                 (granted if said else withdrawn)[way] += 1
         ways = sorted({*granted, *withdrawn})

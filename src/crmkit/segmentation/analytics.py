@@ -10,6 +10,7 @@ from fractions import Fraction
 from itertools import chain, islice
 from typing import Any, Final, TextIO
 
+from crmkit.customers.restriction import restricted_among
 from crmkit.errors import InvalidInput, unknown
 from crmkit.insights.numbers import insights
 from crmkit.insights.reading import Asked, summary
@@ -208,8 +209,9 @@ class SegmentAnalytics:
         *,
         at: datetime | str | None = None,
     ) -> int:
-        """Write the members of a segment as CSV; returns how many there are.
+        """Write the members of a segment as CSV; returns how many rows there are.
 
+        Those whose data is only stored (`crm.gdpr.restrict`) are left out.
         A column is any field of the rule language, or ``id``, ``full_name``,
         ``lifecycle_stage``, ``spending_band`` or ``frequency_band``. Open a file for it with
         ``newline=""``. A text that a spreadsheet would run as a formula gets an apostrophe,
@@ -293,7 +295,11 @@ class SegmentAnalytics:
         sheet.writerow([c.name for c in chosen])
         with self._rt.read() as uow:
             for page in asking.pages(uow, self._rt, rule, when):
-                for subject in self._subjects(uow, page, wanted, when):
+                told = list(self._subjects(uow, page, wanted, when))
+                only_stored = restricted_among(uow, [s.customer.id for s in told])
+                for subject in told:
+                    if subject.customer.id in only_stored:
+                        continue
                     sheet.writerow([c.cell(subject, when.at) for c in chosen])
                     count += 1
         return count

@@ -166,6 +166,8 @@ def _compare(rule: Compare, settings: Settings) -> _Question:
         return _of_birth(rule, aged(rule.operator, rule.value, settings.zone))
     if field.source is Source.TIER:
         return _of_tier(rule, settings)
+    if field.source is Source.CONSENT:
+        return _of_consent(rule, field)
     get = getter(field)
     if rule.operator == "exists":
         return _Question(_exists(field, get, wanted=rule.value))
@@ -178,6 +180,20 @@ def _compare(rule: Compare, settings: Settings) -> _Question:
     else:
         plain = _plain(get, _test_of(field, rule))
     return _of_balance(plain) if field is BALANCE else _Question(plain)
+
+
+def _of_consent(rule: Compare, field: Field) -> _Question:
+    key = field.consent
+    if rule.operator == "exists":  # without a word it is false, not missing
+        wanted = bool(rule.value)
+        return _Question(lambda subject, at: wanted)  # noqa: ARG005
+    test = value_test(rule.operator, rule.value)
+
+    def lasts(subject: Subject, at: datetime) -> Answer:
+        until = subject.consents_until(key, at)
+        return test(until is not None), until or FOREVER
+
+    return _Question.timed(lasts)
 
 
 def _of_balance(plain: Predicate) -> _Question:
@@ -239,7 +255,10 @@ def tier_name(tiers: Sequence[TierPeriod], at: datetime, settings: Settings) -> 
 
 
 def getter(field: Field) -> _Getter:
-    """Reads the field from a subject; None where it is missing. Tiers are those of all time."""
+    """Reads the field from a subject; None where it is missing.
+
+    Tiers are those of all time, and of a consent it is until when it holds.
+    """
     name = field.attribute
     match field.source:
         case Source.PREFERENCES:
@@ -260,7 +279,7 @@ def getter(field: Field) -> _Getter:
             return lambda s: None if s.score is None else told(s.score)
         case Source.CONSENT:
             key = field.consent
-            return lambda s: s.consents.get(key, False)
+            return lambda s: s.consents.get(key)
         case Source.CUSTOM:
             return lambda s: s.customer.custom.get(name)
         case _:

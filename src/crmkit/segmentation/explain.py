@@ -193,6 +193,8 @@ class _Explainer:
         if field.source is Source.AGE:
             born = self.subject.customer.birth_date
             return None if born is None or born > self.today else age(born, self.today)
+        if field.source is Source.CONSENT:
+            return self.subject.consents_until(field.consent, self.at) is not None
         value = getter(field)(self.subject)
         if field.source is Source.TIER:
             return tier_name(value, self.at, self.settings)

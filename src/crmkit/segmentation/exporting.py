@@ -84,6 +84,9 @@ def _own(settings: Settings) -> Mapping[str, Cell]:
 
 
 def _cell(field: Field, settings: Settings) -> Cell:
+    if field.source is Source.CONSENT:
+        way = field.consent
+        return lambda s, at: "yes" if s.consents_until(way, at) else "no"
     get, said = getter(field), _said(field, settings)
 
     def cell(subject: Subject, at: datetime) -> str:

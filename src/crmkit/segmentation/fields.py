@@ -13,6 +13,7 @@ import attrs
 
 from crmkit.errors import RuleError, unknown
 from crmkit.model import Column, Customer, entry_of
+from crmkit.model.consent import way
 
 
 class Type(enum.Enum):
@@ -108,8 +109,7 @@ class Field:
     @property
     def consent(self) -> tuple[str, str]:
         """Purpose and channel of a consent field."""
-        purpose, _, channel = self.attribute.rpartition("_")
-        return purpose, channel
+        return way(self.attribute)
 
 
 WHOLE_PPM: Final = 1_000_000

@@ -19,7 +19,7 @@ from crmkit.activities.metrics import NOTHING, Effect, added, advance, effect, s
 from crmkit.activities.recording import joined
 from crmkit.activities.stories import read
 from crmkit.config import Settings
-from crmkit.gdpr.consents import state
+from crmkit.gdpr.consent_state import lasting, said_by
 from crmkit.loyalty.courses import Course, courses
 from crmkit.model import (
     Activity,
@@ -109,7 +109,7 @@ class History:
             metrics=self._numbers(at),
             account=self.course.at(at) if self.course else None,
             tags=tags,
-            consents=state(c for c in self.consents if c.occurred_at <= at).granted,
+            consents=lasting(said_by(self.consents, at)),
             memberships=frozenset(s for s, out in by_hand.items() if not out),
             kept_out=frozenset(s for s, out in by_hand.items() if out),
         )

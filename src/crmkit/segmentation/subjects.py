@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from crmkit.gdpr.consents import state
+from crmkit.gdpr.consent_state import lasting
 from crmkit.loyalty import courses
 from crmkit.model import (
     Consent,
@@ -71,7 +71,7 @@ def subjects(
             tiers=tiers.get(c.id, ()),
             score=scores.get(c.id),
             tags=frozenset(tags[c.id]),
-            consents=state(said[c.id]).granted if said[c.id] else {},
+            consents=lasting(said[c.id]) if said[c.id] else {},
             memberships=frozenset(by_hand[c.id, False]),
             kept_out=frozenset(by_hand[c.id, True]),
             occasions=done.get(c.id, {}),

@@ -98,6 +98,7 @@ def _moments() -> tuple[datetime, ...]:
 
 MOMENTS: Final = _moments()
 """Stored moments: each edge of each window, and a microsecond to either side."""
+_LASTING: Final = st.just(FOREVER) | st.sampled_from(MOMENTS)
 
 
 def instants() -> st.SearchStrategy[datetime]:
@@ -478,7 +479,7 @@ def subjects(draw: st.DrawFn, *, tenant: str = "t", id: str = "c") -> Subject:
         tiers=draw(tier_periods(tenant=tenant, id=id)),
         score=score,
         tags=draw(st.frozensets(st.sampled_from(TEXTS), max_size=3)),
-        consents=draw(st.dictionaries(st.sampled_from(_CONSENTS), st.booleans())),
+        consents=draw(st.dictionaries(st.sampled_from(_CONSENTS), st.none() | _LASTING)),
         memberships=draw(st.frozensets(st.sampled_from(["s1", "s2"]))),
         occasions=did,
     )

@@ -7,7 +7,7 @@ from itertools import permutations
 
 import pytest
 
-from crmkit.gdpr.consents import revived, state
+from crmkit.gdpr.consent_state import revived, state
 from crmkit.model import Consent
 
 AT = datetime(2026, 1, 15, 12, tzinfo=UTC)
@@ -21,6 +21,7 @@ def said(id: str, granted: bool, *, later: int = 0, channel: str = "email") -> C
         purpose="marketing",
         channel=channel,
         granted=granted,
+        event="given" if granted else "withdrawn",
         source="form",
         occurred_at=AT + timedelta(seconds=later),
         recorded_at=AT,
@@ -45,18 +46,18 @@ def test_the_latest_word_stands_and_at_one_instant_the_withdrawal(
 ) -> None:
     """In whichever order the facts were written."""
     for told in permutations(facts):
-        assert state(told).given("marketing", "email") == stands
+        assert state(told, AT).given("marketing", "email") == stands
 
 
 def test_a_withdrawal_concerns_its_own_channel() -> None:
-    found = state([said("1", True), said("2", False, channel="sms")])
+    found = state([said("1", True), said("2", False, channel="sms")], AT)
     assert found.given("marketing", "email")
     assert not found.given("marketing", "sms")
 
 
 def test_without_a_word_nothing_is_consented() -> None:
-    assert not state([]).given("marketing", "email")
-    assert state([]).updated_at is None
+    assert not state([], AT).given("marketing", "email")
+    assert state([], AT).updated_at is None
 
 
 @pytest.mark.parametrize(

@@ -218,7 +218,7 @@ def test_lists_and_texts() -> None:
 def test_consents_are_false_until_given() -> None:
     assert fits("consent.marketing_email", "=", False)
     assert fits("consent.marketing_email", "!=", True)
-    given = {("marketing", "email"): True}
+    given = {("marketing", "email"): FOREVER}
     assert fits("consent.marketing_email", "=", True, consents=given)
     assert fits("consent.marketing_sms", "=", False, consents=given)
 

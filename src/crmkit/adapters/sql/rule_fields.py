@@ -206,7 +206,7 @@ class Fields:
         return self._among(Tag, tag.in_(wanted))
 
     def _consent(self, field: Field) -> Condition:
-        """Whether the latest fact granted it."""
+        """Whether the latest word granted it, for any address, and it has not run out."""
         purpose, channel = field.consent
         fact, later = table(Consent), table(Consent).alias("later")
         overruled = sa.exists().where(
@@ -214,6 +214,9 @@ class Fields:
             later.c.customer_id == fact.c.customer_id,
             later.c.purpose == purpose,
             later.c.channel == channel,
+            later.c.granted.is_not(None),
+            # A word without an address is about all of them.
+            sa.or_(later.c.address_key.is_(None), later.c.address_key == fact.c.address_key),
             later.c.occurred_at <= self.instant.micros,
             # Of two words at one instant the withdrawal stands.
             sa.or_(
@@ -227,6 +230,7 @@ class Fields:
             fact.c.channel == channel,
             fact.c.granted.is_(sa.true()),
             fact.c.occurred_at <= self.instant.micros,
+            sa.or_(fact.c.expires_at.is_(None), fact.c.expires_at > self.instant.micros),
             sa.not_(overruled),
         )
 

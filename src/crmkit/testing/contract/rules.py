@@ -202,13 +202,24 @@ def records(subject: Subject) -> Iterator[object]:
 def consent_facts(subject: Subject) -> Iterator[Consent]:
     """Facts of which the last in time says what holds; at one instant, the withdrawal."""
     tenant, owner, at = subject.customer.tenant, subject.customer.id, INSTANTS[0]
-    for n, ((purpose, channel), granted) in enumerate(subject.consents.items()):
-        # A withdrawal overrules a grant of its instant, whichever was written first.
-        tie = [] if granted else [("1", at, True), ("4", at, True)]
+    for n, ((purpose, channel), until) in enumerate(subject.consents.items()):
+        granted = until is not None
+        ends = until if until != FOREVER else None
+        # A withdrawal overrules a grant of its instant, whichever was written first, and of two
+        # grants the longer one holds.
+        tie = [("1", at, True, None, at if granted else None)]
+        tie += [] if granted else [("4", at, True, None, None)]
         # What is said later than any rule is asked does not count yet.
-        late = ("5", INSTANTS[-1] + _EARLIER, not granted)
-        facts = [("2", at, granted), *tie, ("3", at - _EARLIER, not granted), late]
-        for order, moment, says in facts:
+        late = ("5", INSTANTS[-1] + _EARLIER, not granted, None, None)
+        facts = [
+            ("2", at, granted, None, ends), *tie, late,
+            ("3", at - _EARLIER, not granted, None, None),
+            # A withdrawal at another address leaves the rest; one for all goes for each.
+            ("6", at, False, "elsewhere", None), ("7", at - _EARLIER, True, "there", None),
+            # What was only asked is no word.
+            ("8", at, None, None, None), ("9", at - _EARLIER, None, "there", None),
+        ]  # fmt: skip
+        for order, moment, says, address, expires in facts:
             yield Consent(
                 tenant=tenant,
                 id=f"{owner}-{n}-{order}",
@@ -216,6 +227,9 @@ def consent_facts(subject: Subject) -> Iterator[Consent]:
                 purpose=purpose,
                 channel=channel,
                 granted=says,
+                event={True: "given", False: "withdrawn", None: "requested"}[says],
+                address_key=address,
+                expires_at=expires,
                 source="test",
                 occurred_at=moment,
                 recorded_at=moment,

@@ -7,7 +7,7 @@ import secrets
 import sqlalchemy as sa
 from alembic import op
 
-from crmkit.adapters.sql.migrations import keys, loyalty, referrals, value
+from crmkit.adapters.sql.migrations import consents, keys, loyalty, referrals, value
 from crmkit.adapters.sql.migrations.columns import JSON, TEXT, index, numbers, texts
 
 revision = "0001"
@@ -19,7 +19,7 @@ depends_on = None
 def upgrade() -> None:
     """Create the tables, and the database's own key."""
     _activities()
-    _consents()
+    consents.create()
     _counters()
     _customers()
     _erasures()
@@ -80,21 +80,6 @@ def _activities() -> None:
     )
     index("crm_activities", "customer_id", "occurred_at", "id")
     index("crm_activities", "story", "id")
-
-
-def _consents() -> None:
-    op.create_table(
-        "crm_consents",
-        *texts("tenant", "id", "customer_id", "purpose", "channel"),
-        sa.Column("granted", sa.Boolean(), nullable=False),
-        sa.Column("source", TEXT, nullable=False),
-        sa.Column("occurred_at", sa.BigInteger(), nullable=False),
-        sa.Column("recorded_at", sa.BigInteger(), nullable=False),
-        sa.Column("origin", TEXT, nullable=True),
-        sa.Column("sealed", TEXT, nullable=True),
-        sa.PrimaryKeyConstraint("tenant", "id"),
-    )
-    index("crm_consents", "customer_id", "occurred_at")
 
 
 def _counters() -> None:

@@ -1,0 +1,151 @@
+"""Objections and suppressions inside a unit of work: what stands against contacting somebody."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from crmkit.gdpr.addresses import Address, addresses, kind_of, purpose_key
+from crmkit.gdpr.permission import covers, stands_against
+from crmkit.model import Consent, Customer, Merge, Objection, Restriction, Suppression
+from crmkit.model.catalogue import evolved
+from crmkit.model.consent import CHANNELS
+from crmkit.ports.events import CustomerErased, MergeUndone
+from crmkit.ports.runtime import Runtime, Whose
+from crmkit.ports.storage import UnitOfWork
+
+
+def object_to(
+    uow: UnitOfWork,
+    rt: Runtime,
+    customer: Customer,
+    whose: Whose,
+    purpose: str,
+    channel: str | None,
+    source: str,
+    at: datetime,
+) -> tuple[Objection, ...]:
+    """Record an objection on a channel, or on each; what stands already is told again.
+
+    Each address of the person that such a channel reaches is suppressed.
+    """
+    channels = [channel] if channel else _concerned(purpose)
+    standing = {
+        o.channel: o
+        for o in uow.find(Objection, customer_id=customer.id, ended_at=None)
+        if o.purpose == purpose
+    }
+    made = {
+        name: Objection(
+            tenant=rt.tenant,
+            id=rt.new_id(),
+            customer_id=customer.id,
+            purpose=purpose,
+            channel=name,
+            source=source,
+            occurred_at=at,
+            recorded_at=rt.now(),
+            origin=whose.origin,
+        )
+        for name in channels
+        if name not in standing
+    }
+    uow.add_many(made.values())
+    for name in channels:
+        for key in _keys(uow, rt, customer, name):
+            suppress(uow, rt, key, name, purpose, "objected", at)
+    return tuple(standing.get(name) or made[name] for name in channels)
+
+
+def _concerned(purpose: str) -> Sequence[str]:
+    return ("profiling",) if purpose == "profiling" else CHANNELS
+
+
+def _keys(uow: UnitOfWork, rt: Runtime, customer: Customer, channel: str) -> list[str]:
+    """The addresses of a person on a channel, those that only their consents name among them."""
+    found = {a.key for a in addresses(rt, customer, channel)}
+    for fact in uow.find(Consent, customer_id=customer.id):
+        if fact.address_key and (fact.channel == channel or _shares(fact.channel, channel)):
+            found.add(fact.address_key)
+    return sorted(found)
+
+
+def _shares(one: str, other: str) -> bool:
+    kind = kind_of(one)
+    return kind is not None and kind == kind_of(other)
+
+
+def suppress(
+    uow: UnitOfWork,
+    rt: Runtime,
+    address_key: str,
+    channel: str,
+    purpose: str | None,
+    kind: str,
+    at: datetime,
+) -> Suppression:
+    """Suppress an address; what stands already is told again."""
+    meant = None if purpose is None else purpose_key(rt, purpose)
+    same: dict[str, Any] = {"address_key": address_key, "channel": channel, "ended_at": None}
+    for row in uow.find(Suppression, **same):
+        if row.purpose_key == meant and row.kind == kind:
+            return row
+    made = Suppression(
+        tenant=rt.tenant,
+        id=rt.new_id(),
+        address_key=address_key,
+        purpose_key=meant,
+        channel=channel,
+        kind=kind,
+        occurred_at=at,
+        recorded_at=rt.now(),
+    )
+    uow.add(made)
+    return made
+
+
+def agreed_anew(
+    uow: UnitOfWork,
+    rt: Runtime,
+    customer: Customer,
+    purpose: str,
+    channel: str,
+    address: Address | None,
+    at: datetime,
+) -> None:
+    """Let what stood against it end, for the person themselves has agreed since."""
+    for said in uow.find(Objection, customer_id=customer.id, ended_at=None):
+        if stands_against(said, purpose, channel) and said.occurred_at <= at:
+            uow.put(evolved(said, ended_at=at))
+    meant = purpose_key(rt, purpose)
+    keys = [address.key] if address else [a.key for a in addresses(rt, customer, channel)]
+    for key in keys:
+        for row in uow.find(Suppression, address_key=key, ended_at=None):
+            if covers(row, meant, channel) and row.occurred_at <= at:
+                uow.put(evolved(row, ended_at=at))
+
+
+def on_erased(uow: UnitOfWork, rt: Runtime, event: CustomerErased) -> None:
+    """Let objections be heeded at the addresses that the person has by now."""
+    customer = uow.get(Customer, event.customer_id)
+    if customer is None:
+        return
+    for said in uow.find(Objection, customer_id=event.customer_id, ended_at=None):
+        for key in _keys(uow, rt, customer, said.channel):
+            suppress(uow, rt, key, said.channel, said.purpose, "objected", said.occurred_at)
+
+
+def on_undone(uow: UnitOfWork, rt: Runtime, event: MergeUndone) -> None:
+    """What was said of two while they were one goes for each of them."""
+    merge = event.merge
+    # Only what came since, and bears no side of another merge.
+    nobodys = {None, merge.id, *(m.id for m in uow.find(Merge, customer_id=merge.customer_id))}
+    for kind, until in ((Objection, "ended_at"), (Restriction, "lifted_at")):
+        told: dict[str, Any] = {"customer_id": merge.customer_id, until: None}
+        standing: list[Any] = uow.find(kind, **told)
+        uow.add_many(
+            evolved(fact, id=rt.new_id(), customer_id=merge.dropped_id, origin=None)
+            for fact in standing
+            if fact.recorded_at >= merge.recorded_at and fact.origin in nobodys
+        )
