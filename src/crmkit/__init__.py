@@ -20,6 +20,7 @@ from crmkit.errors import (
     InvalidInput,
     MissingExtra,
     NotFound,
+    OnHold,
     RewardRefused,
     RuleError,
     SchemaOutdated,
@@ -29,6 +30,7 @@ from crmkit.errors import (
 from crmkit.model import Activity, Customer, Merge, Metrics, Money, Page
 from crmkit.payload_fields import PayloadField
 from crmkit.programmes import EarnRule, Programme, Tier
+from crmkit.retention import RetentionPolicy
 from crmkit.service import CRMService
 from crmkit.value_settings import Valuation
 
@@ -55,9 +57,11 @@ __all__ = [
     "MissingExtra",
     "Money",
     "NotFound",
+    "OnHold",
     "Page",
     "PayloadField",
     "Programme",
+    "RetentionPolicy",
     "RewardRefused",
     "RuleError",
     "SchemaOutdated",

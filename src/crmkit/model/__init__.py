@@ -45,6 +45,7 @@ from crmkit.model.money import Money
 from crmkit.model.page import Page
 from crmkit.model.privacy import Consent, Erasure, IdempotencyKey
 from crmkit.model.referral import ReferralAccepted, ReferralCode, ReferralMade
+from crmkit.model.retention import Carried, LegalHold, RetentionNotice, RetentionRun
 from crmkit.model.segment import (
     Cutoff,
     Membership,
@@ -60,6 +61,7 @@ from crmkit.model.value import Score, ValueModel
 __all__ = [
     "Achievement",
     "Activity",
+    "Carried",
     "Column",
     "Consent",
     "Counter",
@@ -72,6 +74,7 @@ __all__ = [
     "Horizon",
     "IdempotencyKey",
     "Identity",
+    "LegalHold",
     "MatchModel",
     "MatchPair",
     "MatchToken",
@@ -98,6 +101,8 @@ __all__ = [
     "ReferralAccepted",
     "ReferralCode",
     "ReferralMade",
+    "RetentionNotice",
+    "RetentionRun",
     "RewardStock",
     "Score",
     "SearchToken",
