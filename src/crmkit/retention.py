@@ -34,12 +34,12 @@ def _check_name(_: object, __: object, value: object) -> None:
         raise _wrong("expected a name of 1 to 100 letters, digits, spaces, _ or -", "name")
 
 
-def _check_of(_: object, __: object, value: object) -> None:
+def _check_of(_: object, __: object, value: str) -> None:
     if value not in ACTIONS:
         raise _wrong(unknown("record", value, ACTIONS), "of")
 
 
-def _check_action(policy: RetentionPolicy, __: object, value: object) -> None:
+def _check_action(policy: RetentionPolicy, __: object, value: str) -> None:
     meant = ACTIONS.get(policy.of)
     if value != meant:
         raise _wrong(f"expected {meant!r} for {policy.of}", "action")
@@ -52,12 +52,12 @@ def _check_length(_: object, attribute: attrs.Attribute[Any], value: object) -> 
         raise _wrong("expected a duration such as '24mo' (h, d, w, mo, y)", attribute.name)
 
 
-def _check_notice(policy: RetentionPolicy, __: object, value: object) -> None:
+def _check_notice(policy: RetentionPolicy, __: object, value: str | None) -> None:
     if value is not None and policy.of != "customers":
         raise _wrong("only who is to be erased is given notice", "notice")
 
 
-def _check_kinds(policy: RetentionPolicy, __: object, value: object) -> None:
+def _check_kinds(policy: RetentionPolicy, __: object, value: tuple[str, ...] | None) -> None:
     if value is not None and policy.of != "activities":
         raise _wrong("only activities are of kinds", "kinds")
 
@@ -73,8 +73,8 @@ class RetentionPolicy:
     """How long one class of records is kept, and what becomes of it then.
 
     `of` is ``activities`` (anonymised: linked to nobody any more, sums stay), ``notes``,
-    ``profile_changes`` (deleted), ``consents`` (deleted once another word has taken their place,
-    or they were withdrawn, for that long), or ``customers`` (erased whole when nothing came from
+    ``profile_changes`` (deleted), ``consents`` (deleted once they were withdrawn for that long:
+    until then they are the proof), or ``customers`` (erased whole when nothing came from
     the person for that long). `after` is a length such as ``24mo`` or ``10y``; months and years
     follow the tenant's calendar. With `notice` a customer is erased only that long after you
     told them; see `crm.gdpr.retention`. `kinds` names the activities that are meant, all if it
