@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from crmkit.activities.payload import Payload, read
-from crmkit.activities.sharing import PAYER
+from crmkit.activities.sharing import PAYER, REFERRED
 from crmkit.config import Kind
 from crmkit.errors import InvalidInput, unknown
 from crmkit.model import Activity
@@ -32,8 +32,10 @@ class Draft:
 
     @property
     def participants(self) -> list[str]:
-        """The customers who are to bear parts of it."""
-        return [who for who in self.read.parts if who != PAYER]
+        """The customers who are to bear parts of it, and who it says came by its own."""
+        named = self.read.document.get(REFERRED) if REFERRED in self.kind.fields else None
+        others = [named] if isinstance(named, str) else []
+        return [*(who for who in self.read.parts if who != PAYER), *others]
 
     def of(self, rt: Runtime, whose: Whose, story: str | None = None) -> Activity:
         """The activity of that customer, in the story that it names, or that one."""

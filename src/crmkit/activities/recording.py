@@ -36,9 +36,11 @@ from crmkit.activities.metrics import (
     shared,
 )
 from crmkit.activities.occasions import by_key, occasions
+from crmkit.activities.sharing import REFERRED, unnamed
 from crmkit.activities.stories import CORRECTING, Kinds, Story, read, stories
-from crmkit.errors import InvalidInput
+from crmkit.errors import Erased, InvalidInput
 from crmkit.model import Activity, Counter, Metrics, Occasion, Participation
+from crmkit.model.catalogue import evolved
 from crmkit.model.time import EARLIEST
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
@@ -72,14 +74,18 @@ Step = tuple[Effect, Effect]
 """What a story added before, and adds now."""
 
 
-def record(uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity], told: Told, held: Held) -> None:
-    """Store new facts about customers who are held, and all that follows.
+def record(
+    uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity], told: Told, held: Held
+) -> Sequence[Activity]:
+    """Store new facts about customers who are held, and all that follows; as they are stored.
 
     `told` is what was told before of their stories (see `joining`). Raises `Unheld` if it
     concerns others too, and `InvalidInput` for a participant who is no customer.
     """
     sharing = _sharing(uow, rt, facts, told, held)
+    recorded = facts = [_of_those_there(uow, rt, fact, held) for fact in facts]
     uow.add_many(facts)
+    _mention(uow, rt, facts, held)
     rt.foresee(uow, max((fact.occurred_at for fact in facts), default=EARLIEST))
     news: dict[str, list[Activity]] = defaultdict(list)
     for fact in facts:
@@ -112,6 +118,42 @@ def record(uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity], told: Told, 
     uow.add_many(fresh)
     _keep(uow, rt, steps)
     rt.events.publish(uow, StoriesChanged(changes, frozenset(steps)))
+    return recorded
+
+
+def _of_those_there(uow: UnitOfWork, rt: Runtime, fact: Activity, held: Held) -> Activity:
+    """The fact without the ids of others who were erased."""
+    named = [told["customer_id"] for told in fact.payload["participants"]] if fact.shares else []
+    gone = [who for who in named if held.customer(who) is None]
+    referred = _referred(rt, fact)
+    if referred and isinstance(rt.missing(uow, referred), Erased):
+        gone.append(referred)
+    payload = unnamed(fact.payload, gone)
+    return fact if payload is None else evolved(fact, payload=payload)
+
+
+def _referred(rt: Runtime, fact: Activity) -> str | None:
+    """Whom the fact says to have come by its customer."""
+    kind = rt.settings.kinds_by_name[fact.kind]
+    named = fact.payload.get(REFERRED) if REFERRED in kind.fields else None
+    return named if isinstance(named, str) else None
+
+
+def _mention(uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity], held: Held) -> None:
+    """Note who is named in another's story without bearing a part, for their erasure."""
+    for fact in facts:
+        referred = _referred(rt, fact)
+        there = held.customer(referred) if referred else None
+        if referred and there is not None and there != fact.customer_id:
+            uow.put(
+                Participation(
+                    tenant=rt.tenant,
+                    story=fact.story,
+                    share=share_of(rt, fact.story, referred),
+                    customer_id=there,
+                    origin=held.whose(referred).origin,
+                )
+            )
 
 
 def _since(facts: Sequence[Activity], new: Sequence[Activity], kinds: Kinds) -> datetime:

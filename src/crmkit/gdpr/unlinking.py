@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from itertools import islice
 from typing import Any
 
+from crmkit.activities.sharing import unnamed
 from crmkit.model import (
     Activity,
     Identity,
@@ -19,25 +20,6 @@ from crmkit.model.catalogue import evolved
 from crmkit.ports.storage import UnitOfWork
 
 _AT_ONCE = 500
-
-
-def unnamed(payload: Mapping[str, Any], ids: Collection[str]) -> Mapping[str, Any] | None:
-    """A payload without these customers among its participants; None if it names none of them.
-
-    Their parts stay, as those of nobody.
-    """
-    told = payload.get("participants")
-    if not isinstance(told, list | tuple):
-        return None
-    if not any(isinstance(p, Mapping) and p.get("customer_id") in ids for p in told):
-        return None
-    left = [
-        {k: v for k, v in p.items() if k != "customer_id"}
-        if isinstance(p, Mapping) and p.get("customer_id") in ids
-        else p
-        for p in told
-    ]
-    return {**payload, "participants": left}
 
 
 def from_bills(uow: UnitOfWork, customer_id: str, ids: Collection[str]) -> None:
