@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, TypeAlias
 
 import attrs
@@ -12,7 +12,7 @@ from crmkit.errors import InvalidInput, shown, unknown
 
 Action: TypeAlias = Literal["anonymise", "delete", "erase"]
 
-ACTIONS: Final = {
+ACTIONS: Final[Mapping[str, Action]] = {
     "activities": "anonymise",
     "notes": "delete",
     "consents": "delete",
@@ -39,7 +39,7 @@ def _check_of(_: object, __: object, value: str) -> None:
         raise _wrong(unknown("record", value, ACTIONS), "of")
 
 
-def _check_action(policy: RetentionPolicy, __: object, value: str) -> None:
+def _check_action(policy: RetentionPolicy, __: object, value: Action) -> None:
     meant = ACTIONS.get(policy.of)
     if value != meant:
         raise _wrong(f"expected {meant!r} for {policy.of}", "action")
@@ -85,7 +85,7 @@ class RetentionPolicy:
     of: str = attrs.field(default="activities", validator=_check_of)
     after: str = attrs.field(validator=_check_length)
     action: Action = attrs.field(
-        default=attrs.Factory(lambda self: ACTIONS.get(self.of, ""), takes_self=True),
+        default=attrs.Factory(lambda self: ACTIONS.get(self.of, "delete"), takes_self=True),
         validator=_check_action,
     )
     kinds: tuple[str, ...] | None = attrs.field(

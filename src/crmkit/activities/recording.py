@@ -16,6 +16,7 @@ from itertools import chain
 
 import attrs
 
+from crmkit.activities import carrying
 from crmkit.activities.bulk import CHUNK, chunked
 from crmkit.activities.dimensions import Place
 from crmkit.activities.drafts import share_of
@@ -312,10 +313,11 @@ def _empty(owner: Metrics, place: Place, rt: Runtime) -> Counter:
 
 
 def folded(uow: UnitOfWork, rt: Runtime, customer_id: str) -> Folded:
-    """What all facts about a customer say."""
+    """What all facts about a customer say, with what is carried on of those that are gone."""
     facts = uow.stream(Activity, customer_id=customer_id, order=("occurred_at", "id"))
     nothing = Metrics(tenant=rt.tenant, customer_id=customer_id)
-    return fold(nothing, facts, rt.settings, partial(_hashed, rt), joined(uow, customer_id))
+    told = fold(nothing, facts, rt.settings, partial(_hashed, rt), joined(uow, customer_id))
+    return carrying.with_carried(told, carrying.carried(uow, customer_id))
 
 
 def joined(

@@ -400,7 +400,9 @@ class Activities:
         if found is None:
             raise NotFound("no such activity")
         if found.customer_id is None:
-            raise Erased("the person of this activity was erased")
+            raise Erased(
+                "this activity is nobody's any more: it was anonymised, or its person erased"
+            )
         return found
 
     def get(self, activity_id: str) -> Activity:

@@ -12,9 +12,9 @@ from crmkit.erasure_ledger import ErasureEntry
 from crmkit.errors import Erased, OnHold
 from crmkit.gdpr import unlinking
 from crmkit.gdpr.holds import standing
-from crmkit.gdpr.receipts import ErasureReceipt, blanks, content, reasons
+from crmkit.gdpr.receipts import ErasureReceipt, content, reasons
 from crmkit.model import Erasure, MatchPair, Merge, Metrics, OnErase, Rank, Redirect, entry_of
-from crmkit.model.catalogue import owned
+from crmkit.model.catalogue import blanks, owned
 from crmkit.ports.events import CustomerErased
 from crmkit.ports.runtime import Runtime, checked_id
 from crmkit.ports.storage import UnitOfWork

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from crmkit.model import Entry, OnErase, catalogue
+from crmkit.model import catalogue
 from crmkit.model.document import canonical
 from crmkit.model.time import iso
 
@@ -51,13 +51,3 @@ def content(document: Mapping[str, Any]) -> str:
 def reasons(anonymised: Mapping[str, int]) -> dict[str, str]:
     """Why the rows of these tables stay."""
     return {e.table: e.reason for e in catalogue() if e.table in anonymised}
-
-
-def blanks(entry: Entry) -> dict[str, Any]:
-    """The values that make a row of this record anonymous."""
-    empty: dict[type, Any] = {dict: {}, tuple: ()}
-    return {
-        c.name: None if c.optional else empty[c.type]
-        for c in entry.columns
-        if c.erase is OnErase.DELETE or c.name == entry.owner
-    }

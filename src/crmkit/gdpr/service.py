@@ -12,6 +12,7 @@ from crmkit.gdpr.consents import Consents
 from crmkit.gdpr.documents import Export, exported, tells
 from crmkit.gdpr.receipts import ErasureReceipt, content
 from crmkit.gdpr.replaying import Replayed
+from crmkit.gdpr.retention import Retention
 from crmkit.model import Erasure
 from crmkit.model.catalogue import owned
 from crmkit.ports.runtime import Runtime, checked_id
@@ -24,6 +25,7 @@ class Privacy:
     def __init__(self, runtime: Runtime) -> None:
         self._rt = runtime
         self.consents = Consents(runtime)
+        self.retention = Retention(runtime)
 
     def export(self, customer_id: str) -> Export:
         """Everything held about a customer (GDPR Art. 15); empty for an erased one.
