@@ -19,7 +19,11 @@ from crmkit.testing.strategies import INSTANTS, SETTINGS
 from tests.merging import COMMANDS, PROFILES, do, is_sound, merged, people, shuffled
 from tests.populate import rows
 
-shared_storage = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+# Each example is a whole history, and most of its time goes into telling it.
+shared_storage = settings(
+    max_examples=max(10, settings().max_examples // 4),
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 _tenants = (f"retention {n}" for n in itertools.count())
 
 POLICY = RetentionPolicy(name="timeline", after="1d")

@@ -132,7 +132,7 @@ class Keeper:
         watched = watchlist(uow, self.rt)
         if watched:
             since = dict.fromkeys(sorted(event.customers), event.at)
-            self._changed(uow, watched, since, _EVERYTHING)
+            self._changed(uow, watched, since, _EVERYTHING, anew=True)
 
     def on_erased(self, uow: UnitOfWork, event: CustomerErased) -> None:
         """Let the others move up; what is kept of the customer goes with all the rest."""
