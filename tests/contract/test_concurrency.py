@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -290,6 +291,34 @@ def _dump(request: pytest.FixtureRequest, folder: Path) -> bytes:
         ]
     engine.dispose()
     return repr(rows).encode()
+
+
+def test_the_naive_erasure_loses_the_same_race(host_engine: sa.Engine) -> None:
+    """Look whether the person is there, and write about them: rows of the erased are left."""
+    with host_engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE events (email TEXT)")
+        connection.exec_driver_sql("INSERT INTO people VALUES ('ana')")
+
+    looked, erased = threading.Barrier(9), threading.Barrier(9)
+
+    def each(number: int) -> None:
+        with host_engine.begin() as connection:
+            there = connection.exec_driver_sql("SELECT 1 FROM people").first()
+        looked.wait()
+        if number == 0:
+            with host_engine.begin() as connection:
+                connection.exec_driver_sql("DELETE FROM events")
+                connection.exec_driver_sql("DELETE FROM people")
+        erased.wait()
+        if number and there:
+            with host_engine.begin() as connection:
+                connection.exec_driver_sql("INSERT INTO events VALUES ('ana')")
+
+    together(9, each)
+    with host_engine.begin() as connection:
+        left = connection.exec_driver_sql("SELECT count(*) FROM events").scalar_one()
+        connection.exec_driver_sql("DROP TABLE events")
+    assert left == 8
 
 
 @both_databases
