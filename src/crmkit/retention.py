@@ -29,7 +29,7 @@ def _wrong(what: str, field: str) -> InvalidInput:
     return InvalidInput(what, field=f"retention.{field}")
 
 
-def _check_name(_: object, __: object, value: object) -> None:
+def _check_name(_: object, __: object, value: str) -> None:
     if not isinstance(value, str) or not _NAME.fullmatch(value):
         raise _wrong("expected a name of 1 to 100 letters, digits, spaces, _ or -", "name")
 
