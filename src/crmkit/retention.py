@@ -21,7 +21,8 @@ ACTIONS: Final[Mapping[str, Action]] = {
 }
 """What a policy does to what it is about."""
 
-_LENGTH = re.compile(r"[1-9]\d{0,4}\s*(h|d|w|mo|y)", re.ASCII)
+_LENGTH = re.compile(r"([1-9]\d{0,4})\s*(h|d|w|mo|y)", re.ASCII)
+_MOST = {"h": 99_999, "d": 36_525, "w": 5_218, "mo": 1_200, "y": 100}
 _NAME = re.compile(r"[^\W_][\w .:+&%'-]{0,99}")
 
 
@@ -48,8 +49,10 @@ def _check_action(policy: RetentionPolicy, __: object, value: Action) -> None:
 def _check_length(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value is None and attribute.name == "notice":
         return
-    if not isinstance(value, str) or not _LENGTH.fullmatch(value):
-        raise _wrong("expected a duration such as '24mo' (h, d, w, mo, y)", attribute.name)
+    told = _LENGTH.fullmatch(value) if isinstance(value, str) else None
+    if told is None or int(told[1]) > _MOST[told[2]]:
+        said = "expected a duration such as '24mo' (h, d, w, mo, y), up to 100 years"
+        raise _wrong(said, attribute.name)
 
 
 def _check_notice(policy: RetentionPolicy, __: object, value: str | None) -> None:
