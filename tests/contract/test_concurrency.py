@@ -10,13 +10,21 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from crmkit import CRMError, CRMService, Erased, InsufficientPoints
+from crmkit import (
+    CRMError,
+    CRMService,
+    Erased,
+    InsufficientPoints,
+    RetentionPolicy,
+    Settings,
+)
 from crmkit.model import Activity, Customer, Identity, PointsEntry, catalogue
 from crmkit.model.catalogue import owned
 from crmkit.ports.storage import Storage
@@ -360,3 +368,33 @@ def test_many_threads_move_the_clock(crm: CRMService, clock: FrozenClock) -> Non
     """The test's clock may be shared by threads, as a service is."""
     together(8, lambda _: [clock.advance(seconds=1) for _ in range(100)])
     assert crm.run_due().at == FrozenClock().advance(seconds=800)
+
+
+@both_databases
+def test_numbers_hold_while_the_timeline_is_anonymised(storage: Storage) -> None:
+    """Eight threads track, share bills and refund while policies are carried out."""
+    clock = FrozenClock("2024-01-01T00:00:00Z")
+    policy = RetentionPolicy(name="timeline", after="1d")
+    crm = CRMService(storage, clock=clock, settings=Settings(retention=[policy]))
+    guests = [crm.find_or_create({"email": f"c{n}@mail.com"}).id for n in range(4)]
+
+    def each(number: int) -> None:
+        rng = random.Random(number)
+        for n in range(15):
+            if number == 0:
+                crm.gdpr.retention.run()
+                continue
+            payer, friend = rng.sample(guests, 2)
+            bill: dict[str, Any] = {"order_id": f"o{rng.randrange(5)}", "amount": rng.randrange(99)}
+            if rng.random() < 0.5:
+                bill["participants"] = [{"customer_id": friend}]
+            kind = rng.choice(["purchase", "purchase", "refund"])
+            said = bill if kind == "purchase" else {"order_id": bill["order_id"]}
+            with suppress(Erased):  # the story was anonymised
+                crm.track_activity(payer, kind, said, at=clock() - timedelta(days=n % 3))
+
+    together(9, each)
+    crm.gdpr.retention.run()
+    assert crm.activities.verify() == ()
+    with storage.read(crm.tenant) as uow:
+        assert uow.count(Activity, customer_id=None) > 0

@@ -53,6 +53,9 @@ def test_no_column_of_any_table_holds_an_id_of_the_erased(
     crm = CRMService(storage, settings=SETTINGS, tenant=next(_tenants))
     ids = people(crm, profiles)
     crm.loyalty.referrals.accept(ids[1], crm.loyalty.referrals.code(ids[0]))
+    for host, friend in itertools.pairwise(ids):
+        said = {"reference": "r", "referred_customer_id": friend}
+        crm.track_activity(host, "referral", said)
     do(crm, ids, first)
     made = merged(crm, [(ids[a], ids[b]) for a, b in pairs])
     do(crm, ids, second)

@@ -33,8 +33,8 @@ class Draft:
     @property
     def participants(self) -> list[str]:
         """The customers who are to bear parts of it, and who it says came by its own."""
-        named = self.read.document.get(REFERRED) if REFERRED in self.kind.fields else None
-        others = [named] if isinstance(named, str) else []
+        named = referred(self.read.document, self.kind)
+        others = [named] if named else []
         return [*(who for who in self.read.parts if who != PAYER), *others]
 
     def of(self, rt: Runtime, whose: Whose, story: str | None = None) -> Activity:
@@ -87,6 +87,12 @@ def draft(
         content = canonical([spec.name, when, document.document])
         call = Call.of(rt, "activities.track", key, content)
     return Draft(rt.new_id(), spec, document, occurred, now, call)
+
+
+def referred(payload: Mapping[str, Any], kind: Kind) -> str | None:
+    """Whom a payload says to have come by the customer of the activity."""
+    named = payload.get(REFERRED)
+    return named if isinstance(named, str) and REFERRED in kind.fields else None
 
 
 def kinds_asked(kinds: object, known: Mapping[str, Kind]) -> tuple[str, ...]:

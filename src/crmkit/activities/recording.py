@@ -19,7 +19,7 @@ import attrs
 from crmkit.activities import carrying
 from crmkit.activities.bulk import CHUNK, chunked
 from crmkit.activities.dimensions import Place
-from crmkit.activities.drafts import share_of
+from crmkit.activities.drafts import referred, share_of
 from crmkit.activities.holding import Held, Unheld
 from crmkit.activities.joining import Told
 from crmkit.activities.metrics import (
@@ -37,7 +37,7 @@ from crmkit.activities.metrics import (
     shared,
 )
 from crmkit.activities.occasions import by_key, occasions
-from crmkit.activities.sharing import REFERRED, unnamed
+from crmkit.activities.sharing import unnamed
 from crmkit.activities.stories import CORRECTING, Kinds, Story, read, stories
 from crmkit.errors import Erased, InvalidInput
 from crmkit.model import Activity, Counter, Metrics, Occasion, Participation
@@ -126,33 +126,28 @@ def _of_those_there(uow: UnitOfWork, rt: Runtime, fact: Activity, held: Held) ->
     """The fact without the ids of others who were erased."""
     named = [told["customer_id"] for told in fact.payload["participants"]] if fact.shares else []
     gone = [who for who in named if held.customer(who) is None]
-    referred = _referred(rt, fact)
-    if referred and isinstance(rt.missing(uow, referred), Erased):
-        gone.append(referred)
+    named_too = referred(fact.payload, rt.settings.kinds_by_name[fact.kind])
+    if named_too and isinstance(rt.missing(uow, named_too), Erased):
+        gone.append(named_too)
+    if not gone:
+        return fact
     payload = unnamed(fact.payload, gone)
     return fact if payload is None else evolved(fact, payload=payload)
-
-
-def _referred(rt: Runtime, fact: Activity) -> str | None:
-    """Whom the fact says to have come by its customer."""
-    kind = rt.settings.kinds_by_name[fact.kind]
-    named = fact.payload.get(REFERRED) if REFERRED in kind.fields else None
-    return named if isinstance(named, str) else None
 
 
 def _mention(uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity], held: Held) -> None:
     """Note who is named in another's story without bearing a part, for their erasure."""
     for fact in facts:
-        referred = _referred(rt, fact)
-        there = held.customer(referred) if referred else None
-        if referred and there is not None and there != fact.customer_id:
+        who = referred(fact.payload, rt.settings.kinds_by_name[fact.kind])
+        there = held.customer(who) if who else None
+        if who and there is not None and there != fact.customer_id:
             uow.put(
                 Participation(
                     tenant=rt.tenant,
                     story=fact.story,
-                    share=share_of(rt, fact.story, referred),
+                    share=share_of(rt, fact.story, who),
                     customer_id=there,
-                    origin=held.whose(referred).origin,
+                    origin=held.whose(who).origin,
                 )
             )
 
