@@ -25,9 +25,8 @@ from crmkit import (
     errors,
     presets,
 )
-from crmkit.gdpr.documents import blanks
 from crmkit.model import Column, Customer, Entry, OnErase, Preferences, catalogue, entry_of
-from crmkit.model.catalogue import columns_of
+from crmkit.model.catalogue import blanks, columns_of
 from crmkit.payload_fields import COMMON, PayloadField
 from crmkit.programmes import (
     Cap,

@@ -135,14 +135,18 @@ def merged(crm: CRMService, pairs: Sequence[tuple[str, str]]) -> list[Merge]:
     return made
 
 
-def is_sound(crm: CRMService, storage: Storage) -> None:
-    """No row of nobody, no id that leads nowhere, and what is cached is what the facts tell."""
+def is_sound(crm: CRMService, storage: Storage, *, some_are_anonymous: bool = False) -> None:
+    """No row of nobody, no id that leads nowhere, and what is cached is what the facts tell.
+
+    Rows of nobody are there where some were made anonymous.
+    """
     assert crm.activities.verify() == ()
     assert crm.loyalty.ledger.verify() == ()
     there = {c.id for c in crm.customers.list(limit=1_000)}
+    known: set[str | None] = {*there, None} if some_are_anonymous else {*there}
     with storage.read(crm.tenant) as uow:
         for entry in (e for e in owned() if e.record is not DataKey):
-            assert {r.__getattribute__(entry.owner or "") for r in _all(uow, entry.record)} <= there
+            assert {r.__getattribute__(entry.owner or "") for r in _all(uow, entry.record)} <= known
         points: Counter[str] = Counter()
         for entry_ in uow.stream(PointsEntry):
             points[entry_.customer_id or ""] += entry_.points

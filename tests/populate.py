@@ -132,6 +132,8 @@ def populate(crm: CRMService) -> str:
     )  # fmt: skip
     code = crm.loyalty.referrals.code(found.id)
     crm.loyalty.referrals.accept(found.id, code, key=canary("key of code"))
+    held = crm.gdpr.retention.hold(found.id, reason=canary("claim"), actor=canary("lawyer"))
+    crm.gdpr.retention.release(held.id)
     crm.identity.fit()
     crm.insights.fit()
     crm.insights.standing.refresh()

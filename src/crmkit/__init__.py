@@ -22,6 +22,7 @@ from crmkit.errors import (
     InvalidInput,
     MissingExtra,
     NotFound,
+    OnHold,
     RewardRefused,
     RuleError,
     SchemaOutdated,
@@ -31,6 +32,7 @@ from crmkit.errors import (
 from crmkit.model import Activity, Customer, Merge, Metrics, Money, Page
 from crmkit.payload_fields import PayloadField
 from crmkit.programmes import EarnRule, Programme, Tier
+from crmkit.retention import RetentionPolicy
 from crmkit.service import CRMService
 from crmkit.value_settings import Valuation
 
@@ -59,9 +61,11 @@ __all__ = [
     "MissingExtra",
     "Money",
     "NotFound",
+    "OnHold",
     "Page",
     "PayloadField",
     "Programme",
+    "RetentionPolicy",
     "RewardRefused",
     "RuleError",
     "SchemaOutdated",

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import attrs
 
+from crmkit.erasure_ledger import ErasureLedger
 from crmkit.errors import InvalidInput, shown, unknown
 from crmkit.payload_fields import (
     ARRIVAL,
@@ -35,6 +36,8 @@ from crmkit.payload_fields import (
     problem,
 )
 from crmkit.programmes import EarnRule, Programme, checked
+from crmkit.retention import RetentionPolicy
+from crmkit.retention import checked as policies
 from crmkit.value_settings import Valuation
 
 
@@ -285,6 +288,13 @@ def _check_value(settings: Settings, __: object, value: Valuation) -> None:
             raise InvalidInput(unknown("activity kind", name, known), field="value.purchase_kinds")
 
 
+def _check_retention(settings: Settings, __: object, value: tuple[RetentionPolicy, ...]) -> None:
+    for name in (kind for policy in value for kind in policy.kinds or ()):
+        if name not in settings.kinds_by_name:
+            known = [kind.name for kind in settings.kinds]
+            raise InvalidInput(unknown("activity kind", name, known), field="retention.kinds")
+
+
 def _check_horizon(_: object, __: object, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 3_650:
         raise InvalidInput("expected 1 to 3650 days", field="lifetime_horizon_days")
@@ -432,6 +442,10 @@ class Settings:
     lifetime_horizon_days: int = attrs.field(default=365, validator=_check_horizon)
     identity: Matching = attrs.field(factory=Matching)
     value: Valuation = attrs.field(factory=Valuation, validator=_check_value)
+    retention: tuple[RetentionPolicy, ...] = attrs.field(
+        default=(), converter=policies, validator=_check_retention
+    )
+    erasure_ledger: ErasureLedger | None = None
 
     @cached_property
     def zone(self) -> ZoneInfo:

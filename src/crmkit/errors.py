@@ -41,6 +41,10 @@ class Erased(CRMError, LookupError):
     """The person behind this id or key was erased; nothing about them is accepted any more."""
 
 
+class OnHold(CRMError, RuntimeError):
+    """A legal hold stands for this customer: nothing of them is erased until it is released."""
+
+
 class AlreadyTaken(CRMError, ValueError):
     """An identifier that belongs to one customer only already belongs to another."""
 

@@ -17,6 +17,7 @@ from crmkit.model import Activity, Customer
 from crmkit.model.document import text
 from crmkit.model.ids import TimeOrderedIds
 from crmkit.ports.events import (
+    ActivitiesAnonymised,
     ConsentChanged,
     ConsentStated,
     CustomerErased,
@@ -117,6 +118,10 @@ class CRMService:
                     lambda uow, e: self.segments.keeper.on_erased(uow, e),
                 ),
                 NumbersCorrected: (lambda uow, e: self.segments.keeper.on_corrected(uow, e),),
+                ActivitiesAnonymised: (
+                    lambda uow, e: self.loyalty.keeper.on_anonymised(uow, e),
+                    lambda uow, e: self.segments.keeper.on_anonymised(uow, e),
+                ),
                 CustomersMerged: (
                     lambda uow, e: self.activities.on_merged(uow, e),
                     lambda uow, e: self.loyalty.keeper.on_merged(uow, e),
@@ -296,11 +301,14 @@ class CRMService:
 
         Customers come into segments and leave them by time alone: each at its own instant,
         however late the run is. Answers never wait for it; history and events do. A model of
-        value that is older than `Settings.value.refit_days` is fitted anew.
+        value that is older than `Settings.value.refit_days` is fitted anew. Policies of
+        retention are carried out once a day.
         """
         moment = min(self._runtime.at(now), self._runtime.now())
         done = self.loyalty.run_due(moment, progress)
         done += self.segments.run_due(moment, progress)
+        if self.settings.retention:
+            done += self.gdpr.retention.run_due(moment, progress)
         return DueRun(moment, done + self.insights.run_due(moment))
 
     def close(self) -> None:

@@ -122,7 +122,7 @@ class TestErasure:
         mia, leo, eva = friends
         fact = dinner(crm, *friends)
         crm.gdpr.erase(leo)
-        assert dinner(crm, *friends) == fact
+        assert dinner(crm, *friends).id == fact.id
         clock.advance(hours=1)
         crm.track_activity(mia, "booking", {**fact.payload, "amount": 120})
         assert spent(crm, mia, eva) == [4_000, 4_000]

@@ -5,17 +5,26 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from crmkit import CRMError, CRMService, Erased, InsufficientPoints
+from crmkit import (
+    CRMError,
+    CRMService,
+    Erased,
+    InsufficientPoints,
+    RetentionPolicy,
+    Settings,
+)
 from crmkit.model import Activity, Customer, Identity, PointsEntry, catalogue
 from crmkit.model.catalogue import owned
 from crmkit.ports.storage import Storage
@@ -292,6 +301,34 @@ def _dump(request: pytest.FixtureRequest, folder: Path) -> bytes:
     return repr(rows).encode()
 
 
+def test_the_naive_erasure_loses_the_same_race(host_engine: sa.Engine) -> None:
+    """Look whether the person is there, and write about them: rows of the erased are left."""
+    with host_engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE events (email TEXT)")
+        connection.exec_driver_sql("INSERT INTO people VALUES ('ana')")
+
+    looked, erased = threading.Barrier(9), threading.Barrier(9)
+
+    def each(number: int) -> None:
+        with host_engine.begin() as connection:
+            there = connection.exec_driver_sql("SELECT 1 FROM people").first()
+        looked.wait()
+        if number == 0:
+            with host_engine.begin() as connection:
+                connection.exec_driver_sql("DELETE FROM events")
+                connection.exec_driver_sql("DELETE FROM people")
+        erased.wait()
+        if number and there:
+            with host_engine.begin() as connection:
+                connection.exec_driver_sql("INSERT INTO events VALUES ('ana')")
+
+    together(9, each)
+    with host_engine.begin() as connection:
+        left = connection.exec_driver_sql("SELECT count(*) FROM events").scalar_one()
+        connection.exec_driver_sql("DROP TABLE events")
+    assert left == 8
+
+
 @both_databases
 def test_creating_while_erasing_leaves_either_the_old_or_the_new(crm: CRMService) -> None:
     """Found before the erasure, or created after it: never half of both."""
@@ -331,3 +368,33 @@ def test_many_threads_move_the_clock(crm: CRMService, clock: FrozenClock) -> Non
     """The test's clock may be shared by threads, as a service is."""
     together(8, lambda _: [clock.advance(seconds=1) for _ in range(100)])
     assert crm.run_due().at == FrozenClock().advance(seconds=800)
+
+
+@both_databases
+def test_numbers_hold_while_the_timeline_is_anonymised(storage: Storage) -> None:
+    """Eight threads track, share bills and refund while policies are carried out."""
+    clock = FrozenClock("2024-01-01T00:00:00Z")
+    policy = RetentionPolicy(name="timeline", after="1d")
+    crm = CRMService(storage, clock=clock, settings=Settings(retention=[policy]))
+    guests = [crm.find_or_create({"email": f"c{n}@mail.com"}).id for n in range(4)]
+
+    def each(number: int) -> None:
+        rng = random.Random(number)
+        for n in range(15):
+            if number == 0:
+                crm.gdpr.retention.run()
+                continue
+            payer, friend = rng.sample(guests, 2)
+            bill: dict[str, Any] = {"order_id": f"o{rng.randrange(5)}", "amount": rng.randrange(99)}
+            if rng.random() < 0.5:
+                bill["participants"] = [{"customer_id": friend}]
+            kind = rng.choice(["purchase", "purchase", "refund"])
+            said = bill if kind == "purchase" else {"order_id": bill["order_id"]}
+            with suppress(Erased):  # the story was anonymised
+                crm.track_activity(payer, kind, said, at=clock() - timedelta(days=n % 3))
+
+    together(9, each)
+    crm.gdpr.retention.run()
+    assert crm.activities.verify() == ()
+    with storage.read(crm.tenant) as uow:
+        assert uow.count(Activity, customer_id=None) > 0

@@ -33,6 +33,7 @@ def person(crm: CRMService) -> str:
 
 _NOBODY_LEFT_YET = "crm_segment_stays"
 _NOTHING_HAS_A_STOCK = "crm_loyalty_stocks"
+_NO_POLICY = {"crm_carried", "crm_retention_notices", "crm_retention_runs"}
 
 
 def test_every_field_is_filled(crm: CRMService, person: str, storage: Storage) -> None:
@@ -42,7 +43,7 @@ def test_every_field_is_filled(crm: CRMService, person: str, storage: Storage) -
     bill = {"amount": 80, "participants": [{"customer_id": person}]}
     crm.track_activity(friend.id, "purchase", bill)
     stored = rows(storage, crm.tenant)
-    empty = {"crm_erasures", _NOBODY_LEFT_YET, _NOTHING_HAS_A_STOCK}
+    empty = {"crm_erasures", _NOBODY_LEFT_YET, _NOTHING_HAS_A_STOCK} | _NO_POLICY
     assert {t for t, found in stored.items() if not found} == empty
     assert len(canaries(str(stored))) > 40
 
@@ -142,6 +143,10 @@ def _answers(crm: CRMService, person: str) -> Iterator[object]:
     yield analytics.versions("by rule")
     yield analytics.metadata(person)
     yield analytics.export("by rule", io.StringIO())
+    retention = crm.gdpr.retention
+    yield retention.hold(person, reason=canary("suit"), actor=canary("clerk"))
+    yield (retention.holds(), retention.release(retention.holds(person)[0].id))
+    yield (retention.preview(), list(retention.notices()), retention.run())
     yield crm.gdpr.erase(person)
 
 
@@ -305,6 +310,9 @@ HOSTILE: dict[str, Callable[[CRMService, str], object]] = {
     "an address to suppress": lambda crm, _: crm.gdpr.suppress(_WRONG, "email", kind="bounced"),
     "a link's address": lambda crm, _: crm.gdpr.consents.unsubscribe_headers("t", _WRONG),
     "a reason of restricting": lambda crm, p: crm.gdpr.restrict(p, reason=_WRONG * 200),
+    "a reason of a hold": lambda crm, p: crm.gdpr.retention.hold(p, reason=_WRONG * 100),
+    "an e-mail as policy": lambda crm, p: crm.gdpr.retention.noticed(p, _MAIL),
+    "a receipt of a wrong id": lambda crm, _: crm.gdpr.replay_erasures([_WRONG]),  # type: ignore[list-item]
     "a rule's value": lambda crm, _: crm.segments.create("s", _RULE | {"value": {"a": _WRONG}}),
     "a rule's list": lambda crm, _: crm.segments.create("s", _RULE | {"operator": "in"}),
     "a rule's number": lambda crm, _: crm.segments.create("s", _RULE | {"field": "total_spend"}),

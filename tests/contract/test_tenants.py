@@ -18,9 +18,11 @@ from crmkit import (
     AlreadyTaken,
     CRMError,
     CRMService,
+    Erased,
     InvalidInput,
     MemoryStorage,
     NotFound,
+    RetentionPolicy,
     Settings,
     SqlStorage,
     presets,
@@ -33,6 +35,8 @@ from tests.fixtures import sqlite_url
 from tests.populate import MARK, OTHERS, canary, populate, profile, rows
 
 ONE, OTHER = "tenant-one", "tenant-other"
+INACTIVE = RetentionPolicy(name="inactive", of="customers", after="36mo", notice="30d")
+SETTINGS = Settings(region="RO", retention=[INACTIVE])
 RULE = {"field": "email", "operator": "=", "value": "Canary.zqEmailzq@Mail.com"}
 KEY = canary("key")
 
@@ -110,6 +114,9 @@ ABOUT_A_CUSTOMER: dict[str, Callable[[CRMService, str], object]] = {
     "referrals.count": lambda crm, c: crm.loyalty.referrals.count(c),
     "gdpr.export": lambda crm, c: crm.gdpr.export(c),
     "gdpr.erase": lambda crm, c: crm.gdpr.erase(c),
+    "retention.hold": lambda crm, c: crm.gdpr.retention.hold(c, reason="x"),
+    "retention.holds": lambda crm, c: crm.gdpr.retention.holds(c),
+    "retention.noticed": lambda crm, c: crm.gdpr.retention.noticed(c, "inactive"),
     "consents.give": lambda crm, c: crm.gdpr.consents.give(c, "email", source="x"),
     "consents.withdraw": lambda crm, c: crm.gdpr.consents.withdraw(c, "email"),
     "consents.state": lambda crm, c: crm.gdpr.consents.state(c),
@@ -221,6 +228,12 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
     "analytics.versions": lambda crm: [v.rules for v in crm.segments.analytics.versions("by rule")],
     "analytics.history of all": lambda crm: list(crm.segments.analytics.history("by rule")),
     "analytics.export": lambda crm: _exported(crm),
+    "gdpr.verify_receipt": lambda crm: crm.gdpr.verify_receipt({}),
+    "gdpr.replay_erasures": lambda crm: crm.gdpr.replay_erasures([]),
+    "retention.preview": lambda crm: crm.gdpr.retention.preview(),
+    "retention.run": lambda crm: crm.gdpr.retention.run(),
+    "retention.notices": lambda crm: list(crm.gdpr.retention.notices()),
+    "retention.holds of all": lambda crm: crm.gdpr.retention.holds(),
     "loyalty.tiers": lambda crm: crm.loyalty.tiers(),
     "reports.liability": lambda crm: crm.loyalty.reports.liability().to_dict()["months"],
     "reports.points": lambda crm: crm.loyalty.reports.points().quantiles,
@@ -240,13 +253,13 @@ _INTERNAL = {
     "loyalty.standing",
     "consents.standing", "consents.on_stated", "consents.withdraw_all",
     "consents.on_erased",
-    "referrals.on_stories",
+    "referrals.on_stories", "referrals.on_anonymised", "retention.run_due",
     *(f"{name}.on_{event}" for name in ("activities", "consents", "referrals")
       for event in ("merged", "undone")),
 }  # fmt: skip
 # What makes or closes a service, and what is about two customers: these have tests of their own.
 _ELSEWHERE = (
-    {"for_tenant", "using", "close"}
+    {"for_tenant", "using", "close", "retention.release"}
     | {f"identity.{name}" for name in ("merge", "unmerge", "compare", "dismiss")}
     | {
         # About links and single words, and about customers of whom a no is the answer.
@@ -273,6 +286,7 @@ def test_every_public_method_is_tried() -> None:
     """A new method of a namespace must be added above."""
     crm = CRMService(MemoryStorage())
     known = set(_methods(crm)) | set(_methods(crm.gdpr.consents, "consents"))
+    known |= set(_methods(crm.gdpr.retention, "retention"))
     known |= set(_methods(crm.segments.analytics, "analytics"))
     known |= set(_methods(crm.insights.standing, "standing"))
     known |= set(_methods(crm.loyalty.rewards, "rewards"))
@@ -312,7 +326,7 @@ class Twins:
 
 @pytest.fixture
 def twins(storage: Storage) -> Twins:
-    mine = CRMService(storage, settings=Settings(region="RO"), tenant=ONE)
+    mine = CRMService(storage, settings=SETTINGS, tenant=ONE)
     theirs = mine.for_tenant(OTHER)
     my_person, their_person = populate(mine), populate(theirs)
     assert my_person != their_person
@@ -376,7 +390,7 @@ def test_answers_are_of_the_own_tenant(twins: Twins, storage: Storage, call: str
     answer = ABOUT_ALL[call](twins.mine)
     assert not ids(answer) & twins.their_ids
     assert rows(storage, OTHER) == before
-    alone = CRMService(storage, settings=Settings(region="RO"), tenant="alone")
+    alone = CRMService(storage, settings=SETTINGS, tenant="alone")
     populate(alone)
     counted = ABOUT_ALL[call](alone)
     if isinstance(answer, (int, dict)):
@@ -442,6 +456,36 @@ def test_another_tenants_merge_is_none(twins: Twins, storage: Storage) -> None:
     assert (rows(storage, ONE), rows(storage, OTHER)) == before
     assert not ids(twins.mine.identity.unmerge(mine.id)) & twins.their_ids
     assert rows(storage, OTHER) == before[1]
+
+
+def test_another_tenants_hold_is_none(twins: Twins, storage: Storage) -> None:
+    """`NotFound`, and it stands."""
+    theirs = twins.theirs.gdpr.retention.hold(twins.their_person, reason="x")
+    mine = twins.mine.gdpr.retention.hold(twins.my_person, reason="x")
+    before = rows(storage, OTHER)
+    with pytest.raises(NotFound):
+        twins.mine.gdpr.retention.release(theirs.id)
+    assert not ids(twins.mine.gdpr.retention.release(mine.id)) & twins.their_ids
+    assert rows(storage, OTHER) == before
+
+
+_TOLD_OF_THE_ERASED = {"gdpr.export", "gdpr.erase"}
+
+
+def test_whatever_is_told_or_asked_of_the_erased_is_refused(twins: Twins, storage: Storage) -> None:
+    """`Erased` by each id, but for the empty export and erasing again; nothing is written."""
+    (merge,) = twins.mine.identity.merges(twins.my_person)
+    twins.mine.gdpr.erase(twins.my_person)
+    before = rows(storage, ONE)
+    for name, call in ABOUT_A_CUSTOMER.items():
+        for gone in (twins.my_person, merge.dropped_id):
+            if name in _TOLD_OF_THE_ERASED:
+                call(twins.mine, gone)
+                continue
+            # The own code of a tenant without customers is nobody's.
+            with pytest.raises((Erased, ValueError) if name == "referrals.accept" else Erased):
+                call(twins.mine, gone)
+    assert rows(storage, ONE) == before
 
 
 def test_a_cursor_of_another_tenant_leads_to_the_own(twins: Twins) -> None:

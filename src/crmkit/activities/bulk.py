@@ -43,20 +43,22 @@ class Refusal:
 
 @attrs.frozen
 class Tracked:
-    """What became of the items: recorded, known before by their keys, or refused.
+    """What became of the items: recorded, known before by their keys, refused, or skipped.
 
-    `refusals` names the first thousand.
+    `refusals` names the first thousand. Skipped are those about somebody who was erased, where
+    that was asked for.
     """
 
     recorded: int = 0
     repeated: int = 0
     refused: int = 0
     refusals: Sequence[Refusal] = ()
+    skipped: int = 0
 
     @property
     def total(self) -> int:
         """How many items there were."""
-        return self.recorded + self.repeated + self.refused
+        return self.recorded + self.repeated + self.refused + self.skipped
 
     def __add__(self, other: Tracked) -> Tracked:
         room = max(0, REFUSALS_SHOWN - len(self.refusals))
@@ -65,6 +67,7 @@ class Tracked:
             self.repeated + other.repeated,
             self.refused + other.refused,
             (*self.refusals, *other.refusals[:room]) if other.refusals else self.refusals,
+            self.skipped + other.skipped,
         )
 
     @classmethod

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from crmkit.activities.payload import Payload, read
-from crmkit.activities.sharing import PAYER
+from crmkit.activities.sharing import PAYER, REFERRED
 from crmkit.config import Kind
 from crmkit.errors import InvalidInput, unknown
 from crmkit.model import Activity
@@ -32,8 +32,10 @@ class Draft:
 
     @property
     def participants(self) -> list[str]:
-        """The customers who are to bear parts of it."""
-        return [who for who in self.read.parts if who != PAYER]
+        """The customers who are to bear parts of it, and who it says came by its own."""
+        named = referred(self.read.document, self.kind)
+        others = [named] if named else []
+        return [*(who for who in self.read.parts if who != PAYER), *others]
 
     def of(self, rt: Runtime, whose: Whose, story: str | None = None) -> Activity:
         """The activity of that customer, in the story that it names, or that one."""
@@ -85,6 +87,12 @@ def draft(
         content = canonical([spec.name, when, document.document])
         call = Call.of(rt, "activities.track", key, content)
     return Draft(rt.new_id(), spec, document, occurred, now, call)
+
+
+def referred(payload: Mapping[str, Any], kind: Kind) -> str | None:
+    """Whom a payload says to have come by the customer of the activity."""
+    named = payload.get(REFERRED)
+    return named if isinstance(named, str) and REFERRED in kind.fields else None
 
 
 def kinds_asked(kinds: object, known: Mapping[str, Kind]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import attrs
 
 from crmkit.activities.drafts import Draft, story_of
+from crmkit.errors import Erased
 from crmkit.model import Activity, Redirect
 from crmkit.model.catalogue import evolved
 from crmkit.ports.runtime import Runtime, Whose
@@ -29,6 +30,7 @@ def placed(
 
     A story's name holds the id of its customer. So those of merged customers are looked for
     under each of their ids, first the one that was used now. A fact belongs where its story does.
+    Raises `Erased` for one whose story was anonymised: it would tell again whose that is.
     """
     facts = [draft.of(rt, whose) for draft, whose in drafts]
     told = told_before(uow, facts)
@@ -46,6 +48,8 @@ def placed(
         first = _first(fact, meant.get(n, ()), told, begun)
         if first is None:
             begun[fact.story] = fact
+        elif first.customer_id is None:
+            raise Erased("what this belongs to was anonymised")
         elif first.story != fact.story or first.origin != fact.origin:
             draft, whose = drafts[n]
             facts[n] = draft.of(rt, attrs.evolve(whose, origin=first.origin), first.story)

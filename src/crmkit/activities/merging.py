@@ -8,7 +8,16 @@ from crmkit.activities.joining import renamed
 from crmkit.activities.metrics import Folded, without
 from crmkit.activities.recording import drop, folded, refold
 from crmkit.activities.stories import stories
-from crmkit.model import Activity, Counter, Metrics, Occasion, PointsEntry, PointsLot, Redirect
+from crmkit.model import (
+    Activity,
+    Counter,
+    Metrics,
+    Occasion,
+    Participation,
+    PointsEntry,
+    PointsLot,
+    Redirect,
+)
 from crmkit.model.catalogue import evolved
 from crmkit.ports.events import MergeUndone
 from crmkit.ports.runtime import Runtime
@@ -65,3 +74,6 @@ def _rename(uow: UnitOfWork, rt: Runtime, sent: Iterable[str], holder: str, back
             counting = uow.find(Occasion, story=facts[0].story)
             uow.remove(Occasion, story=facts[0].story)  # the name is part of their key
             uow.add_many(evolved(row, story=anew[0].story) for row in counting)
+            named = uow.find(Participation, story=facts[0].story)
+            uow.remove(Participation, story=facts[0].story)
+            uow.put_many(evolved(row, story=anew[0].story) for row in named)

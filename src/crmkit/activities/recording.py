@@ -16,9 +16,10 @@ from itertools import chain
 
 import attrs
 
+from crmkit.activities import carrying
 from crmkit.activities.bulk import CHUNK, chunked
 from crmkit.activities.dimensions import Place
-from crmkit.activities.drafts import share_of
+from crmkit.activities.drafts import referred, share_of
 from crmkit.activities.holding import Held, Unheld
 from crmkit.activities.joining import Told
 from crmkit.activities.metrics import (
@@ -36,9 +37,11 @@ from crmkit.activities.metrics import (
     shared,
 )
 from crmkit.activities.occasions import by_key, occasions
+from crmkit.activities.sharing import unnamed
 from crmkit.activities.stories import CORRECTING, Kinds, Story, read, stories
-from crmkit.errors import InvalidInput
+from crmkit.errors import Erased, InvalidInput
 from crmkit.model import Activity, Counter, Metrics, Occasion, Participation
+from crmkit.model.catalogue import evolved
 from crmkit.model.time import EARLIEST
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
@@ -72,14 +75,18 @@ Step = tuple[Effect, Effect]
 """What a story added before, and adds now."""
 
 
-def record(uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity], told: Told, held: Held) -> None:
-    """Store new facts about customers who are held, and all that follows.
+def record(
+    uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity], told: Told, held: Held
+) -> Sequence[Activity]:
+    """Store new facts about customers who are held, and all that follows; as they are stored.
 
     `told` is what was told before of their stories (see `joining`). Raises `Unheld` if it
     concerns others too, and `InvalidInput` for a participant who is no customer.
     """
     sharing = _sharing(uow, rt, facts, told, held)
+    recorded = facts = [_of_those_there(uow, rt, fact, held) for fact in facts]
     uow.add_many(facts)
+    _mention(uow, rt, facts, held)
     rt.foresee(uow, max((fact.occurred_at for fact in facts), default=EARLIEST))
     news: dict[str, list[Activity]] = defaultdict(list)
     for fact in facts:
@@ -112,6 +119,37 @@ def record(uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity], told: Told, 
     uow.add_many(fresh)
     _keep(uow, rt, steps)
     rt.events.publish(uow, StoriesChanged(changes, frozenset(steps)))
+    return recorded
+
+
+def _of_those_there(uow: UnitOfWork, rt: Runtime, fact: Activity, held: Held) -> Activity:
+    """The fact without the ids of others who were erased."""
+    named = [told["customer_id"] for told in fact.payload["participants"]] if fact.shares else []
+    gone = [who for who in named if held.customer(who) is None]
+    named_too = referred(fact.payload, rt.settings.kinds_by_name[fact.kind])
+    if named_too and isinstance(rt.missing(uow, named_too), Erased):
+        gone.append(named_too)
+    if not gone:
+        return fact
+    payload = unnamed(fact.payload, gone)
+    return fact if payload is None else evolved(fact, payload=payload)
+
+
+def _mention(uow: UnitOfWork, rt: Runtime, facts: Sequence[Activity], held: Held) -> None:
+    """Note who is named in another's story without bearing a part, for their erasure."""
+    for fact in facts:
+        who = referred(fact.payload, rt.settings.kinds_by_name[fact.kind])
+        there = held.customer(who) if who else None
+        if who and there is not None and there != fact.customer_id:
+            uow.put(
+                Participation(
+                    tenant=rt.tenant,
+                    story=fact.story,
+                    share=share_of(rt, fact.story, who),
+                    customer_id=there,
+                    origin=held.whose(who).origin,
+                )
+            )
 
 
 def _since(facts: Sequence[Activity], new: Sequence[Activity], kinds: Kinds) -> datetime:
@@ -270,10 +308,11 @@ def _empty(owner: Metrics, place: Place, rt: Runtime) -> Counter:
 
 
 def folded(uow: UnitOfWork, rt: Runtime, customer_id: str) -> Folded:
-    """What all facts about a customer say."""
+    """What all facts about a customer say, with what is carried on of those that are gone."""
     facts = uow.stream(Activity, customer_id=customer_id, order=("occurred_at", "id"))
     nothing = Metrics(tenant=rt.tenant, customer_id=customer_id)
-    return fold(nothing, facts, rt.settings, partial(_hashed, rt), joined(uow, customer_id))
+    told = fold(nothing, facts, rt.settings, partial(_hashed, rt), joined(uow, customer_id))
+    return carrying.with_carried(told, carrying.carried(uow, customer_id))
 
 
 def joined(

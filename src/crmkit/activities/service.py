@@ -13,6 +13,7 @@ from crmkit.activities import merging
 from crmkit.activities.bulk import CHUNK, Item, People, Tracked, chunked, parsed
 from crmkit.activities.corrections import Target, changed, refunded, spelled, standing
 from crmkit.activities.drafts import Draft, draft, kinds_asked
+from crmkit.activities.erased import OnErased, checked, released
 from crmkit.activities.holding import Held, Unheld, hold, write
 from crmkit.activities.joining import Told, placed
 from crmkit.activities.metrics import Difference, Folded, differences
@@ -84,8 +85,8 @@ class Activities:
             whose = attrs.evolve(whose, origin=fact.origin)
             if made.call and (seen := self._claim(uow, made.call, whose, fact.id)):
                 return seen
-            record(uow, self._rt, [fact], told, held)
-            return fact
+            (recorded,) = record(uow, self._rt, [fact], told, held)
+            return recorded
 
         return write(self._rt, work)
 
@@ -105,6 +106,7 @@ class Activities:
         self,
         items: Iterable[Mapping[str, Any]],
         *,
+        on_erased: OnErased = "raise",
         progress: Callable[[Tracked], None] | None = None,
     ) -> Tracked:
         """Record many activities, some hundreds in each transaction, in bounded memory.
@@ -113,15 +115,20 @@ class Activities:
         `customer_id` or `customer`: the data of a person who is found or created. An item
         that cannot be used is refused and named in the result; the others are recorded.
         Give each item a `key`: then a run that was cut off is simply run again.
+
+        An item whose `customer_id` or `key` is of somebody who was erased is refused with
+        `Erased`, with `on_erased` ``"skip"`` passed over. With ``"create"`` such a key is
+        forgotten, and the `customer` of the item begins as a new person.
         """
         understood = partial(parsed, self._rt, self._people)
-        return self._in_chunks(items, understood, self._record_all, progress)
+        return self._in_chunks(items, understood, self._record_all, checked(on_erased), progress)
 
     def sync(
         self,
         bookings: Iterable[Mapping[Any, Any]],
         mapping: Mapping[str, Any],
         *,
+        on_erased: OnErased = "raise",
         progress: Callable[[Tracked], None] | None = None,
     ) -> Tracked:
         """Bring customers and numbers in line with bookings that are there already.
@@ -131,21 +138,28 @@ class Activities:
         recorded as of its `at`, one that has changed is said again as of its `changed_at`
         or now, and one that says nothing new changes nothing: so it may be run as often as
         you like, and again where it was cut off. A booking stays with the customer it was
-        first found to be of.
+        first found to be of. `on_erased` is as in `track_many`.
         """
         understood = partial(
             read_row, self._rt, self._people, RowMapping.read(mapping, self._kinds)
         )
-        return self._in_chunks(bookings, understood, self._sync_all, progress)
+        return self._in_chunks(bookings, understood, self._sync_all, checked(on_erased), progress)
 
     def _in_chunks(
         self,
         given: Iterable[object],
         understood: Callable[[int, object], Item],
-        work: Work,
+        record_all: Work,
+        on_erased: OnErased,
         progress: Callable[[Tracked], None] | None,
     ) -> Tracked:
         """Some hundreds in each transaction; what cannot be used is refused by itself."""
+
+        def work(items: Sequence[Item], uow: UnitOfWork, also: frozenset[str]) -> Tracked:
+            left = released(uow, items, on_erased)
+            done = record_all(left, uow, also) if left else Tracked()
+            return attrs.evolve(done, skipped=len(items) - len(left))
+
         if not isinstance(given, Iterable):
             raise InvalidInput("expected items that can be gone through")
         total = Tracked()
@@ -158,24 +172,28 @@ class Activities:
                     raise
                 except CRMError as error:
                     refused += Tracked.refusal(place, error)
-            found = refused + self._by_halves(sound, work) if sound else refused
+            found = refused + self._by_halves(sound, work, on_erased) if sound else refused
             in_order = sorted(found.refusals, key=lambda r: r.position)
             total += attrs.evolve(found, refusals=in_order)
             if progress:
                 progress(total)
         return total
 
-    def _by_halves(self, items: Sequence[Item], work: Work) -> Tracked:
+    def _by_halves(self, items: Sequence[Item], work: Work, on_erased: OnErased) -> Tracked:
         try:
             return write(self._rt, partial(work, items))
         except StorageError:
             raise
         except CRMError as error:
+            if len(items) == 1 and on_erased == "skip" and isinstance(error, Erased):
+                return Tracked(skipped=1)
             if len(items) == 1:
                 return Tracked.refusal(items[0].position, error)
         # One of them cannot be recorded: looking for it by halves costs few transactions.
         half = len(items) // 2
-        return self._by_halves(items[:half], work) + self._by_halves(items[half:], work)
+        return self._by_halves(items[:half], work, on_erased) + self._by_halves(
+            items[half:], work, on_erased
+        )
 
     def _record_all(self, items: Sequence[Item], uow: UnitOfWork, also: frozenset[str]) -> Tracked:
         whose, held = self._owned(uow, items, also)
@@ -382,7 +400,9 @@ class Activities:
         if found is None:
             raise NotFound("no such activity")
         if found.customer_id is None:
-            raise Erased("the person of this activity was erased")
+            raise Erased(
+                "this activity is nobody's any more: it was anonymised, or its person erased"
+            )
         return found
 
     def get(self, activity_id: str) -> Activity:

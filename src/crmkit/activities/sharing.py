@@ -6,7 +6,7 @@ hold whatever the amount becomes, and whoever of them is erased.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
@@ -15,6 +15,9 @@ from crmkit.model.money import to_minor
 
 PAYER: Final = ""
 """Stands for the customer of the activity among those who share."""
+
+REFERRED: Final = "referred_customer_id"
+"""The payload key that names a customer who came by the one of the activity."""
 
 _FIELD: Final = "payload.participants"
 _MOST: Final = 300
@@ -85,3 +88,26 @@ def divided(total: int, shares: Mapping[str, int]) -> dict[str, int]:
     parts = {who: total * weight // whole for who, weight in shares.items() if who != PAYER}
     # The payer bears what rounding leaves over.
     return {**parts, PAYER: total - sum(parts.values())}
+
+
+def unnamed(payload: Mapping[str, Any], ids: Collection[str]) -> Mapping[str, Any] | None:
+    """A payload that names none of these customers any more; None if it names none of them.
+
+    The parts of participants stay, as those of nobody.
+    """
+    changed: dict[str, Any] = {}
+    told = payload.get("participants")
+    if isinstance(told, list | tuple):
+        left = [_unnamed(part, ids) for part in told]
+        if left != [*told]:
+            changed["participants"] = left
+    kept = {k: v for k, v in payload.items() if k != REFERRED or v not in ids}
+    if len(kept) == len(payload) and not changed:
+        return None
+    return kept | changed
+
+
+def _unnamed(part: Any, ids: Collection[str]) -> Any:
+    if not isinstance(part, Mapping) or part.get("customer_id") not in ids:
+        return part
+    return {k: v for k, v in part.items() if k != "customer_id"}

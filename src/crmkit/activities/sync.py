@@ -138,8 +138,11 @@ def says(story: Story, fact: Activity) -> bool:
             continue
         columns = ("amount_minor", "status", "item", "venue")
         same = all(getattr(fact, c) in (None, getattr(said, c)) for c in columns)
-        # An amount may be spelled in several ways; its column is one of those above.
-        told = ((k, v) for k, v in fact.payload.items() if k != "amount")
+        # An amount may be spelled in several ways; its column is one of those above. Participants
+        # weigh in `shares`, also once one of them was erased and the payload names them no more.
+        same = same and fact.shares in ({}, said.shares)
+        other = ("amount", "participants") if fact.shares else ("amount",)
+        told = ((k, v) for k, v in fact.payload.items() if k not in other)
         if same and all(said.payload.get(k) == v for k, v in told):
             return True
     return False

@@ -18,7 +18,7 @@ from crmkit.demo import bookings
 from crmkit.demo.quality import Quality, pairwise
 from crmkit.demo.recording import Recording, record
 from crmkit.errors import AlreadyTaken
-from crmkit.gdpr.documents import ErasureReceipt
+from crmkit.gdpr.receipts import ErasureReceipt
 from crmkit.insights.service import Bands
 from crmkit.model import Activity, Money
 from crmkit.service import CRMService

@@ -1,4 +1,4 @@
-"""What an export and an erasure hand back; pure."""
+"""What an export hands back; pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from crmkit.model import Data, Entry, OnErase
+from crmkit.model import Data, Entry
 from crmkit.model.catalogue import as_document
 from crmkit.model.time import iso
 
@@ -35,16 +35,6 @@ class Export:
             "erased_at": iso(self.erased_at) if self.erased_at else None,
             "records": {table: [dict(r) for r in rows] for table, rows in self.records.items()},
         }
-
-
-@attrs.frozen
-class ErasureReceipt:
-    """Proof of an erasure: how many rows of each table were deleted or made anonymous."""
-
-    customer_id: str
-    erased_at: datetime
-    deleted: Mapping[str, int]
-    anonymised: Mapping[str, int]
 
 
 _SECRET = (Data.FINGERPRINT, Data.CIPHERTEXT)
@@ -79,13 +69,3 @@ def _plain(value: Any) -> Any:
     if attrs.has(type(value)):
         return as_document(value)
     return list(value) if isinstance(value, tuple) else value
-
-
-def blanks(entry: Entry) -> dict[str, Any]:
-    """The values that make a row of this record anonymous."""
-    empty: dict[type, Any] = {dict: {}, tuple: ()}
-    return {
-        c.name: None if c.optional else empty[c.type]
-        for c in entry.columns
-        if c.erase is OnErase.DELETE or c.name == entry.owner
-    }

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
+import hmac
 import re
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from crmkit.errors import Erased, InvalidInput
-from crmkit.gdpr import objections, restriction
+from crmkit.erasure_ledger import ErasureEntry
+from crmkit.errors import InvalidInput
+from crmkit.gdpr import erasing, objections, replaying, restriction
 from crmkit.gdpr.addresses import address_of, checked_channel, kind_of, purpose_key
 from crmkit.gdpr.consents import Consents
-from crmkit.gdpr.documents import ErasureReceipt, Export, blanks, exported, tells
+from crmkit.gdpr.documents import Export, exported, tells
 from crmkit.gdpr.permission import covers
+from crmkit.gdpr.receipts import ErasureReceipt, content
+from crmkit.gdpr.replaying import Replayed
+from crmkit.gdpr.retention import Retention
 from crmkit.gdpr.rotation import Rotation, rotate
 from crmkit.gdpr.statements import check_past, checked_purpose
-from crmkit.model import (
-    Erasure,
-    MatchPair,
-    Merge,
-    Metrics,
-    Objection,
-    OnErase,
-    Rank,
-    Redirect,
-    Restriction,
-    Suppression,
-    entry_of,
-)
+from crmkit.model import Erasure, Objection, Restriction, Suppression
 from crmkit.model.catalogue import owned
 from crmkit.model.document import text
-from crmkit.ports.events import CustomerErased
 from crmkit.ports.runtime import Runtime, checked_id
 from crmkit.ports.storage import UnitOfWork
 
@@ -44,6 +35,7 @@ class Privacy:
     def __init__(self, runtime: Runtime) -> None:
         self._rt = runtime
         self.consents = Consents(runtime)
+        self.retention = Retention(runtime)
 
     def object(
         self,
@@ -172,15 +164,22 @@ class Privacy:
                 raise self._rt.missing(uow, customer_id)
         return Export(customer_id, self._rt.now(), erased.erased_at if erased else None, records)
 
-    def erase(self, customer_id: str) -> ErasureReceipt:
+    def erase(self, customer_id: str, *, despite_hold: bool = False) -> ErasureReceipt:
         """Erase a customer (GDPR Art. 17) in one transaction.
 
         Amounts, points and dates stay, linked to nobody. The id, and every `key=` that
         led to this customer, raise `Erased` from then on; so do the ids that were merged into
         it, and no merge of theirs can be undone any more. Erasing again erases what has
-        appeared since. Raises `NotFound` for an id that never was.
+        appeared since. Where `Settings.erasure_ledger` is set, it has the ids before anything
+        is committed.
+
+        Raises `NotFound` for an id that never was, and `OnHold` where a legal hold stands,
+        unless it is to be done `despite_hold`.
         """
-        return self._rt.write(lambda uow: self._erase(uow, checked_id(customer_id)))
+        checked_id(customer_id)
+        return self._rt.write(
+            lambda uow: erasing.erase(uow, self._rt, customer_id, despite_hold=despite_hold)
+        )
 
     def rotate(self, *, progress: Callable[[int], None] | None = None) -> Rotation:
         """Bring all of this tenant that is sealed and hashed to the key ring's current key.
@@ -193,45 +192,40 @@ class Privacy:
         """
         return rotate(self._rt, progress)
 
-    def _erase(self, uow: UnitOfWork, customer_id: str) -> ErasureReceipt:
-        customer_id = self._held(uow, customer_id)
-        earlier = self._erasure(uow, customer_id)  # a restored backup may bring a profile back
-        ids = [customer_id, *(r.id for r in uow.find(Redirect, customer_id=customer_id))]
-        # A merge that was undone is told by the one who was kept, and speaks of both.
-        merges = uow.find(Merge, customer_id=customer_id) + uow.find(Merge, dropped_id=tuple(ids))
-        deleted: Counter[str] = Counter()
-        # Their ranks go first, so that others move up.
-        deleted[entry_of(Rank).table] += uow.count(Rank, customer_id=customer_id)
-        self._rt.events.publish(uow, CustomerErased(customer_id, self._rt.now()))
-        deleted[entry_of(Rank).table] -= uow.count(Rank, customer_id=customer_id)
-        anonymised: Counter[str] = Counter()
-        for entry in owned():
-            theirs: dict[str, Any] = {entry.owner or "": customer_id}
-            if entry.erase is OnErase.ANONYMISE:
-                anonymised[entry.table] += uow.change(entry.record, blanks(entry), **theirs)
-            else:
-                deleted[entry.table] += uow.remove(entry.record, **theirs)
-        deleted[entry_of(Merge).table] += uow.remove(Merge, dropped_id=tuple(ids))
-        for side in ("one_id", "other_id"):
-            compared: dict[str, Any] = {side: tuple(ids)}
-            deleted[entry_of(MatchPair).table] += uow.remove(MatchPair, **compared)
-        at = earlier.erased_at if earlier else self._rt.now()
-        for gone in (*ids, *(m.id for m in merges)):
-            subject = self._rt.fingerprint("erased", gone)
-            uow.add_if_absent(Erasure(tenant=self._rt.tenant, subject=subject, erased_at=at))
-        return ErasureReceipt(customer_id, at, dict(+deleted), dict(+anonymised))
+    def verify_receipt(self, receipt: ErasureReceipt | Mapping[str, Any]) -> bool:
+        """Whether this database gave that receipt, unchanged, and the erasure is on record.
 
-    def _held(self, uow: UnitOfWork, customer_id: str) -> str:
-        """The customer an id stands for, held; an erased one's own id."""
-        try:
-            found = self._rt.customer(uow, customer_id, lock=True).id
-        except Erased:
-            found = customer_id
-        uow.get(Metrics, found, lock=True)  # activities under way come first
-        return found
+        Takes the receipt, or the document that `to_dict` made of it.
+        """
+        document = receipt.to_dict() if isinstance(receipt, ErasureReceipt) else receipt
+        number = document.get("number") if isinstance(document, Mapping) else None
+        if not isinstance(number, str):
+            return False
+        if not hmac.compare_digest(
+            number.encode(), self._rt.fingerprint("receipt", content(document)).encode()
+        ):
+            return False
+        with self._rt.read() as uow:
+            return all(erasing.erasure(uow, self._rt, gone) for gone in document["ids"])
+
+    def replay_erasures(
+        self,
+        entries: Iterable[ErasureEntry],
+        *,
+        progress: Callable[[int], None] | None = None,
+    ) -> Replayed:
+        """Erase again whom a ledger tells of, after a backup came back.
+
+        Each entry is a transaction of its own, and as it was the first time: with all ids, and
+        with its date. Ids that the backup does not know are refused from then on too. Run it as
+        often as you like, and again where it was cut off. Legal holds do not stop it: they were
+        asked when it was erased. Entries of other tenants are passed over; `progress` hears how
+        many of this one are done.
+        """
+        return replaying.replay(self._rt, entries, progress)
 
     def _erasure(self, uow: UnitOfWork, customer_id: str) -> Erasure | None:
-        return uow.get(Erasure, self._rt.fingerprint("erased", checked_id(customer_id)))
+        return erasing.erasure(uow, self._rt, customer_id)
 
 
 def _reason(reason: object) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import attrs
 
+from crmkit.activities import carrying
 from crmkit.activities.dimensions import DIMENSIONS
 from crmkit.activities.metrics import Folded, Joined, fold
 from crmkit.activities.recording import joined
@@ -102,7 +103,9 @@ def folded(uow: UnitOfWork, rt: Runtime, customer_id: str, asked: Asked) -> Fold
     # Nothing is stored: the counters need no keyed hash.
     told = facts(uow, rt, customer_id, asked)
     parts = parts_of(uow, rt, customer_id, asked)
-    return fold(nothing, told, rt.settings, lambda _: "", parts)
+    folded = fold(nothing, told, rt.settings, lambda _: "", parts)
+    gone = carrying.carried(uow, customer_id)
+    return carrying.with_carried(folded, (c for c in gone if carrying.had_ended(c, asked.at)))
 
 
 def _favourite(uow: UnitOfWork, customer_id: str, dimension: str) -> list[Counter]:

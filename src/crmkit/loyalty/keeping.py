@@ -12,7 +12,12 @@ from crmkit.loyalty.granting import Fits, Granting
 from crmkit.loyalty.redeeming import Redeeming
 from crmkit.loyalty.referrals import Referrals
 from crmkit.model import Metrics, PointsAccount, TierPeriod
-from crmkit.ports.events import CustomersMerged, MergeUndone, PointsChanged
+from crmkit.ports.events import (
+    ActivitiesAnonymised,
+    CustomersMerged,
+    MergeUndone,
+    PointsChanged,
+)
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
 
@@ -61,6 +66,10 @@ class Keeper:
         for customer_id in both:
             self._rebuild(uow, customer_id, programmes)
         self._referrals.on_undone(uow, event)
+
+    def on_anonymised(self, uow: UnitOfWork, event: ActivitiesAnonymised) -> None:
+        """Let stand what followed from activities that were anonymised."""
+        self._referrals.on_anonymised(uow, event)
 
     def _rebuild(self, uow: UnitOfWork, customer_id: str, programmes: set[str]) -> None:
         uow.remove(PointsAccount, customer_id=customer_id)

@@ -31,7 +31,7 @@ from crmkit.model.catalogue import evolved
 from crmkit.model.document import canonical
 from crmkit.model.page import checked_limit, paged, position
 from crmkit.model.time import FOREVER, from_micros, to_micros
-from crmkit.ports.events import CustomersMerged, MergeUndone
+from crmkit.ports.events import ActivitiesAnonymised, CustomersMerged, MergeUndone
 from crmkit.ports.idempotency import Call, stated
 from crmkit.ports.runtime import Runtime, Whose, checked_id
 from crmkit.ports.storage import UnitOfWork
@@ -39,6 +39,8 @@ from crmkit.programmes import Programme, ReferralPolicy
 
 _GROUPS: Final = 3
 """60 bits: short enough to be told to a friend, and of 2**60 codes nobody guesses one."""
+_ANONYMISED: Final = "anonymised"
+"""In the place of the merge since which nothing of a referral changes any more."""
 
 State = Literal["pending", "qualified", "rewarded", "refused"]
 
@@ -208,6 +210,13 @@ class Referrals:
                 if row.kept_by == event.merge.id:
                     uow.put(evolved(row, kept_by=None))
         self._settle(uow, both, both)
+
+    def on_anonymised(self, uow: UnitOfWork, event: ActivitiesAnonymised) -> None:
+        """Let stand what was decided by facts that are gone; crmkit's own."""
+        rows = uow.find(ReferralAccepted, customer_id=tuple(sorted(event.customers)))
+        uow.put_many(
+            evolved(row, kept_by=_ANONYMISED) for row in rows if row.reason or row.qualified_at
+        )
 
     # --- codes ---
 

@@ -47,6 +47,7 @@ from crmkit.model.money import Money
 from crmkit.model.page import Page
 from crmkit.model.privacy import Erasure, IdempotencyKey
 from crmkit.model.referral import ReferralAccepted, ReferralCode, ReferralMade
+from crmkit.model.retention import Carried, LegalHold, RetentionNotice, RetentionRun
 from crmkit.model.segment import (
     Cutoff,
     Membership,
@@ -62,6 +63,7 @@ from crmkit.model.value import Score, ValueModel
 __all__ = [
     "Achievement",
     "Activity",
+    "Carried",
     "Column",
     "Consent",
     "Counter",
@@ -75,6 +77,7 @@ __all__ = [
     "Horizon",
     "IdempotencyKey",
     "Identity",
+    "LegalHold",
     "MatchModel",
     "MatchPair",
     "MatchToken",
@@ -104,6 +107,8 @@ __all__ = [
     "ReferralCode",
     "ReferralMade",
     "Restriction",
+    "RetentionNotice",
+    "RetentionRun",
     "RewardStock",
     "Score",
     "SearchToken",

@@ -85,7 +85,10 @@ class Activity:
     indexes=(Index(("tenant", "customer_id", "story")),),
 )
 class Participation:
-    """That a customer bears a part of another's story: the `share` of that name."""
+    """That a customer bears a part of another's story: the `share` of that name.
+
+    There is one too of who is only named in it, so that an erasure finds the name.
+    """
 
     tenant: str = assigned()
     story: str = stored(Data.FINGERPRINT, Origin.ASSIGNED)

@@ -361,6 +361,16 @@ def gathered(kept: T, added: T) -> T:
     return evolved(kept, **changed)
 
 
+def blanks(entry: Entry) -> dict[str, Any]:
+    """The values that make a row of this record anonymous."""
+    empty: dict[type, Any] = {dict: {}, tuple: ()}
+    return {
+        c.name: None if c.optional else empty[c.type]
+        for c in entry.columns
+        if c.erase is OnErase.DELETE or c.name == entry.owner
+    }
+
+
 def as_document(value: Any) -> dict[str, Any]:
     """A nested value as a JSON object, without what is empty."""
     out: dict[str, Any] = {}

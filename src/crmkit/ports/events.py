@@ -125,6 +125,14 @@ class CustomerErased:
 
 
 @attrs.frozen
+class ActivitiesAnonymised:
+    """What these customers did long ago is linked to nobody any more; their numbers stay."""
+
+    customers: frozenset[str]
+    at: datetime
+
+
+@attrs.frozen
 class CustomersMerged:
     """The dropped customer's facts have moved to the kept one.
 

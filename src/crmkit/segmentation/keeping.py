@@ -19,6 +19,7 @@ from crmkit.model import (
 )
 from crmkit.model.rule import Top
 from crmkit.ports.events import (
+    ActivitiesAnonymised,
     ConsentChanged,
     CustomerErased,
     CustomersMerged,
@@ -125,6 +126,13 @@ class Keeper:
     def on_corrected(self, uow: UnitOfWork, event: NumbersCorrected) -> None:
         """Ask anew about one whose numbers were wrong."""
         self._from_the_start(uow, [event.customer_id])
+
+    def on_anonymised(self, uow: UnitOfWork, event: ActivitiesAnonymised) -> None:
+        """Ask as of now about those of whom some doings are gone; what was, stays."""
+        watched = watchlist(uow, self.rt)
+        if watched:
+            since = dict.fromkeys(sorted(event.customers), event.at)
+            self._changed(uow, watched, since, _EVERYTHING, anew=True)
 
     def on_erased(self, uow: UnitOfWork, event: CustomerErased) -> None:
         """Let the others move up; what is kept of the customer goes with all the rest."""

@@ -15,7 +15,8 @@ from typing import Any
 
 import attrs
 
-from crmkit.activities.metrics import NOTHING, Effect, added, advance, effect, shared
+from crmkit.activities.carrying import carried, had_ended
+from crmkit.activities.metrics import NOTHING, Effect, Folded, added, advance, effect, shared
 from crmkit.activities.recording import joined
 from crmkit.activities.stories import read
 from crmkit.config import Settings
@@ -31,7 +32,7 @@ from crmkit.model import (
     ProfileChange,
     entry_of,
 )
-from crmkit.model.catalogue import evolved, from_document
+from crmkit.model.catalogue import evolved, from_document, gathered
 from crmkit.model.time import instant
 from crmkit.ports.runtime import Runtime
 from crmkit.ports.storage import UnitOfWork
@@ -59,6 +60,8 @@ class History:
     consents: Sequence[Consent]
     course: Course | None
     """Of the account, where there is one and points are looked at."""
+    carried: Sequence[Folded] = ()
+    """What is carried on of activities that were anonymised, where metrics are looked at."""
 
     @classmethod
     def load(cls, uow: UnitOfWork, rt: Runtime, now: Subject, wanted: Needs) -> History:
@@ -79,6 +82,7 @@ class History:
             uow.find(ProfileChange, order=_IN_TIME, **of) if looks else (),
             uow.find(Consent, order=_IN_TIME, **of) if wanted.consents else (),
             courses(uow, account).get(now.customer.id),
+            carried(uow, now.customer.id) if wanted.metrics else (),
         )
 
     @cached_property
@@ -118,7 +122,10 @@ class History:
         if not self.counts:
             return self.now.metrics
         n = bisect_right(self._metrics, at, key=lambda step: step[0])
-        return self._metrics[n - 1][1] if n else self._nothing
+        found = self._metrics[n - 1][1] if n else self._nothing
+        for gone in self.carried:
+            found = gathered(found, gone.metrics) if had_ended(gone, at) else found
+        return found
 
     @property
     def _nothing(self) -> Metrics:

@@ -8,13 +8,13 @@ from typing import Any
 import attrs
 import pytest
 
-from crmkit.gdpr.documents import blanks
 from crmkit.model import Customer, Data, Entry, OnErase, OnMerge, Origin, Preferences, catalogue
 from crmkit.model import catalogue as entries
 from crmkit.model.catalogue import (
     _CATALOGUE,
     as_document,
     assigned,
+    blanks,
     columns_of,
     entry_of,
     from_document,

@@ -7,7 +7,7 @@ import secrets
 import sqlalchemy as sa
 from alembic import op
 
-from crmkit.adapters.sql.migrations import consents, keys, loyalty, referrals, value
+from crmkit.adapters.sql.migrations import consents, keys, loyalty, referrals, retention, value
 from crmkit.adapters.sql.migrations.columns import JSON, TEXT, index, numbers, texts
 
 revision = "0001"
@@ -19,6 +19,7 @@ depends_on = None
 def upgrade() -> None:
     """Create the tables, and the database's own key."""
     _activities()
+    retention.carried()
     consents.create()
     _counters()
     _customers()
@@ -40,6 +41,7 @@ def upgrade() -> None:
     _profile_changes()
     _redirects()
     referrals.create()
+    retention.create()
     _search_tokens()
     _secrets()
     _segment_catalogues()
