@@ -219,7 +219,7 @@ def settings() -> str:
     """The settings and their defaults."""
     shown = {"programmes": "see below", "kinds": "see below"}
     shown |= {"lifecycle": code("Lifecycle()"), "spending_bands": code("SpendingBands()")}
-    shown |= {"value": code("Valuation()")}
+    shown |= {"value": code("Valuation()"), "privacy": code("PrivacyNotice()")}
     default = Settings()
     rows = (
         (code(a.name), shown.get(a.name) or code(repr(getattr(default, a.name))))

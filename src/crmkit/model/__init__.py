@@ -45,6 +45,7 @@ from crmkit.model.money import Money
 from crmkit.model.page import Page
 from crmkit.model.privacy import Consent, Erasure, IdempotencyKey
 from crmkit.model.referral import ReferralAccepted, ReferralCode, ReferralMade
+from crmkit.model.rights import PrivacyRequest, Rectification
 from crmkit.model.segment import (
     Cutoff,
     Membership,
@@ -90,9 +91,11 @@ __all__ = [
     "PointsEntry",
     "PointsLot",
     "Preferences",
+    "PrivacyRequest",
     "ProfileChange",
     "ProgrammeVersion",
     "Rank",
+    "Rectification",
     "Redemption",
     "Redirect",
     "ReferralAccepted",

@@ -7,7 +7,7 @@ import secrets
 import sqlalchemy as sa
 from alembic import op
 
-from crmkit.adapters.sql.migrations import loyalty, referrals, value
+from crmkit.adapters.sql.migrations import loyalty, referrals, rights, value
 from crmkit.adapters.sql.migrations.columns import JSON, TEXT, index, numbers, texts
 
 revision = "0001"
@@ -39,6 +39,7 @@ def upgrade() -> None:
     _profile_changes()
     _redirects()
     referrals.create()
+    rights.create()
     _search_tokens()
     _secrets()
     _segment_catalogues()
