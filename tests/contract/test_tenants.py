@@ -42,6 +42,14 @@ def _exported(crm: CRMService) -> list[str]:
     return out.getvalue().splitlines()
 
 
+def _portable() -> dict[str, Any]:
+    """Somebody from elsewhere."""
+    elsewhere = CRMService(MemoryStorage())
+    somebody = elsewhere.find_or_create({"name": "Somebody"}).id
+    elsewhere.track_activity(somebody, "visit")
+    return elsewhere.gdpr.export(somebody, "portability").to_dict()
+
+
 def _code(crm: CRMService) -> str:
     """The code of the tenant's own person."""
     (person,) = crm.customers.list().items[:1]
@@ -108,7 +116,12 @@ ABOUT_A_CUSTOMER: dict[str, Callable[[CRMService, str], object]] = {
     "referrals.by": lambda crm, c: crm.loyalty.referrals.by(c),
     "referrals.count": lambda crm, c: crm.loyalty.referrals.count(c),
     "gdpr.export": lambda crm, c: crm.gdpr.export(c),
+    "gdpr.export to take along": lambda crm, c: crm.gdpr.export(c, "portability"),
     "gdpr.erase": lambda crm, c: crm.gdpr.erase(c),
+    "gdpr.rectify": lambda crm, c: crm.gdpr.rectify(c, {"city": "Cluj"}, reason="x"),
+    "gdpr.rectifications": lambda crm, c: crm.gdpr.rectifications(c),
+    "requests.open": lambda crm, c: crm.gdpr.requests.open("access", c),
+    "requests.of": lambda crm, c: crm.gdpr.requests.of(c),
     "consents.give": lambda crm, c: crm.gdpr.consents.give(c, "email", source="x"),
     "consents.withdraw": lambda crm, c: crm.gdpr.consents.withdraw(c, "email"),
     "consents.state": lambda crm, c: crm.gdpr.consents.state(c),
@@ -131,6 +144,16 @@ ABOUT_A_REDEMPTION: dict[str, Callable[[CRMService, Redeemed], object]] = {
     "loyalty.fulfil": lambda crm, r: crm.loyalty.fulfil(redemption_id=r.id),
     "loyalty.fulfil by code": lambda crm, r: crm.loyalty.fulfil(r.code),
     "loyalty.cancel": lambda crm, r: crm.loyalty.cancel(r.id),
+}
+
+# With the id of another tenant's request, each of these finds nothing.
+ABOUT_A_REQUEST: dict[str, Callable[[CRMService, str], object]] = {
+    "requests.get": lambda crm, r: crm.gdpr.requests.get(r),
+    "requests.verify": lambda crm, r: crm.gdpr.requests.verify(r),
+    "requests.confirm": lambda crm, r: crm.gdpr.requests.confirm(r),
+    "requests.extend": lambda crm, r: crm.gdpr.requests.extend(r, "x"),
+    "requests.complete": lambda crm, r: crm.gdpr.requests.complete(r),
+    "requests.refuse": lambda crm, r: crm.gdpr.requests.refuse(r, "x"),
 }
 
 # These are about nobody in particular: they answer, from their own tenant alone.
@@ -206,6 +229,12 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
     "analytics.versions": lambda crm: [v.rules for v in crm.segments.analytics.versions("by rule")],
     "analytics.history of all": lambda crm: list(crm.segments.analytics.history("by rule")),
     "analytics.export": lambda crm: _exported(crm),
+    "gdpr.import_portable": lambda crm: (
+        crm.gdpr.import_portable(_portable(), same_controller=True).activities
+    ),
+    "requests.list": lambda crm: [r.id for r in crm.gdpr.requests.list()],
+    "requests.due": lambda crm: [r.id for r in crm.gdpr.requests.due("1y")],
+    "requests.overdue": lambda crm: [r.id for r in crm.gdpr.requests.overdue()],
     "loyalty.tiers": lambda crm: crm.loyalty.tiers(),
     "reports.liability": lambda crm: crm.loyalty.reports.liability().to_dict()["months"],
     "reports.points": lambda crm: crm.loyalty.reports.points().quantiles,
@@ -223,7 +252,7 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
 _INTERNAL = {
     "insights.historic", "insights.run_due", "segments.names", "loyalty.run_due",
     "loyalty.standing",
-    "consents.standing", "consents.on_stated",
+    "consents.standing", "consents.on_stated", "gdpr.run_due", "requests.run_due",
     "referrals.on_stories",
     *(f"{name}.on_{event}" for name in ("activities", "consents", "referrals")
       for event in ("merged", "undone")),
@@ -244,6 +273,7 @@ def test_every_public_method_is_tried() -> None:
     """A new method of a namespace must be added above."""
     crm = CRMService(MemoryStorage())
     known = set(_methods(crm)) | set(_methods(crm.gdpr.consents, "consents"))
+    known |= set(_methods(crm.gdpr.requests, "requests"))
     known |= set(_methods(crm.segments.analytics, "analytics"))
     known |= set(_methods(crm.insights.standing, "standing"))
     known |= set(_methods(crm.loyalty.rewards, "rewards"))
@@ -253,7 +283,7 @@ def test_every_public_method_is_tried() -> None:
         assert made
         known |= set(_methods(getattr(crm, name), name))
     called = (*ABOUT_A_CUSTOMER, *ABOUT_AN_ACTIVITY, *ABOUT_A_REDEMPTION, *ABOUT_ALL)
-    tried = {name.split(" ")[0] for name in called}
+    tried = {name.split(" ")[0] for name in (*called, *ABOUT_A_REQUEST)}
     assert known == tried | _INTERNAL | _ELSEWHERE
 
 
@@ -338,6 +368,18 @@ def test_another_tenants_redemption_is_none(twins: Twins, storage: Storage, call
         ABOUT_A_REDEMPTION[call](twins.mine, theirs)
     assert (rows(storage, ONE), rows(storage, OTHER)) == before
     assert not ids(ABOUT_A_REDEMPTION[call](twins.mine, mine)) & twins.their_ids
+
+
+@pytest.mark.parametrize("call", ABOUT_A_REQUEST)
+def test_another_tenants_request_is_none(twins: Twins, storage: Storage, call: str) -> None:
+    """`NotFound`, and nothing is written for either tenant; with the own one it is answered."""
+    theirs = twins.theirs.gdpr.requests.open("access", twins.their_person, jurisdiction="ccpa")
+    mine = twins.mine.gdpr.requests.open("access", twins.my_person, jurisdiction="ccpa")
+    before = rows(storage, ONE), rows(storage, OTHER)
+    with pytest.raises(NotFound):
+        ABOUT_A_REQUEST[call](twins.mine, theirs.id)
+    assert (rows(storage, ONE), rows(storage, OTHER)) == before
+    assert not ids(ABOUT_A_REQUEST[call](twins.mine, mine.id)) & twins.their_ids
 
 
 @pytest.mark.parametrize("call", ABOUT_ALL)

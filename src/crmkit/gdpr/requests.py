@@ -46,14 +46,15 @@ class Requests:
         """Register a request when it comes; nothing is done about it by that.
 
         `received_at` is when it reached the business, by any way; the law's clock begins then.
-        Somebody of whom there is no customer is told by `contact`, which is kept no longer than
-        `Settings.privacy.forget_contacts_days` beyond the end. Without `identity_verified` you
-        have asked who it is; see `verify`. Raises `InvalidInput`, `NotFound` and `Erased`.
+        `contact` tells how to answer. It is needed for somebody of whom there is no customer, and
+        kept then no longer than `Settings.privacy.forget_contacts_days` beyond the end. Without
+        `identity_verified` you have asked who it is; see `verify`. Raises `InvalidInput`,
+        `NotFound` and `Erased`.
         """
         rules, received = clock(jurisdiction, kind), self._past(received_at, "received_at")
         whom = None if contact is None else text(contact, field="contact", limit=500)
         more = None if details is None else text(details, field="details", limit=5_000)
-        if (customer_id is None) == (whom is None):
+        if customer_id is None and whom is None:
             raise InvalidInput("expected a customer_id, or how to reach them", field="contact")
         checked_id(customer_id or "-")
         said = [kind, jurisdiction, customer_id, whom, more, stated(received_at), identity_verified]
