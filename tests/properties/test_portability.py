@@ -38,6 +38,12 @@ def told(document: dict[str, Any]) -> dict[str, Any]:
     (person,) = document["records"]["crm_customers"]
     systems = ("user_id", "external_ids")
     profile = {name: value for name, value in person.items() if name not in systems}
+    known_as = {
+        name: values
+        for name, values in profile.pop("aliases", {}).items()
+        if name not in systems and not name.startswith("external:")
+    }
+    profile |= {"aliases": known_as} if known_as else {}
     return {**document["records"], "crm_customers": [profile]}
 
 

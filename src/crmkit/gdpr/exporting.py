@@ -85,7 +85,7 @@ class Exporter:
         )
         records: dict[str, Sequence[Row]] = {}
         withheld: set[tuple[str, str]] = set()
-        held = []
+        held: dict[Entry, set[str]] = {}
         for entry in filter(tells, owned()):
             rows = []
             for record in _stored(uow, entry, blank.customer_id):
@@ -93,7 +93,7 @@ class Exporter:
                 rows.append(told.document)
                 withheld |= {(entry.table, field) for field in told.withheld}
             if rows:
-                held.append(entry)
+                held[entry] = {name for row in rows for name in row}
                 records[entry.table] = _with_names(uow, entry, rows)
         notice = self._rt.settings.privacy
         return attrs.evolve(

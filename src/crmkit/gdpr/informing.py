@@ -6,7 +6,7 @@ made up: only the categories and the origin of what is held follow from the cata
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Final
 
 import attrs
@@ -62,10 +62,13 @@ def check(notice: PrivacyNotice) -> None:
             raise InvalidInput(unknown("table", table, known), field="privacy.purposes.tables")
 
 
-def statements(notice: PrivacyNotice, held: Iterable[Entry]) -> tuple[Statement, ...]:
-    """All that must be said to somebody about whom these tables hold something."""
+def statements(
+    notice: PrivacyNotice, held: Mapping[Entry, Collection[str]]
+) -> tuple[Statement, ...]:
+    """All that must be said to somebody about whom these fields of these tables are held."""
     said = [Statement(n, article, title, _says(notice, n)) for article, n, title in _STATED]
-    held_of = tuple(sorted({c.data.value for e in held for c in e.columns if c.personal}))
+    columns = (c for entry, names in held.items() for c in entry.columns if c.name in names)
+    held_of = tuple(sorted({c.data.value for c in columns if c.data.personal}))
     said.insert(4, Statement("categories", "Art. 15(1)(b)", "What sorts of data it is", held_of))
     said.insert(7, Statement("rights", "Art. 15(1)(e)", "Your rights", RIGHTS))
     return tuple(said)

@@ -22,7 +22,7 @@ from crmkit.model.time import calendar_date, instant
 Row = Mapping[str, Any]
 
 _LARGEST: Final = 2**53
-_ALIASED: Final = ("name", "email", "phone", "instagram", "birth_date", "city")
+_ALIASED: Final = ("name", "nickname", "email", "phone", "instagram", "birth_date", "city")
 _ALIASES_MAX: Final = 100
 _CONTACTS: Final = ("email", "phone", "instagram")
 _HEAD: Final = (
@@ -207,6 +207,8 @@ def _profile(row: object, settings: Settings, now: datetime, place: str) -> tupl
 def _aliases(value: object, place: str) -> dict[str, list[str]]:
     out = {}
     for name, values in _mapping(value, place).items():
+        if name in SYSTEM_LINKS or str(name).startswith("external:"):
+            continue
         if name not in _ALIASED:
             raise InvalidInput(unknown("field", name, _ALIASED), field=place)
         if not isinstance(values, (list, tuple)) or len(values) > _ALIASES_MAX:
