@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from datetime import date, datetime
+from functools import cache
 from typing import Any, Final
 
 import attrs
 
-from crmkit.model import Activity, Column, Data, Entry, Merge, Origin, ReferralCode
+from crmkit.model import Activity, Column, Data, Entry, Merge, Origin, ReferralCode, entry_of
 from crmkit.model.catalogue import as_document
 from crmkit.model.time import iso
 
@@ -63,24 +64,41 @@ def shown(entry: Entry, record: object, own: Collection[str]) -> Shown:
     """
     out: dict[str, Any] = {}
     withheld = set()
-    for column in entry.columns:
-        value = getattr(record, column.name)
-        if column.name == "tenant" or column.data is Data.FINGERPRINT or value in _EMPTY:
+    for name, masked in _fields(entry.record):
+        value = getattr(record, name)
+        if value in _EMPTY:
             continue
         told = plain(value)
-        if of_others(entry, column) and value not in own:
+        if masked and value not in own:
             told = SOMEBODY
-        elif isinstance(value, Mapping):
+            withheld.add(name)
+        elif isinstance(value, dict):
             told = _without_others(value, own)
-        if told != plain(value):
-            withheld.add(column.name)
+            if told != value:
+                withheld.add(name)
         if told != {}:
-            out[column.name] = told
+            out[name] = told
     return Shown(out, frozenset(withheld))
+
+
+@cache
+def _fields(record: type) -> tuple[tuple[str, bool], ...]:
+    """The fields that are shown, and whether they may hold somebody else."""
+    entry = entry_of(record)
+    return tuple(
+        (c.name, of_others(entry, c))
+        for c in entry.columns
+        if c.name != "tenant" and c.data is not Data.FINGERPRINT
+    )
+
+
+_JSON: Final = frozenset({str, int, bool, dict})
 
 
 def plain(value: Any) -> Any:
     """A stored value as JSON."""
+    if type(value) in _JSON:  # most are
+        return value
     if isinstance(value, datetime):
         return iso(value)
     if isinstance(value, date):
