@@ -28,6 +28,7 @@ from crmkit.errors import (
 )
 from crmkit.model import Activity, Customer, Merge, Metrics, Money, Page
 from crmkit.payload_fields import PayloadField
+from crmkit.privacy_settings import PrivacyNotice, Purpose
 from crmkit.programmes import EarnRule, Programme, Tier
 from crmkit.service import CRMService
 from crmkit.value_settings import Valuation
@@ -57,7 +58,9 @@ __all__ = [
     "NotFound",
     "Page",
     "PayloadField",
+    "PrivacyNotice",
     "Programme",
+    "Purpose",
     "RewardRefused",
     "RuleError",
     "SchemaOutdated",

@@ -11,6 +11,7 @@ from crmkit.model import PrivacyRequest
 from crmkit.ports.storage import Storage
 from crmkit.privacy_settings import PrivacyNotice
 from crmkit.testing import FrozenClock
+from crmkit.testing.threads import together
 
 RECEIVED = "2026-03-05T09:00:00Z"
 
@@ -144,6 +145,32 @@ def test_opening_twice_with_a_key_is_opening_once(crm: CRMService, ana: str) -> 
         with pytest.raises(IdempotencyConflict):
             requests.open("erasure", ana, key=again)
     assert len(requests.list()) == 2
+
+
+def test_threads_with_one_key_open_one_request(crm: CRMService) -> None:
+    """Mail that is delivered eight times at once, about somebody who is no customer."""
+    opened = together(
+        8, lambda _: crm.gdpr.requests.open("access", contact="x@y.ro", key="mail 1").id
+    )
+    assert len(set(opened)) == len(crm.gdpr.requests.list()) == 1
+
+
+def test_a_request_is_closed_once(crm: CRMService, ana: str) -> None:
+    """Of eight who complete or refuse it at once, the first kind wins and the others are told."""
+    asked = crm.gdpr.requests.open("access", ana)
+
+    def close(n: int) -> str:
+        try:
+            if n % 2:
+                return crm.gdpr.requests.complete(asked.id).status
+            return crm.gdpr.requests.refuse(asked.id, "no").status
+        except InvalidInput:
+            return ""
+
+    ended = crm.gdpr.requests.get(asked.id).status, *together(8, close)
+    final = crm.gdpr.requests.get(asked.id).status
+    assert ended[0] == "open"
+    assert sorted(ended[1:]) == [""] * 4 + [final] * 4
 
 
 def test_erasing_keeps_that_it_was_asked_and_met(crm: CRMService, ana: str) -> None:

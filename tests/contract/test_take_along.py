@@ -22,6 +22,7 @@ from crmkit.gdpr import portable
 from crmkit.gdpr.export import Export
 from crmkit.ports.storage import Storage
 from crmkit.testing import FrozenClock
+from crmkit.testing.threads import together
 from tests.populate import populate, rows
 from tests.schemas import fits
 
@@ -108,6 +109,26 @@ def test_a_key_takes_over_once(crm: CRMService, storage: Storage, document: Docu
     crm.gdpr.erase(made.customer.id)
     with pytest.raises(Erased):
         crm.gdpr.import_portable(document, same_controller=True, key="k")
+
+
+def test_threads_with_one_key_make_one_customer(crm: CRMService, document: Document) -> None:
+    made = together(
+        4, lambda _: crm.gdpr.import_portable(document, same_controller=True, key="k").customer.id
+    )
+    assert len(set(made)) == len(crm.customers.list()) == 1
+
+
+def test_threads_without_a_key_take_an_address_once(crm: CRMService, document: Document) -> None:
+    """The first gets it, the others hear that it is taken."""
+
+    def take(_: int) -> str | None:
+        try:
+            return crm.gdpr.import_portable(document, same_controller=True).customer.id
+        except AlreadyTaken:
+            return None
+
+    assert len([made for made in together(4, take) if made]) == 1
+    assert len(crm.customers.list()) == 1
 
 
 Damage = Callable[[Document], object]

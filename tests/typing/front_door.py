@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from crmkit import CRMService, MemoryStorage, Money, Settings, presets
 from crmkit.customers.profile import ConsentState, Profile
-from crmkit.gdpr.documents import ErasureReceipt, Export
+from crmkit.gdpr.documents import ErasureReceipt
+from crmkit.gdpr.export import Export
 from crmkit.identity.service import Resolution
 from crmkit.insights.lifetime import LifetimeValue
 from crmkit.insights.service import Bands

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
@@ -58,7 +58,7 @@ def _page(export: Export) -> Iterator[str]:
         yield from _section(table, rows, export.tables.get(table, {}))
     if export.worked_out:
         yield '<section id="worked-out">\n<h2>Worked out about you</h2>\n'
-        yield f"{_list(export.worked_out)}</section>\n"
+        yield f"{_list(export.worked_out, _name)}</section>\n"
     yield from _gaps(export)
     yield "</main>\n</body>\n</html>\n"
 
@@ -172,16 +172,19 @@ def _cell(value: Any) -> str:
     return escape(str(value))
 
 
-def _list(values: Row) -> str:
-    return (
-        f"<dl>{''.join(f'<dt>{_name(k)}</dt><dd>{_cell(v)}</dd>' for k, v in values.items())}</dl>"
-    )
+def _own(key: object) -> str:
+    """A name within a cell: it may be somebody's own, and stays as it is."""
+    return escape(str(key))
+
+
+def _list(values: Row, named: Callable[[object], str] = _own) -> str:
+    said = (f"<dt>{named(name)}</dt><dd>{_cell(value)}</dd>" for name, value in values.items())
+    return f"<dl>{''.join(said)}</dl>"
 
 
 def _name(name: object) -> str:
-    """A field or a table as words; what people wrote themselves stays as it is."""
-    text = str(name).removeprefix("crm_")
-    return escape(text.replace("_", " ").capitalize() if text.islower() else text)
+    """A field or a table as words."""
+    return escape(str(name).removeprefix("crm_").replace("_", " ").capitalize())
 
 
 def _time(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 import attrs
@@ -22,6 +22,7 @@ from crmkit.model.time import calendar_date, instant
 Row = Mapping[str, Any]
 
 _LARGEST: Final = 2**53
+_SKEW: Final = timedelta(minutes=5)  # the clocks of two machines
 _ALIASED: Final = ("name", "nickname", "email", "phone", "instagram", "birth_date", "city")
 _ALIASES_MAX: Final = 100
 _CONTACTS: Final = ("email", "phone", "instagram")
@@ -182,7 +183,7 @@ def _profile(row: object, settings: Settings, now: datetime, place: str) -> tupl
     if said.get("created_at") is None:
         raise InvalidInput("missing", field=f"{place}.created_at")
     created_at = instant(said.pop("created_at"), field=f"{place}.created_at")
-    if created_at > now:
+    if created_at > now + _SKEW:
         raise InvalidInput("lies ahead", field=f"{place}.created_at")
     aliases = _aliases(said.pop("aliases", {}), f"{place}.aliases")
     typed = {name: said.pop(name) for name in [f"{c}_typed" for c in _CONTACTS] if name in said}
@@ -222,7 +223,7 @@ def _consent(row: Row, place: str, now: datetime) -> Row:
     said = _typed(Consent, row, place)
     if said["channel"] not in CHANNELS:
         raise InvalidInput(unknown("channel", said["channel"], CHANNELS), field=f"{place}.channel")
-    if said["occurred_at"] > now:
+    if said["occurred_at"] > now + _SKEW:
         raise InvalidInput(
             "nobody can have agreed or refused in the future", field=f"{place}.occurred_at"
         )
