@@ -170,6 +170,8 @@ def test_what_the_host_states_is_told_and_the_rest_is_missing(
     profile = export.to_dict()["tables"]["crm_customers"]
     assert (profile["purposes"], profile["legal_bases"]) == (["taking bookings"], ["contract"])
     assert profile["fields"]["name"] == {"category": "name", "origin": "provided"}
+    diet = {"category": "special category", "origin": "provided"}
+    assert profile["fields"]["preferences.dietary"] == diet
 
 
 def test_a_purpose_of_an_unknown_table_is_refused(storage: Storage) -> None:
@@ -272,6 +274,16 @@ def test_csv_is_a_sheet_for_each_table(crm: CRMService, person: str, tmp_path: P
 def test_csv_needs_a_place(crm: CRMService, person: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="folder"):
         crm.gdpr.export(person).csv(tmp_path / "none" / "copy.zip")
+
+
+def test_the_page_is_for_readers(crm: CRMService, person: str) -> None:
+    """Amounts in major units, the profile first; the JSON keeps minor units."""
+    export = crm.gdpr.export(person)
+    text = export.html()
+    assert "120.50 EUR" in text
+    assert "12050" not in text
+    assert '"amount_minor": 12050' in export.json()
+    assert text.index("Your profile") < text.index("What you did")
 
 
 class Page(HTMLParser):

@@ -6,13 +6,13 @@ made up: only the categories and the origin of what is held follow from the cata
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
 
 from crmkit.errors import InvalidInput, unknown
-from crmkit.model import Entry, OnErase, catalogue
+from crmkit.model import Column, Entry, OnErase, catalogue
 from crmkit.privacy_settings import PrivacyNotice, Purpose
 
 RIGHTS: Final = (
@@ -67,7 +67,8 @@ def statements(
 ) -> tuple[Statement, ...]:
     """All that must be said to somebody about whom these fields of these tables are held."""
     said = [Statement(n, article, title, _says(notice, n)) for article, n, title in _STATED]
-    columns = (c for entry, names in held.items() for c in entry.columns if c.name in names)
+    columns = [c for entry, names in held.items() for c in entry.columns if c.name in names]
+    columns += [inner for c in columns for inner in c.nested]
     held_of = tuple(sorted({c.data.value for c in columns if c.data.personal}))
     said.insert(4, Statement("categories", "Art. 15(1)(b)", "What sorts of data it is", held_of))
     said.insert(7, Statement("rights", "Art. 15(1)(e)", "Your rights", RIGHTS))
@@ -97,11 +98,17 @@ def about(entry: Entry, notice: PrivacyNotice) -> dict[str, Any]:
         "retention": sorted({p.retention for p in serves if p.retention}),
         "when_erased": _when_erased(entry),
         "fields": {
-            c.name: {"category": c.data.value, "origin": c.origin.value}
-            for c in entry.columns
-            if c.name != "tenant"
+            name: {"category": c.data.value, "origin": c.origin.value}
+            for column in entry.columns
+            if column.name != "tenant"
+            for name, c in _with_nested(column)
         },
     }
+
+
+def _with_nested(column: Column) -> Iterator[tuple[str, Column]]:
+    yield column.name, column
+    yield from ((f"{column.name}.{inner.name}", inner) for inner in column.nested)
 
 
 def _when_erased(entry: Entry) -> str:

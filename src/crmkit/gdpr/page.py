@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
 from crmkit.gdpr.export import ACCESS, Export, Row
 from crmkit.gdpr.informing import Statement
+from crmkit.model import Money
+from crmkit.model.money import digits
 from crmkit.model.time import iso
 
 _TITLES: Final = {"access": "A copy of your data", "portability": "Your data, to take along"}
 _FEW: Final = 12  # columns, beyond which a wide table is read worse than a list
+_FIRST: Final = "crm_customers"
+_HEADINGS: Final = {
+    "crm_customers": "Your profile",
+    "crm_activities": "What you did",
+    "crm_occasions": "What counts of it",
+    "crm_metrics": "Your numbers",
+    "crm_counters": "What you chose how often",
+    "crm_identities": "What you are recognised by",
+    "crm_profile_changes": "Changes of your profile",
+    "crm_tags": "Labels",
+    "crm_notes": "Notes about you",
+    "crm_consents": "What you agreed to",
+    "crm_merges": "Records that were joined",
+    "crm_redirects": "Earlier customer numbers",
+    "crm_idempotency": "Calls that were made about you",
+    "crm_privacy_requests": "What you asked about your data",
+    "crm_rectifications": "What was put right",
+    "crm_segment_customers": "Groups you were put into",
+    "crm_segment_states": "Groups you are in by rules",
+    "crm_segment_stays": "Groups you were in",
+    "crm_value_scores": "Scores",
+}
+_INSTANT: Final = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)[\d:.]*Z", re.ASCII)
 
 _STYLE: Final = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --dim: #666; }
@@ -23,7 +49,10 @@ table { border-collapse: collapse; margin: 1rem 0; font-size: 0.9rem; }
 caption { text-align: left; padding: 0.3rem 0; color: var(--dim); }
 th, td { text-align: left; vertical-align: top; padding: 0.3rem 0.7rem; }
 tr { border-bottom: 1px solid var(--line); } thead { background: var(--soft); }
-td { overflow-wrap: anywhere; white-space: pre-line; } dl { margin: 0; } dd { margin-left: 1rem; }
+td { white-space: pre-line; min-width: 5rem; overflow-wrap: break-word; }
+time, .article { white-space: nowrap; } nav ul { columns: 16rem; }
+td ul { margin: 0; padding-left: 1rem; white-space: normal; }
+dl { margin: 0; } dd { margin-left: 1rem; }
 @media (prefers-color-scheme: dark) { :root { --dim: #aaa; } }
 @media print { body { max-width: none; } details { display: block; } .wide { overflow: visible; } }
 """
@@ -54,8 +83,8 @@ def _page(export: Export) -> Iterator[str]:
     yield from _contents(export)
     if export.statements:
         yield from _information(export.statements)
-    for table, rows in export.records.items():
-        yield from _section(table, rows, export.tables.get(table, {}))
+    for table, rows in _ordered(export):
+        yield from _section(export, table, rows)
     if export.worked_out:
         yield '<section id="worked-out">\n<h2>Worked out about you</h2>\n'
         yield f"{_list(export.worked_out, _name)}</section>\n"
@@ -67,9 +96,18 @@ def _contents(export: Export) -> Iterator[str]:
     if not export.records:
         return
     yield '<nav aria-label="Contents">\n<ul>\n'
-    for table, rows in export.records.items():
-        yield f'<li><a href="#{escape(table)}">{_name(table)}</a> ({len(rows):,})</li>\n'
+    for table, rows in _ordered(export):
+        yield f'<li><a href="#{escape(table)}">{_heading(table)}</a> ({len(rows):,})</li>\n'
     yield "</ul>\n</nav>\n"
+
+
+def _ordered(export: Export) -> list[tuple[str, Sequence[Row]]]:
+    """The tables, the profile first."""
+    return sorted(export.records.items(), key=lambda found: found[0] != _FIRST)
+
+
+def _heading(table: str) -> str:
+    return _HEADINGS.get(table) or _name(table)
 
 
 def _information(statements: Sequence[Statement]) -> Iterator[str]:
@@ -79,7 +117,7 @@ def _information(statements: Sequence[Statement]) -> Iterator[str]:
         if said.says is None and not said.is_missing:
             continue
         yield f'<tr><th scope="row">{escape(said.title)}</th><td>{_stated(said.says)}</td>'
-        yield f'<td class="dim">{escape(said.article)}</td></tr>\n'
+        yield f'<td class="dim article">{escape(said.article)}</td></tr>\n'
     yield "</tbody>\n</table>\n</section>\n"
 
 
@@ -91,18 +129,35 @@ def _stated(says: str | tuple[str, ...] | None) -> str:
     return f"<ul>{''.join(f'<li>{escape(one)}</li>' for one in says)}</ul>" if says else "none"
 
 
-def _section(table: str, rows: Sequence[Row], about: Row) -> Iterator[str]:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    yield f'<section id="{escape(table)}">\n<h2>{_name(table)}</h2>\n'
-    caption = about.get("title") or _name(table)
-    if len(rows) == 1 or len(columns) > _FEW:
-        for n, row in enumerate(rows, 1):
-            yield from _one(row, caption if len(rows) == 1 else f"{caption} ({n:,})")
+def _section(export: Export, table: str, rows: Sequence[Row]) -> Iterator[str]:
+    about = export.tables.get(table, {})
+    said = [_readable(row, export) for row in rows]
+    columns = list(dict.fromkeys(name for row in said for name in row))
+    yield f'<section id="{escape(table)}">\n<h2>{_heading(table)}</h2>\n'
+    caption = about.get("title") or _heading(table)
+    if len(said) == 1 or len(columns) > _FEW:
+        for n, row in enumerate(said, 1):
+            yield from _one(row, caption if len(said) == 1 else f"{caption} ({n:,})")
     else:
-        yield from _many(rows, columns, caption)
+        yield from _many(said, columns, caption)
     if about:
         yield from _about(about)
     yield "</section>\n"
+
+
+def _readable(row: Row, export: Export) -> Row:
+    """A row with amounts in major units, and without the id that the whole page is about."""
+    return {
+        name.removesuffix("_minor"): _money(value, row.get("currency") or export.currency)
+        if name.endswith("_minor") and type(value) is int
+        else value
+        for name, value in row.items()
+        if not (name == "customer_id" and value == export.customer_id)
+    }
+
+
+def _money(minor: int, currency: str) -> str:
+    return f"{Money(minor, currency).amount:.{digits(currency)}f} {currency}"
 
 
 def _one(row: Row, caption: str) -> Iterator[str]:
@@ -143,8 +198,8 @@ def _about(about: Row) -> Iterator[str]:
 
 def _gaps(export: Export) -> Iterator[str]:
     """What is not shown, and why."""
-    gaps = [(f"{_name(w.table)}: {_name(w.field)}", escape(w.reason)) for w in export.withheld]
-    gaps += [(_name(table), escape(why)) for table, why in export.left_out.items()]
+    gaps = [(f"{_heading(w.table)}: {_name(w.field)}", escape(w.reason)) for w in export.withheld]
+    gaps += [(_heading(table), escape(why)) for table, why in export.left_out.items()]
     if not gaps:
         return
     what = "Other people" if export.kind == ACCESS else "What is not in it"
@@ -164,12 +219,10 @@ def _cell(value: Any) -> str:
         return _list(value)
     if isinstance(value, list):
         nested = any(isinstance(item, (Mapping, list)) for item in value)
-        return (
-            "".join(f"<div>{_cell(v)}</div>" for v in value)
-            if nested
-            else ", ".join(map(_cell, value))
-        )
-    return escape(str(value))
+        cells = map(_cell, value)
+        return "".join(f"<div>{cell}</div>" for cell in cells) if nested else ", ".join(cells)
+    text = str(value)
+    return _time(text) if _INSTANT.fullmatch(text) else escape(text)
 
 
 def _own(key: object) -> str:
@@ -188,4 +241,5 @@ def _name(name: object) -> str:
 
 
 def _time(text: str) -> str:
-    return f'<time datetime="{text}">{text[:16].replace("T", " ")} UTC</time>'
+    read = _INSTANT.sub(r"\1 \2 UTC", text)
+    return f'<time datetime="{text}">{read}</time>'
