@@ -192,6 +192,8 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     ),
     "a kind": (_fact("kind", "booked"), f"{_FACT}.kind"),
     "a time": (_fact("occurred_at", "2026-01-01"), f"{_FACT}.occurred_at"),
+    "a status": (_fact("status", "booked"), f"{_FACT}.status"),
+    "a long item": (_fact("item", "x" * 201), f"{_FACT}.item"),
     "an amount": (_fact("amount_minor", -1), f"{_FACT}.amount_minor"),
     "half a cent": (_fact("amount_minor", 1.5), f"{_FACT}.amount_minor"),
     "an activity's currency": (_fact("currency", "RON"), f"{_FACT}.currency"),

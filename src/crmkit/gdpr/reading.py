@@ -18,11 +18,16 @@ from crmkit.gdpr.portable import FORMAT, PORTABLE, SYSTEM_LINKS, VERSION, column
 from crmkit.model import Activity, Consent, Customer, Tag, entry_of
 from crmkit.model.document import MAX_TEXT, document, text
 from crmkit.model.time import calendar_date, instant
+from crmkit.payload_fields import STATUSES
 
 Row = Mapping[str, Any]
 
 _LARGEST: Final = 2**53
 _SKEW: Final = timedelta(minutes=5)  # the clocks of two machines
+# Of what is indexed, as where it comes in otherwise; an index takes no more.
+_LIMITS: Final = {
+    "item": 200, "venue": 200, "reference": 200, "tag": 100, "purpose": 100, "source": 200,
+}  # fmt: skip
 _ALIASED: Final = ("name", "nickname", "email", "phone", "instagram", "birth_date", "city")
 _ALIASES_MAX: Final = 100
 _CONTACTS: Final = ("email", "phone", "instagram")
@@ -160,7 +165,8 @@ def _list(value: Any, place: str) -> tuple[Any, ...]:
 
 
 def _text(value: Any, place: str) -> str:
-    said = text(value, field=place, limit=MAX_TEXT, multiline=True)
+    limit = _LIMITS.get(place.rpartition(".")[2], MAX_TEXT)
+    said = text(value, field=place, limit=limit, multiline=True)
     if said is None:
         raise InvalidInput("expected some text", field=place)
     return said
@@ -256,6 +262,8 @@ def _fact(row: Row, n: int, place: str, kinds: Mapping[str, Kind], settings: Set
     fields = _typed(Activity, said, place)
     if fields["kind"] not in kinds:
         raise InvalidInput(unknown("activity kind", fields["kind"], kinds), field=f"{place}.kind")
+    if fields.get("status", STATUSES[0]) not in STATUSES:
+        raise InvalidInput(unknown("status", fields["status"], STATUSES), field=f"{place}.status")
     if fields.get("amount_minor", 0) < 0:
         raise InvalidInput("expected zero or more", field=f"{place}.amount_minor")
     if fields.get("currency", settings.currency) != settings.currency:
