@@ -141,9 +141,11 @@ def test_opening_twice_with_a_key_is_opening_once(crm: CRMService, ana: str) -> 
     assert requests.open("access", ana, key="mail 1") == one
     other = requests.open("access", contact="x@y.ro", key="mail 2")
     assert requests.open("access", contact="x@y.ro", key="mail 2") == other
-    for again in ("mail 1", "mail 2"):
+    for kind, again in (("erasure", "mail 1"), ("erasure", "mail 2"), ("access", "mail 2")):
         with pytest.raises(IdempotencyConflict):
-            requests.open("erasure", ana, key=again)
+            requests.open(kind, ana, key=again)
+    with pytest.raises(IdempotencyConflict, match="another customer"):
+        requests.open("access", crm.find_or_create({"name": "Ion"}).id, key="mail 1")
     assert len(requests.list()) == 2
 
 
@@ -210,9 +212,11 @@ def test_who_was_no_customer_is_forgotten_in_time(storage: Storage, clock: Froze
 
 def test_a_merge_hands_requests_on_and_gives_them_back(crm: CRMService, ana: str) -> None:
     other = crm.find_or_create({"name": "Zoe Other"}).id
-    asked = crm.gdpr.requests.open("access", other)
+    asked = crm.gdpr.requests.open("access", other, key="mail 1")
     merge = crm.identity.merge(ana, other, reason="same")
     assert [r.id for r in crm.gdpr.requests.of(ana)] == [asked.id]
+    for whoever in (ana, other):  # the same call, by whichever of both ids
+        assert crm.gdpr.requests.open("access", whoever, key="mail 1").id == asked.id
     during = crm.gdpr.requests.open("erasure", other)
     crm.identity.unmerge(merge.id)
     assert [r.id for r in crm.gdpr.requests.of(other)] == [asked.id, during.id]

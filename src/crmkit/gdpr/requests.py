@@ -57,17 +57,21 @@ class Requests:
         if customer_id is None and whom is None:
             raise InvalidInput("expected a customer_id, or how to reach them", field="contact")
         checked_id(customer_id or "-")
-        said = [kind, jurisdiction, customer_id, whom, more, stated(received_at), identity_verified]
+        said = [kind, jurisdiction, whom, more, stated(received_at), identity_verified]
         call = Call.of(self._rt, "gdpr.requests.open", key, canonical(said))
 
         def work(uow: UnitOfWork) -> PrivacyRequest:
-            if call and (seen := _earlier(uow, call)):
-                return seen
+            seen = _earlier(uow, call) if call else None
             whose = self._whose(uow, customer_id)
+            holder = whose.customer_id if whose else None
+            if seen and seen.customer_id != holder:
+                raise IdempotencyConflict("this key was used before for another customer")
+            if seen:
+                return seen
             made = PrivacyRequest(
                 tenant=self._rt.tenant,
                 id=self._rt.new_id(),
-                customer_id=whose.customer_id if whose else None,
+                customer_id=holder,
                 kind=kind,
                 jurisdiction=jurisdiction,
                 status=OPEN,
