@@ -20,11 +20,15 @@ from crmkit import (
     CRMService,
     Lifecycle,
     MemoryStorage,
+    PrivacyNotice,
+    Purpose,
     Settings,
     SpendingBands,
     errors,
     presets,
 )
+from crmkit.gdpr import portable
+from crmkit.gdpr.deadlines import CLOCKS, Term
 from crmkit.model import Column, Customer, Entry, OnErase, Preferences, catalogue, entry_of
 from crmkit.model.catalogue import blanks, columns_of
 from crmkit.payload_fields import COMMON, PayloadField
@@ -218,7 +222,7 @@ def settings() -> str:
     """The settings and their defaults."""
     shown = {"programmes": "see below", "kinds": "see below"}
     shown |= {"lifecycle": code("Lifecycle()"), "spending_bands": code("SpendingBands()")}
-    shown |= {"value": code("Valuation()")}
+    shown |= {"value": code("Valuation()"), "privacy": code("PrivacyNotice()")}
     default = Settings()
     rows = (
         (code(a.name), shown.get(a.name) or code(repr(getattr(default, a.name))))
@@ -348,6 +352,45 @@ def _end(entry: Entry, column: Column) -> str:
     return "emptied" if column.name in blanks(entry) else "kept"
 
 
+def portability_schema() -> str:
+    """The JSON Schema of what a person takes along."""
+    return json.dumps(portable.schema(), indent=1) + "\n"
+
+
+def clocks() -> str:
+    """By when each law wants what."""
+    rows = (
+        (
+            code(law),
+            codes(kind for kind, found in kinds.items() if found == each),
+            _term(each.answer),
+            _term(each.extended),
+            _term(each.confirm),
+            each.source,
+        )
+        for law, kinds in CLOCKS.items()
+        for each in dict.fromkeys(kinds.values())
+    )
+    return table(("law", "kinds", "answer", "extended to", "confirm receipt", "source"), rows)
+
+
+def _term(term: Term | None) -> str:
+    if term is None:
+        return ""
+    return f"{term.count} {term.unit if term.count > 1 else term.unit.removesuffix('s')}"
+
+
+def privacy_notice() -> str:
+    """What a host may state."""
+    head = ("part", "field", "default")
+    rows = (
+        (code(cls.__name__), code(a.name), "" if a.default is attrs.NOTHING else _default(a))
+        for cls in (PrivacyNotice, Purpose)
+        for a in attrs.fields(cls)
+    )
+    return table(head, rows)
+
+
 def backtest_scores() -> str:
     """How far off the model and the simple rules were."""
     rows: list[Iterable[str]] = []
@@ -391,6 +434,8 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "records": records,
     "stored-fields": stored_fields,
     "backtest-scores": backtest_scores,
+    "clocks": clocks,
+    "privacy-notice": privacy_notice,
 }
 
 
@@ -448,6 +493,7 @@ def rule_schema() -> str:
 
 
 FILES: Final[Mapping[str, Callable[[], str]]] = {
+    "reference/portability.schema.json": portability_schema,
     "reference/segment-rule.schema.json": rule_schema,
 }
 

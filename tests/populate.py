@@ -134,6 +134,17 @@ def populate(crm: CRMService) -> str:
     crm.loyalty.referrals.accept(found.id, code, key=canary("key of code"))
     held = crm.gdpr.retention.hold(found.id, reason=canary("claim"), actor=canary("lawyer"))
     crm.gdpr.retention.release(held.id)
+    crm.gdpr.rectify(
+        found.id, {"occupation": canary("trade")}, reason=canary("reason of rectifying"),
+        actor=canary("clerk"), key=canary("key of rectifying"),
+    )  # fmt: skip
+    requests = crm.gdpr.requests
+    asked = requests.open(
+        "access", found.id, contact=canary("contact"), details=canary("details"),
+        key=canary("key of request"),
+    )  # fmt: skip
+    requests.extend(asked.id, canary("reason of extending"))
+    requests.complete(asked.id, canary("outcome"))
     crm.identity.fit()
     crm.insights.fit()
     crm.insights.standing.refresh()

@@ -13,6 +13,7 @@ _TYPES: dict[str, Callable[[Any], bool]] = {
     "array": lambda v: isinstance(v, list),
     "string": lambda v: isinstance(v, str),
     "boolean": lambda v: isinstance(v, bool),
+    "null": lambda v: v is None,
     "number": lambda v: isinstance(v, (int, float)) and not isinstance(v, bool),
     "integer": lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and v == int(v),
 }
@@ -42,7 +43,7 @@ def fits(value: Any, schema: Schema, root: Schema = None) -> bool:
 
 def _holds(keyword: str, says: Any, value: Any, schema: Schema, root: Schema) -> bool:
     match keyword:
-        case "$schema" | "$defs" | "title":
+        case "$schema" | "$defs" | "title" | "description" | "format":
             return True
         case "$ref":
             return fits(value, root["$defs"][says.removeprefix("#/$defs/")], root)

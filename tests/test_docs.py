@@ -215,6 +215,7 @@ def _namespaces() -> dict[str, object]:
         "loyalty.rewards": crm.loyalty.rewards,
         "gdpr": crm.gdpr,
         "gdpr.consents": crm.gdpr.consents,
+        "gdpr.requests": crm.gdpr.requests,
     }
 
 
@@ -279,7 +280,7 @@ def test_every_operation_of_the_ports_is_in_the_reference() -> None:
     assert [name for name in names if f"`{name}(" not in text] == []
 
 
-@pytest.mark.parametrize("command", ["demo", "migrate", "report"])
+@pytest.mark.parametrize("command", ["demo", "export", "migrate", "report"])
 def test_every_option_is_in_the_reference(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     """What `--help` lists is described."""
     with pytest.raises(SystemExit):

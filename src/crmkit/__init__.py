@@ -31,6 +31,7 @@ from crmkit.errors import (
 )
 from crmkit.model import Activity, Customer, Merge, Metrics, Money, Page
 from crmkit.payload_fields import PayloadField
+from crmkit.privacy_settings import PrivacyNotice, Purpose
 from crmkit.programmes import EarnRule, Programme, Tier
 from crmkit.retention import RetentionPolicy
 from crmkit.service import CRMService
@@ -64,7 +65,9 @@ __all__ = [
     "OnHold",
     "Page",
     "PayloadField",
+    "PrivacyNotice",
     "Programme",
+    "Purpose",
     "RetentionPolicy",
     "RewardRefused",
     "RuleError",

@@ -1,4 +1,4 @@
-"""The command line: ``crmkit demo``, ``crmkit migrate`` and ``crmkit report``."""
+"""The command line: ``crmkit demo``, ``migrate``, ``report`` and ``export``."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ examples:
   crmkit demo --storage postgresql://user:secret@localhost/crm
   crmkit migrate sqlite:///crm.db
   crmkit report sqlite:///crm.db
+  crmkit export CUSTOMER-ID --storage sqlite:///crm.db
 
 `crmkit COMMAND --help` tells more about a command.
 """
@@ -69,6 +70,20 @@ examples:
   crmkit report sqlite:///crm.db --tenant club-panico --currency RON --page club.html
 
 Settings are not stored: currency and time zone are those that the app runs with.
+"""
+
+_EXPORT: Final = """\
+Write what is held about one customer into a file: all of it (GDPR Art. 15), or what the
+person may take along (Art. 20). Other people are left out. Read notes before you send
+them. Only you may read the file; nothing in the database is changed.
+"""
+_EXPORT_EPILOG: Final = """\
+examples:
+  crmkit export 0199f3c2-… --storage sqlite:///crm.db
+  crmkit export 0199f3c2-… --storage sqlite:///crm.db --format csv --output ana.zip
+  crmkit export 0199f3c2-… --storage sqlite:///crm.db --kind portability --format json
+
+Settings are not stored: what `Settings.privacy` states is told by exports of the app.
 """
 
 
@@ -135,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     migrate.set_defaults(run=_migrate)
     _add_report(commands)
+    _add_export(commands)
     return parser
 
 
@@ -160,6 +176,36 @@ def _add_report(commands: Any) -> None:
         "--timezone", metavar="ZONE", default="UTC", help="of the place (default: %(default)s)"
     )
     report.set_defaults(run=_report)
+
+
+def _add_export(commands: Any) -> None:
+    export = _described(
+        commands.add_parser, _EXPORT, _EXPORT_EPILOG, name="export", help="what is held of somebody"
+    )
+    export.add_argument("customer", metavar="ID", help="the id of the customer")
+    export.add_argument("--storage", metavar="URL", required=True, help="the database")
+    export.add_argument(
+        "--kind",
+        choices=("access", "portability"),
+        default="access",
+        help="everything, or what can be taken along (default: %(default)s)",
+    )
+    export.add_argument(
+        "--format",
+        choices=("html", "json", "csv"),
+        default="html",
+        help="csv is a ZIP archive of one file for each table (default: %(default)s)",
+    )
+    export.add_argument(
+        "--output", metavar="PATH", type=Path, help="the file (default: export.html, .json or .zip)"
+    )
+    export.add_argument(
+        "--tenant", metavar="NAME", default="default", help="whose customer (default: %(default)s)"
+    )
+    export.add_argument(
+        "--currency", metavar="CODE", default="EUR", help="of all amounts (default: %(default)s)"
+    )
+    export.set_defaults(run=_export)
 
 
 def _described(make: Any, description: str, epilog: str, **options: Any) -> argparse.ArgumentParser:
@@ -211,6 +257,26 @@ def _report(options: argparse.Namespace) -> None:
         made = crm.reports.page(title=f"Customers of {options.tenant}")
     page.write_text(made.to_html(), encoding="utf-8")
     print(f"The report: {page}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from crmkit.config import Settings
+    from crmkit.service import CRMService
+
+    ending = "zip" if options.format == "csv" else options.format
+    file = _writable(options.output or Path(f"export.{ending}"), "--output")
+    settings = Settings(currency=options.currency)
+    with CRMService(options.storage, settings=settings, tenant=options.tenant) as crm:
+        made = crm.gdpr.export(options.customer, options.kind)
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600)  # before anything is in it
+    if options.format == "csv":
+        made.csv(file)
+    elif options.format == "json":
+        made.to_json(file)
+    else:
+        file.write_text(made.html(), encoding="utf-8")
+    print(f"The copy: {file}")
 
 
 def _writable(page: Path, option: str) -> Path:

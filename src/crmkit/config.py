@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import cached_property
 from typing import Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -35,6 +35,7 @@ from crmkit.payload_fields import (
     declared,
     problem,
 )
+from crmkit.privacy_settings import PrivacyNotice, holidays
 from crmkit.programmes import EarnRule, Programme, checked
 from crmkit.retention import RetentionPolicy
 from crmkit.retention import checked as policies
@@ -423,7 +424,8 @@ class Settings:
 
     `region` is the country whose national phone format is understood; without it
     phone numbers must carry their ``+`` prefix. `day_ends` is when a business day ends: with
-    ``06:00``, who comes to a club at 01:30 comes on the day before.
+    ``06:00``, who comes to a club at 01:30 comes on the day before. `holidays` are the public
+    ones: beside Saturdays and Sundays they are no working days where the law counts those.
     """
 
     currency: str = attrs.field(default="EUR", validator=_check_currency)
@@ -446,6 +448,8 @@ class Settings:
         default=(), converter=policies, validator=_check_retention
     )
     erasure_ledger: ErasureLedger | None = None
+    privacy: PrivacyNotice = attrs.field(factory=PrivacyNotice)
+    holidays: tuple[date, ...] = attrs.field(default=(), converter=holidays)
 
     @cached_property
     def zone(self) -> ZoneInfo:

@@ -206,9 +206,16 @@ class CRMService:
     @cached_property
     def gdpr(self) -> Privacy:
         """Consent, export and erasure."""
+        from crmkit.gdpr.exporting import ExportSources
         from crmkit.gdpr.service import Privacy
 
-        return Privacy(self._runtime)
+        return Privacy(
+            self._runtime,
+            ExportSources(
+                segments=lambda uow, cid, at: self.segments.names(uow, cid, at),
+                lifetime_value=lambda uow, cid, _: self.insights.historic(uow, cid),
+            ),
+        )
 
     @cached_property
     def reports(self) -> Reports:
@@ -302,13 +309,15 @@ class CRMService:
         Customers come into segments and leave them by time alone: each at its own instant,
         however late the run is. Answers never wait for it; history and events do. A model of
         value that is older than `Settings.value.refit_days` is fitted anew. Policies of
-        retention are carried out once a day.
+        retention are carried out once a day, and who had asked about their data is forgotten when
+        `Settings.privacy` says so.
         """
         moment = min(self._runtime.at(now), self._runtime.now())
         done = self.loyalty.run_due(moment, progress)
         done += self.segments.run_due(moment, progress)
         if self.settings.retention:
             done += self.gdpr.retention.run_due(moment, progress)
+        done += self.gdpr.run_due(moment)
         return DueRun(moment, done + self.insights.run_due(moment))
 
     def close(self) -> None:

@@ -100,6 +100,15 @@ def _answers(crm: CRMService, person: str) -> Iterator[object]:
     yield crm.gdpr.consents.history(person)
     yield from _permissions(crm, person)
     yield crm.gdpr.export(person)
+    taken = crm.gdpr.export(person, "portability")
+    yield taken
+    elsewhere = CRMService(MemoryStorage())
+    yield elsewhere.gdpr.import_portable(taken.to_dict(), same_controller=True)
+    yield crm.gdpr.rectify(person, {"city": canary("city")}, reason=canary("reason"))
+    yield crm.gdpr.rectifications(person)
+    requests = crm.gdpr.requests
+    (asked,) = requests.of(person)
+    yield (asked, requests.get(asked.id), requests.list(), requests.due(), requests.overdue())
     yield crm.get_lifetime_value(person)
     yield crm.insights.bands()
     yield crm.get_lifetime_value(person).explain()
@@ -431,7 +440,7 @@ def test_reports_are_the_same_after_erasure(crm: CRMService, person: str) -> Non
     "key",
     [
         "key of resolve", "key", "key of update", "key of note", "key of points", "key of yes",
-        "key of redeem", "key of code",
+        "key of redeem", "key of code", "key of rectifying", "key of request",
     ],
 )  # fmt: skip
 def test_a_replayed_key_does_not_revive(crm: CRMService, person: str, key: str) -> None:
@@ -447,6 +456,8 @@ def test_a_replayed_key_does_not_revive(crm: CRMService, person: str, key: str) 
         "key of redeem": lambda: crm.loyalty.redeem(person, "free_beverage", key=used),
         "key of yes": lambda: crm.gdpr.consents.give(person, "email", source="x", key=used),
         "key of code": lambda: crm.loyalty.referrals.accept(person, "0000-0000-0000", key=used),
+        "key of rectifying": lambda: crm.gdpr.rectify(person, {}, reason="x", key=used),
+        "key of request": lambda: crm.gdpr.requests.open("access", person, key=used),
     }
     with pytest.raises(Erased):
         calls[key]()
@@ -489,7 +500,7 @@ def test_erasure_reaches_every_record_with_an_owner(
     assert {**receipt.deleted, **receipt.anonymised} == {t: n for t, n in had.items() if n}
     assert set(receipt.anonymised) == {
         "crm_activities", "crm_loyalty_entries", "crm_loyalty_redemptions", "crm_idempotency",
-        "crm_referrals", "crm_referrals_made",
+        "crm_privacy_requests", "crm_referrals", "crm_referrals_made",
     }  # fmt: skip
 
 

@@ -47,6 +47,14 @@ def _exported(crm: CRMService) -> list[str]:
     return out.getvalue().splitlines()
 
 
+def _portable() -> dict[str, Any]:
+    """Somebody from elsewhere."""
+    elsewhere = CRMService(MemoryStorage())
+    somebody = elsewhere.find_or_create({"name": "Somebody"}).id
+    elsewhere.track_activity(somebody, "visit")
+    return elsewhere.gdpr.export(somebody, "portability").to_dict()
+
+
 def _code(crm: CRMService) -> str:
     """The code of the tenant's own person."""
     (person,) = crm.customers.list().items[:1]
@@ -113,10 +121,15 @@ ABOUT_A_CUSTOMER: dict[str, Callable[[CRMService, str], object]] = {
     "referrals.by": lambda crm, c: crm.loyalty.referrals.by(c),
     "referrals.count": lambda crm, c: crm.loyalty.referrals.count(c),
     "gdpr.export": lambda crm, c: crm.gdpr.export(c),
+    "gdpr.export to take along": lambda crm, c: crm.gdpr.export(c, "portability"),
     "gdpr.erase": lambda crm, c: crm.gdpr.erase(c),
     "retention.hold": lambda crm, c: crm.gdpr.retention.hold(c, reason="x"),
     "retention.holds": lambda crm, c: crm.gdpr.retention.holds(c),
     "retention.noticed": lambda crm, c: crm.gdpr.retention.noticed(c, "inactive"),
+    "gdpr.rectify": lambda crm, c: crm.gdpr.rectify(c, {"city": "Cluj"}, reason="x"),
+    "gdpr.rectifications": lambda crm, c: crm.gdpr.rectifications(c),
+    "requests.open": lambda crm, c: crm.gdpr.requests.open("access", c),
+    "requests.of": lambda crm, c: crm.gdpr.requests.of(c),
     "consents.give": lambda crm, c: crm.gdpr.consents.give(c, "email", source="x"),
     "consents.withdraw": lambda crm, c: crm.gdpr.consents.withdraw(c, "email"),
     "consents.state": lambda crm, c: crm.gdpr.consents.state(c),
@@ -148,6 +161,16 @@ ABOUT_A_REDEMPTION: dict[str, Callable[[CRMService, Redeemed], object]] = {
     "loyalty.fulfil": lambda crm, r: crm.loyalty.fulfil(redemption_id=r.id),
     "loyalty.fulfil by code": lambda crm, r: crm.loyalty.fulfil(r.code),
     "loyalty.cancel": lambda crm, r: crm.loyalty.cancel(r.id),
+}
+
+# With the id of another tenant's request, each of these finds nothing.
+ABOUT_A_REQUEST: dict[str, Callable[[CRMService, str], object]] = {
+    "requests.get": lambda crm, r: crm.gdpr.requests.get(r),
+    "requests.verify": lambda crm, r: crm.gdpr.requests.verify(r),
+    "requests.confirm": lambda crm, r: crm.gdpr.requests.confirm(r),
+    "requests.extend": lambda crm, r: crm.gdpr.requests.extend(r, "x"),
+    "requests.complete": lambda crm, r: crm.gdpr.requests.complete(r),
+    "requests.refuse": lambda crm, r: crm.gdpr.requests.refuse(r, "x"),
 }
 
 # These are about nobody in particular: they answer, from their own tenant alone.
@@ -234,6 +257,12 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
     "retention.run": lambda crm: crm.gdpr.retention.run(),
     "retention.notices": lambda crm: list(crm.gdpr.retention.notices()),
     "retention.holds of all": lambda crm: crm.gdpr.retention.holds(),
+    "gdpr.import_portable": lambda crm: (
+        crm.gdpr.import_portable(_portable(), same_controller=True).activities
+    ),
+    "requests.list": lambda crm: [r.id for r in crm.gdpr.requests.list()],
+    "requests.due": lambda crm: [r.id for r in crm.gdpr.requests.due("1y")],
+    "requests.overdue": lambda crm: [r.id for r in crm.gdpr.requests.overdue()],
     "loyalty.tiers": lambda crm: crm.loyalty.tiers(),
     "reports.liability": lambda crm: crm.loyalty.reports.liability().to_dict()["months"],
     "reports.points": lambda crm: crm.loyalty.reports.points().quantiles,
@@ -254,6 +283,7 @@ _INTERNAL = {
     "consents.standing", "consents.on_stated", "consents.withdraw_all",
     "consents.on_erased",
     "referrals.on_stories", "referrals.on_anonymised", "retention.run_due",
+    "gdpr.run_due", "requests.run_due",
     *(f"{name}.on_{event}" for name in ("activities", "consents", "referrals")
       for event in ("merged", "undone")),
 }  # fmt: skip
@@ -287,6 +317,7 @@ def test_every_public_method_is_tried() -> None:
     crm = CRMService(MemoryStorage())
     known = set(_methods(crm)) | set(_methods(crm.gdpr.consents, "consents"))
     known |= set(_methods(crm.gdpr.retention, "retention"))
+    known |= set(_methods(crm.gdpr.requests, "requests"))
     known |= set(_methods(crm.segments.analytics, "analytics"))
     known |= set(_methods(crm.insights.standing, "standing"))
     known |= set(_methods(crm.loyalty.rewards, "rewards"))
@@ -296,7 +327,7 @@ def test_every_public_method_is_tried() -> None:
         assert made
         known |= set(_methods(getattr(crm, name), name))
     called = (*ABOUT_A_CUSTOMER, *ABOUT_AN_ACTIVITY, *ABOUT_A_REDEMPTION, *ABOUT_ALL)
-    tried = {name.split(" ")[0] for name in called}
+    tried = {name.split(" ")[0] for name in (*called, *ABOUT_A_REQUEST)}
     assert known == tried | _INTERNAL | _ELSEWHERE
 
 
@@ -381,6 +412,18 @@ def test_another_tenants_redemption_is_none(twins: Twins, storage: Storage, call
         ABOUT_A_REDEMPTION[call](twins.mine, theirs)
     assert (rows(storage, ONE), rows(storage, OTHER)) == before
     assert not ids(ABOUT_A_REDEMPTION[call](twins.mine, mine)) & twins.their_ids
+
+
+@pytest.mark.parametrize("call", ABOUT_A_REQUEST)
+def test_another_tenants_request_is_none(twins: Twins, storage: Storage, call: str) -> None:
+    """`NotFound`, and nothing is written for either tenant; with the own one it is answered."""
+    theirs = twins.theirs.gdpr.requests.open("access", twins.their_person, jurisdiction="ccpa")
+    mine = twins.mine.gdpr.requests.open("access", twins.my_person, jurisdiction="ccpa")
+    before = rows(storage, ONE), rows(storage, OTHER)
+    with pytest.raises(NotFound):
+        ABOUT_A_REQUEST[call](twins.mine, theirs.id)
+    assert (rows(storage, ONE), rows(storage, OTHER)) == before
+    assert not ids(ABOUT_A_REQUEST[call](twins.mine, mine.id)) & twins.their_ids
 
 
 @pytest.mark.parametrize("call", ABOUT_ALL)

@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 
 from crmkit import CRMError, CRMService, MemoryStorage, SqlStorage
 from crmkit.customers.profile import Profile
-from crmkit.gdpr.documents import Export
+from crmkit.gdpr.export import Export
 from crmkit.model import Page
 from crmkit.ports.keys import StoredKey
 from crmkit.ports.storage import Storage, UnitOfWork

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from crmkit import CRMService, MemoryStorage, Money, Settings, presets
 from crmkit.customers.profile import ConsentState, Profile
-from crmkit.gdpr.documents import Export
+from crmkit.gdpr.export import Export
 from crmkit.gdpr.permission import Permission
 from crmkit.gdpr.receipts import ErasureReceipt
 from crmkit.identity.service import Resolution

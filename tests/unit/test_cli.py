@@ -25,6 +25,7 @@ def test_without_a_command_it_shows_its_help(capsys: pytest.CaptureFixture[str])
         (["--help"], ["demo", "migrate", "examples:", "crmkit migrate sqlite:///crm.db"]),
         (["demo", "--help"], ["--storage", "--report", "--bookings", "--limit", "examples:"]),
         (["migrate", "--help"], ["URL", "crmkit[migrations]", "examples:"]),
+        (["export", "--help"], ["ID", "--storage", "--kind", "--format", "--output", "examples:"]),
         (["--version"], ["crmkit "]),
     ],
 )
@@ -40,7 +41,7 @@ def test_help_names_every_option_and_gives_examples(
 
 
 def test_help_fits_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    for arguments in (["--help"], ["demo", "--help"], ["migrate", "--help"]):
+    for arguments in (["--help"], *([c, "--help"] for c in ("demo", "migrate", "export"))):
         with pytest.raises(SystemExit):
             cli.main(arguments)
 
@@ -194,3 +195,55 @@ def test_an_interruption_is_told_in_one_line(
     assert cli.main(["demo"]) == cli.INTERRUPTED
 
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.fixture
+def guest(tmp_path: Path) -> tuple[str, str]:
+    """A database with one customer, and the id."""
+    url = f"sqlite:///{tmp_path}/crm.db"
+    with CRMService(url) as crm:
+        return url, crm.find_or_create({"name": "Ana Pop"}).id
+
+
+@pytest.mark.parametrize(
+    ("options", "file", "begins"),
+    [
+        ([], "export.html", b"<!DOCTYPE html>"),
+        (["--format", "json"], "export.json", b'{\n "format": "crmkit-access"'),
+        (["--format", "csv"], "export.zip", b"PK"),
+        (
+            ["--kind", "portability", "--format", "json", "--output", "ana.json"],
+            "ana.json",
+            b'{\n "format": "crmkit-portable"',
+        ),
+    ],
+)
+def test_export_writes_a_file_that_only_its_owner_reads(
+    guest: tuple[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    file: str,
+    begins: bytes,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    url, customer = guest
+    for _ in range(2):  # an older copy is replaced
+        assert cli.main(["export", customer, "--storage", url, *options]) == cli.OK
+    written = tmp_path / file
+    assert written.read_bytes().startswith(begins)
+    assert written.stat().st_mode & 0o777 == 0o600
+    assert capsys.readouterr().out == f"The copy: {file}\n" * 2
+
+
+def test_export_of_nobody_is_one_line(
+    guest: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "copy.html"
+    arguments = ["export", "nobody", "--storage", guest[0], "--output", str(page)]
+
+    assert cli.main(arguments) == cli.FAILED
+
+    assert capsys.readouterr().err == "crmkit: no such customer\n"
+    assert not page.exists()

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from datetime import date, datetime
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
-import attrs
-
-from crmkit.customers import blocking, contacts, normalise, records, search
-from crmkit.customers.normalise import Given, Identifier
+from crmkit.customers import blocking, changing, normalise, records, search
 from crmkit.customers.profile import Profile, ProfileSources
 from crmkit.customers.search import Hit
 from crmkit.errors import InvalidInput
-from crmkit.model import Customer, Identity, Metrics, Note, Page, Preferences, Tag
+from crmkit.model import Customer, Metrics, Note, Page, Tag
 from crmkit.model.catalogue import evolved
 from crmkit.model.document import canonical
 from crmkit.model.document import text as text_of
@@ -23,7 +20,6 @@ from crmkit.ports.idempotency import Call, stated
 from crmkit.ports.runtime import Runtime, checked_id
 from crmkit.ports.storage import UnitOfWork
 
-_ALIASED = {"first_name": "name", "last_name": "name"}
 _NOTE_KINDS = ("general", "admin", "vip", "check_in")
 
 
@@ -54,36 +50,19 @@ class Customers:
         None removes a key. Raises `InvalidInput` and `AlreadyTaken`.
         """
         now = self._rt.at(at)
-        if not isinstance(changes, Mapping):
-            raise InvalidInput("expected a mapping of field names to values", field="changes")
-        if "consent" in changes:
-            raise InvalidInput("use crm.gdpr.consents.give and .withdraw", field="consent")
-        settings = self._rt.settings
-        if "phone" in changes and "country" not in changes:
-            # A number in national form is read as dialled where the customer lives.
-            home = self.get(customer_id).country
-            settings = attrs.evolve(settings, region=home or settings.region)
-        given = normalise.given(changes, settings, clear=True, today=self._today())
-        content = canonical([_content(given), stated(at)])
-        checked_id(customer_id)
+        asked = changing.read(self._rt, customer_id, changes)
+        content = canonical([asked.content, stated(at)])
         call = Call.of(self._rt, "customers.update", key, content)
 
         def work(uow: UnitOfWork) -> Customer:
-            # The identifiers before the customer: in the order in which find-or-create locks.
-            uow.lock(self._rt.fingerprint(i.kind, i.value) for i in given.identifiers)
+            asked.lock(uow, self._rt)
             customer = self._rt.customer(uow, customer_id, lock=True)
             whose = self._rt.whose(uow, customer_id, customer.id)
             if call and call.claim(
                 uow, self._rt, customer_id=customer.id, result_id=customer.id, origin=whose.origin
             ):
                 return customer
-            fields = _merged(customer, given, changes)
-            fields |= _without_former(customer, fields)
-            changed = records.change(uow, self._rt, customer, fields, now, origin=whose.origin)
-            self._relink(uow, customer, changed, whose.origin)
-            if given.tags:
-                records.tag(uow, self._rt, changed.id, given.tags, now, whose.origin)
-            return changed
+            return asked.apply(uow, self._rt, customer, now, whose.origin)
 
         return self._rt.write(work)
 
@@ -240,64 +219,6 @@ class Customers:
 
         return self._rt.write(work)
 
-    def _relink(
-        self, uow: UnitOfWork, before: Customer, after: Customer, origin: str | None
-    ) -> None:
-        """Make the identifiers follow the profile: what it no longer says leads to nobody.
-
-        What it tells as a further contact, as after a merge, leads to the customer still.
-        """
-        old, new = set(records.identifiers(before)), set(records.identifiers(after))
-        for kind in sorted({i.kind for i in old ^ new}):
-            told = [i for i in (*new, *_further(after)) if i.kind == kind]
-            prints = {p for i in told for p in self._rt.indexes(kind, i.value)}
-            stored = uow.find(Identity, kind=kind, customer_id=after.id)
-            gone = tuple({i.fingerprint for i in stored} - prints)
-            if gone:
-                uow.remove(Identity, kind=kind, customer_id=after.id, fingerprint=gone)
-            fresh = [i for i in new - old if i.kind == kind]
-            records.claim(uow, self._rt, after.id, fresh, origin)
-
-    def _today(self) -> date:
-        return self._rt.now().astimezone(self._rt.settings.zone).date()
-
-
-def _further(customer: Customer) -> Iterator[Identifier]:
-    """The identifiers that a stored profile tells as further ones."""
-    for kind, values in customer.aliases.items():
-        for value in values:
-            yield Identifier(kind, contacts.canonical_email(value) if kind == "email" else value)
-
-
-def _without_former(customer: Customer, fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The aliases without those of what is set anew: whoever sets it, sets it right."""
-    anew = {_ALIASED.get(f, f) for f, v in fields.items() if getattr(customer, f) != v}
-    left = {f: v for f, v in customer.aliases.items() if f not in anew}
-    return {} if len(left) == len(customer.aliases) else {"aliases": left}
-
-
-def _merged(customer: Customer, given: Given, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The new values of an update: mappings and preferences change by key, None empties."""
-    out: dict[str, Any] = {}
-    for field, value in given.fields.items():
-        now = getattr(customer, field)
-        if isinstance(value, Mapping) and changes.get(field) is not None:
-            united = {**now, **value}
-            out[field] = {k: v for k, v in united.items() if v is not None}
-        elif isinstance(value, Preferences) and changes.get(field) is not None:
-            out[field] = evolved(now, **given.preferences)
-        else:
-            out[field] = value
-    return out
-
 
 def _tags(uow: UnitOfWork, customer_id: str) -> tuple[str, ...]:
     return tuple(sorted(t.tag for t in uow.find(Tag, customer_id=customer_id)))
-
-
-def _content(given: Given) -> str:
-    """What an update asks for, as canonical text."""
-    fields = dict(given.fields)
-    if fields.get("phone_typed"):
-        del fields["phone"]  # what a national number stands for depends on the country by now
-    return canonical([records.plain(fields), list(given.tags)])

@@ -1,4 +1,4 @@
-"""`crm.gdpr`: objection, restriction, export and erasure."""
+"""`crm.gdpr`: what people may ask about their data, driven by the catalogue."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from crmkit.errors import InvalidInput
 from crmkit.gdpr import erasing, objections, replaying, restriction
 from crmkit.gdpr.addresses import address_of, checked_channel, kind_of, purpose_key
 from crmkit.gdpr.consents import Consents
-from crmkit.gdpr.documents import Export, exported, tells
+from crmkit.gdpr.export import ACCESS, Export
+from crmkit.gdpr.exporting import Exporter, ExportSources
+from crmkit.gdpr.importing import Imported, Importer
 from crmkit.gdpr.permission import covers
 from crmkit.gdpr.receipts import ErasureReceipt, content
+from crmkit.gdpr.rectifying import Rectified, Rectifying
 from crmkit.gdpr.replaying import Replayed
+from crmkit.gdpr.requests import Requests
 from crmkit.gdpr.retention import Retention
 from crmkit.gdpr.rotation import Rotation, rotate
 from crmkit.gdpr.statements import check_past, checked_purpose
-from crmkit.model import Erasure, Objection, Restriction, Suppression
-from crmkit.model.catalogue import owned
+from crmkit.model import Objection, Rectification, Restriction, Suppression
 from crmkit.model.document import text
 from crmkit.ports.runtime import Runtime, checked_id
 from crmkit.ports.storage import UnitOfWork
@@ -32,10 +35,14 @@ _KIND = re.compile(r"[a-z][a-z_]{0,29}", re.ASCII)
 class Privacy:
     """The rights of one tenant's customers."""
 
-    def __init__(self, runtime: Runtime) -> None:
+    def __init__(self, runtime: Runtime, sources: ExportSources) -> None:
         self._rt = runtime
         self.consents = Consents(runtime)
         self.retention = Retention(runtime)
+        self.requests = Requests(runtime)
+        self._exporter = Exporter(runtime, sources)
+        self._importer = Importer(runtime)
+        self._rectifying = Rectifying(runtime)
 
     def object(
         self,
@@ -146,23 +153,53 @@ class Privacy:
 
         return self._rt.write(work)
 
-    def export(self, customer_id: str) -> Export:
-        """Everything held about a customer (GDPR Art. 15); empty for an erased one.
+    def export(self, customer_id: str, kind: str = ACCESS) -> Export:
+        """A copy of what is held about a customer; empty for an erased one.
 
-        Raises `NotFound` for an id that never was.
+        With ``access`` (GDPR Art. 15) it is everything, and what must be told with it; with
+        ``portability`` (Art. 20) what the person provided and what was observed, in a form that
+        `import_portable` and other services read. Other people are left out of both. Raises
+        `NotFound` for an id that never was.
         """
-        records: dict[str, tuple[Mapping[str, Any], ...]] = {}
-        with self._rt.read() as uow:
-            customer_id = self._rt.led(uow, customer_id)
-            erased = self._erasure(uow, customer_id)
-            for entry in filter(tells, owned()):
-                theirs: dict[str, Any] = {entry.owner or "": customer_id}
-                rows: list[object] = uow.find(entry.record, **theirs)
-                if rows:
-                    records[entry.table] = tuple(exported(entry, row) for row in rows)
-            if not records and erased is None:
-                raise self._rt.missing(uow, customer_id)
-        return Export(customer_id, self._rt.now(), erased.erased_at if erased else None, records)
+        return self._exporter.export(customer_id, kind)
+
+    def import_portable(
+        self, document: Mapping[str, Any], *, same_controller: bool, key: str | None = None
+    ) -> Imported:
+        """A new customer from a portability document, in one transaction.
+
+        Where the `same_controller` gave the document, such as your other venue, the customer
+        becomes equal: profile, tags, consents and activities. From anybody else only the profile
+        is taken: consent that others were given is not consent to you, and purchases elsewhere
+        earn no points here. Raises `InvalidInput` naming the place, and `AlreadyTaken` where a
+        customer with that e-mail address is here; then nothing was written.
+        """
+        return self._importer.import_portable(document, same_controller, key)
+
+    def rectify(
+        self,
+        customer_id: str,
+        changes: Mapping[str, Any],
+        *,
+        reason: str,
+        actor: str | None = None,
+        at: datetime | str | None = None,
+        key: str | None = None,
+    ) -> Rectified:
+        """Correct or complete a profile because the person asked (GDPR Art. 16), and log it.
+
+        Takes what `crm.customers.update` takes but tags. The result names the recipients who
+        must hear of it (Art. 19). What happened, `crm.activities.amend` and `void` put right.
+        """
+        return self._rectifying.rectify(customer_id, changes, reason, actor, at, key)
+
+    def rectifications(self, customer_id: str) -> tuple[Rectification, ...]:
+        """What was put right of a customer, in order: from what, to what, why, by whom."""
+        return self._rectifying.of(customer_id)
+
+    def run_due(self, at: datetime) -> int:
+        """Do what time has made due; returns how many things; crmkit's own."""
+        return self.requests.run_due(at)
 
     def erase(self, customer_id: str, *, despite_hold: bool = False) -> ErasureReceipt:
         """Erase a customer (GDPR Art. 17) in one transaction.
@@ -223,9 +260,6 @@ class Privacy:
         many of this one are done.
         """
         return replaying.replay(self._rt, entries, progress)
-
-    def _erasure(self, uow: UnitOfWork, customer_id: str) -> Erasure | None:
-        return erasing.erasure(uow, self._rt, customer_id)
 
 
 def _reason(reason: object) -> str:

@@ -48,6 +48,7 @@ from crmkit.model.page import Page
 from crmkit.model.privacy import Erasure, IdempotencyKey
 from crmkit.model.referral import ReferralAccepted, ReferralCode, ReferralMade
 from crmkit.model.retention import Carried, LegalHold, RetentionNotice, RetentionRun
+from crmkit.model.rights import PrivacyRequest, Rectification
 from crmkit.model.segment import (
     Cutoff,
     Membership,
@@ -98,9 +99,11 @@ __all__ = [
     "PointsEntry",
     "PointsLot",
     "Preferences",
+    "PrivacyRequest",
     "ProfileChange",
     "ProgrammeVersion",
     "Rank",
+    "Rectification",
     "Redemption",
     "Redirect",
     "ReferralAccepted",

@@ -43,6 +43,11 @@ class Data(enum.Enum):
         return self not in _IMPERSONAL
 
     @property
+    def secret(self) -> bool:
+        """Whether a value means something to crmkit alone: a keyed hash, or what is sealed."""
+        return self in (Data.FINGERPRINT, Data.CIPHERTEXT)
+
+    @property
     def sealed(self) -> bool:
         """Whether a key ring seals values of this class, unless their field says otherwise.
 

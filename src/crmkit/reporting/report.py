@@ -11,13 +11,13 @@ from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
+from crmkit.model.cells import harmless
 from crmkit.model.time import iso
 from crmkit.reporting.lines import Line, line_chart
 from crmkit.reporting.page import Cell as Shown
 from crmkit.reporting.page import Chart, Section, Table
 from crmkit.reporting.svg import Point, Svg, bar_chart, column_chart, heat_map
 from crmkit.reporting.text import Number
-from crmkit.segmentation.exporting import harmless
 
 Cell: TypeAlias = str | int | float | Decimal | date | None
 """Amounts are Decimals in major units, shares floats from 0 to 1."""

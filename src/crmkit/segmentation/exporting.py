@@ -13,6 +13,7 @@ from crmkit.config import Settings
 from crmkit.errors import InvalidInput, RuleError, unknown
 from crmkit.insights.bands import frequency_band, lifecycle, spending_band
 from crmkit.model import Money
+from crmkit.model.cells import harmless
 from crmkit.model.document import canonical
 from crmkit.model.money import digits
 from crmkit.model.rule import Compare
@@ -29,16 +30,6 @@ COLUMNS: Final = (
 """The columns of an export that names none."""
 
 Cell = Callable[[Subject, datetime], str]
-
-# What makes a cell a formula in a spreadsheet; the wide forms do in East Asian versions.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-
-
-def harmless(text: str) -> str:
-    """The text with an apostrophe before it where a spreadsheet would run it as a formula."""
-    # Where lists are parted by semicolons, a cell may begin behind one too.
-    cells = (cell.lstrip(" ") for cell in text.split(";"))
-    return f"'{text.replace(';', ',')}" if any(c.startswith(_FORMULA) for c in cells) else text
 
 
 @attrs.frozen

@@ -85,6 +85,7 @@ def _said(n: int, day: int, *, granted: bool, channel: str = "email") -> Consent
     return Consent(
         tenant="t", id=str(n), customer_id="c", purpose="marketing", channel=channel,
         granted=granted, source="x", occurred_at=at, recorded_at=at,
+        event="given" if granted else "withdrawn",
     )  # fmt: skip
 
 

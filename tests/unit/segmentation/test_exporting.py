@@ -8,7 +8,8 @@ import pytest
 
 from crmkit.config import Settings
 from crmkit.model import Customer, Metrics
-from crmkit.segmentation.exporting import columns, harmless
+from crmkit.model.cells import harmless
+from crmkit.segmentation.exporting import columns
 from crmkit.segmentation.subject import Subject
 from tests.tiers import held
 

@@ -7,7 +7,15 @@ import secrets
 import sqlalchemy as sa
 from alembic import op
 
-from crmkit.adapters.sql.migrations import consents, keys, loyalty, referrals, retention, value
+from crmkit.adapters.sql.migrations import (
+    consents,
+    keys,
+    loyalty,
+    referrals,
+    retention,
+    rights,
+    value,
+)
 from crmkit.adapters.sql.migrations.columns import JSON, TEXT, index, numbers, texts
 
 revision = "0001"
@@ -42,6 +50,7 @@ def upgrade() -> None:
     _redirects()
     referrals.create()
     retention.create()
+    rights.create()
     _search_tokens()
     _secrets()
     _segment_catalogues()
