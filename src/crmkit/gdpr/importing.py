@@ -12,6 +12,7 @@ from crmkit.activities.recording import record
 from crmkit.customers import contacts, records
 from crmkit.customers.normalise import Identifier
 from crmkit.errors import AlreadyTaken, Erased, InvalidInput
+from crmkit.gdpr.addresses import address_of
 from crmkit.gdpr.reading import Fact, Portable, read
 from crmkit.model import Activity, Consent, Customer, Identity
 from crmkit.model.document import canonical
@@ -80,8 +81,8 @@ class Importer:
         for identifier in said.given.identifiers:
             if identifier.kind in records.SHARED_KINDS:
                 continue
-            mine = records.identity(self._rt, identifier, "")
-            if uow.get(Identity, mine.kind, mine.fingerprint, mine.slot) is not None:
+            hashes = self._rt.indexes(identifier.kind, identifier.value)
+            if uow.find(Identity, kind=identifier.kind, fingerprint=hashes, slot=""):
                 raise AlreadyTaken("belongs to a customer who is here", field=identifier.kind)
 
     def _consent(self, uow: UnitOfWork, customer_id: str, said: Portable) -> None:
@@ -92,12 +93,17 @@ class Importer:
                 id=self._rt.new_id(),
                 customer_id=customer_id,
                 recorded_at=now,
+                address_key=self._address_key(fields),
                 **fields,
             )
             for fields in said.consents
         )
         for fields in said.consents:
             self._rt.events.publish(uow, ConsentChanged(customer_id, fields["occurred_at"]))
+
+    def _address_key(self, fields: Mapping[str, Any]) -> str | None:
+        address = fields.get("address")
+        return address and address_of(self._rt, fields["channel"], address).key
 
     def _record(self, uow: UnitOfWork, customer_id: str, facts: tuple[Fact, ...]) -> None:
         if not facts:

@@ -15,7 +15,7 @@ from crmkit.customers.normalise import Given
 from crmkit.errors import InvalidInput, unknown
 from crmkit.gdpr.portable import FORMAT, PORTABLE, SYSTEM_LINKS, VERSION, columns, without_others
 from crmkit.model import Activity, Consent, Customer, Tag, entry_of
-from crmkit.model.consent import CHANNELS
+from crmkit.model.consent import BASES, CHANNELS, EVENTS
 from crmkit.model.document import MAX_TEXT, document, text
 from crmkit.model.time import calendar_date, instant
 from crmkit.payload_fields import STATUSES
@@ -229,6 +229,11 @@ def _consent(row: Row, place: str, now: datetime) -> Row:
     said = _typed(Consent, row, place)
     if said["channel"] not in CHANNELS:
         raise InvalidInput(unknown("channel", said["channel"], CHANNELS), field=f"{place}.channel")
+    for name, known in (("event", EVENTS), ("basis", BASES)):
+        if said.get(name, "consent") not in known:
+            raise InvalidInput(unknown(name, said[name], known), field=f"{place}.{name}")
+    if said.setdefault("granted", None) is not EVENTS[said["event"]]:
+        raise InvalidInput("does not fit the event", field=f"{place}.granted")
     if said["occurred_at"] > now + _SKEW:
         raise InvalidInput(
             "nobody can have agreed or refused in the future", field=f"{place}.occurred_at"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
+
+import attrs
 
 from crmkit.model.catalogue import (
     Data,
@@ -25,6 +27,16 @@ CHANNELS: Final = (
 
 BASES: Final = ("consent", "contract", "legitimate_interest", "soft_opt_in", "legal_obligation")
 """Lawful bases: GDPR Art. 6(1)(a), (b), (f), ePrivacy Directive Art. 13(2), GDPR Art. 6(1)(c)."""
+
+
+EVENTS: Final = {
+    "given": True, "confirmed": True, "withdrawn": False, "requested": None, "claimed": None,
+}  # fmt: skip
+"""What may have happened, and what it grants; None for what is no word of the person's."""
+
+
+def _told(*, default: Any = attrs.NOTHING) -> Any:
+    return stored(Data.TECHNICAL, Origin.OBSERVED, erase=OnErase.KEEP, default=default)
 
 
 def way(name: str) -> tuple[str, str]:
@@ -63,17 +75,17 @@ class Consent:
     channel: str = stored(Data.BEHAVIOUR, Origin.PROVIDED)
     granted: bool | None = stored(Data.BEHAVIOUR, Origin.PROVIDED)
     source: str = stored(Data.FREE_TEXT, Origin.OBSERVED)
-    event: str = assigned()
-    basis: str = assigned(default="consent")
+    event: str = _told()
+    basis: str = _told(default="consent")
     address: str | None = stored(Data.CONTACT, Origin.PROVIDED, default=None)
     address_key: str | None = stored(Data.FINGERPRINT, Origin.ASSIGNED, default=None)
     notice_id: str | None = assigned(default=None)
-    policy: str | None = assigned(default=None)
-    language: str | None = assigned(default=None)
-    jurisdiction: str | None = assigned(default=None)
+    policy: str | None = _told(default=None)
+    language: str | None = _told(default=None)
+    jurisdiction: str | None = _told(default=None)
     proof: str | None = stored(Data.FREE_TEXT, Origin.OBSERVED, default=None)
     follows: str | None = assigned(default=None)
-    expires_at: datetime | None = assigned(default=None)
+    expires_at: datetime | None = _told(default=None)
     occurred_at: datetime = assigned()
     recorded_at: datetime = assigned()
     origin: str | None = side(default=None)
