@@ -133,6 +133,7 @@ def populate(crm: CRMService) -> str:
     crm.identity.fit()
     crm.insights.fit()
     crm.insights.standing.refresh()
+    crm.gdpr.audit.seal()
     return found.id
 
 

@@ -106,23 +106,31 @@ class CRMService:
                     lambda uow, e: self.segments.keeper.on_stories(uow, e),
                 ),
                 ProfileChanged: (lambda uow, e: self.segments.keeper.on_profile(uow, e),),
-                ConsentChanged: (lambda uow, e: self.segments.keeper.on_consent(uow, e),),
+                ConsentChanged: (
+                    lambda uow, e: self.segments.keeper.on_consent(uow, e),
+                    lambda uow, e: self.gdpr.audit.on_consent(uow, e),
+                ),
                 PointsChanged: (lambda uow, e: self.segments.keeper.on_points(uow, e),),
                 ScoresRefreshed: (lambda uow, e: self.segments.keeper.on_scores(uow, e),),
                 ConsentStated: (lambda uow, e: self.gdpr.consents.on_stated(uow, e),),
-                CustomerErased: (lambda uow, e: self.segments.keeper.on_erased(uow, e),),
+                CustomerErased: (
+                    lambda uow, e: self.segments.keeper.on_erased(uow, e),
+                    lambda uow, e: self.gdpr.audit.on_erased(uow, e),
+                ),
                 NumbersCorrected: (lambda uow, e: self.segments.keeper.on_corrected(uow, e),),
                 CustomersMerged: (
                     lambda uow, e: self.activities.on_merged(uow, e),
                     lambda uow, e: self.loyalty.keeper.on_merged(uow, e),
                     lambda uow, e: self.gdpr.consents.on_merged(uow, e),
                     lambda uow, e: self.segments.keeper.on_merged(uow, e),
+                    lambda uow, e: self.gdpr.audit.on_merged(uow, e),
                 ),
                 MergeUndone: (
                     lambda uow, e: self.activities.on_undone(uow, e),
                     lambda uow, e: self.loyalty.keeper.on_undone(uow, e),
                     lambda uow, e: self.gdpr.consents.on_undone(uow, e),
                     lambda uow, e: self.segments.keeper.on_undone(uow, e),
+                    lambda uow, e: self.gdpr.audit.on_undone(uow, e),
                 ),
             }
         )
@@ -295,6 +303,7 @@ class CRMService:
         moment = min(self._runtime.at(now), self._runtime.now())
         done = self.loyalty.run_due(moment, progress)
         done += self.segments.run_due(moment, progress)
+        self.gdpr.audit.run_due()
         return DueRun(moment, done + self.insights.run_due(moment))
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from crmkit.errors import Erased
+from crmkit.gdpr.audit import Audit
 from crmkit.gdpr.consents import Consents
 from crmkit.gdpr.documents import ErasureReceipt, Export, blanks, exported, tells
 from crmkit.model import Erasure, MatchPair, Merge, Metrics, OnErase, Rank, Redirect, entry_of
@@ -22,6 +23,7 @@ class Privacy:
     def __init__(self, runtime: Runtime) -> None:
         self._rt = runtime
         self.consents = Consents(runtime)
+        self.audit = Audit(runtime)
 
     def export(self, customer_id: str) -> Export:
         """Everything held about a customer (GDPR Art. 15); empty for an erased one.
@@ -39,6 +41,7 @@ class Privacy:
                     records[entry.table] = tuple(exported(entry, row) for row in rows)
             if not records and erased is None:
                 raise self._rt.missing(uow, customer_id)
+        self.audit.record("export", customer_id)
         return Export(customer_id, self._rt.now(), erased.erased_at if erased else None, records)
 
     def erase(self, customer_id: str) -> ErasureReceipt:

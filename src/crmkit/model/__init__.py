@@ -8,6 +8,7 @@ from crmkit.model.activity import (
     Occasion,
     Participation,
 )
+from crmkit.model.audit import AuditChain, AuditRow, AuditSubject
 from crmkit.model.catalogue import (
     Column,
     Data,
@@ -60,6 +61,9 @@ from crmkit.model.value import Score, ValueModel
 __all__ = [
     "Achievement",
     "Activity",
+    "AuditChain",
+    "AuditRow",
+    "AuditSubject",
     "Column",
     "Consent",
     "Counter",

@@ -7,7 +7,7 @@ import secrets
 import sqlalchemy as sa
 from alembic import op
 
-from crmkit.adapters.sql.migrations import loyalty, referrals, value
+from crmkit.adapters.sql.migrations import audit, loyalty, referrals, value
 from crmkit.adapters.sql.migrations.columns import JSON, TEXT, index, numbers, texts
 
 revision = "0001"
@@ -19,6 +19,7 @@ depends_on = None
 def upgrade() -> None:
     """Create the tables, and the database's own key."""
     _activities()
+    audit.create()
     _consents()
     _counters()
     _customers()
