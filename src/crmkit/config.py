@@ -407,13 +407,22 @@ class Survivorship:
     )
 
 
+AUDITED = ("acts", "writes", "reads")
+"""What the audit holds: acts of privacy and identity; all writes too; reads as well."""
+
+
+def _check_audit(_: object, __: object, value: object) -> None:
+    if value not in AUDITED:
+        raise InvalidInput(unknown("kind of audit", str(value), AUDITED), field="audit")
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """Settings of one tenant.
 
     `region` is the country whose national phone format is understood; without it
     phone numbers must carry their ``+`` prefix. `day_ends` is when a business day ends: with
-    ``06:00``, who comes to a club at 01:30 comes on the day before.
+    ``06:00``, who comes to a club at 01:30 comes on the day before. `audit` is one of `AUDITED`.
     """
 
     currency: str = attrs.field(default="EUR", validator=_check_currency)
@@ -432,6 +441,7 @@ class Settings:
     lifetime_horizon_days: int = attrs.field(default=365, validator=_check_horizon)
     identity: Matching = attrs.field(factory=Matching)
     value: Valuation = attrs.field(factory=Valuation, validator=_check_value)
+    audit: str = attrs.field(default="acts", validator=_check_audit)
 
     @cached_property
     def zone(self) -> ZoneInfo:

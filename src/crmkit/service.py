@@ -85,7 +85,18 @@ class CRMService:
             keys=keys or StoredKey(opened.secret),
             events=self._events(),
         )
+        self._audit()
         self._check_conditions()
+
+    def _audit(self) -> None:
+        """See that the storage is audited as the settings say."""
+        rt = self._runtime
+        if rt.settings.audit != "acts" or hasattr(rt.storage, "unaudited"):
+            from crmkit.adapters.audited import audited
+            from crmkit.gdpr.auditing import Scribe
+
+            storage = audited(rt.storage, rt.settings.audit, Scribe.of(rt))
+            self._runtime = attrs.evolve(rt, storage=storage)
 
     def _check_conditions(self) -> None:
         """Rules that programmes carry are checked at once, not when somebody first asks."""
@@ -319,6 +330,7 @@ class CRMService:
         other._opened = False
         other._runtime = attrs.evolve(self._runtime, events=other._events(), **changes)
         if "settings" in changes:
+            other._audit()
             other._check_conditions()
         return other
 
