@@ -135,6 +135,7 @@ class CRMService:
                     lambda uow, e: self.gdpr.consents.on_merged(uow, e),
                     lambda uow, e: self.segments.keeper.on_merged(uow, e),
                     lambda uow, e: self.gdpr.audit.on_merged(uow, e),
+                    lambda uow, e: self.gdpr.holders.on_merged(uow, e),
                 ),
                 MergeUndone: (
                     lambda uow, e: self.activities.on_undone(uow, e),
@@ -142,6 +143,7 @@ class CRMService:
                     lambda uow, e: self.gdpr.consents.on_undone(uow, e),
                     lambda uow, e: self.segments.keeper.on_undone(uow, e),
                     lambda uow, e: self.gdpr.audit.on_undone(uow, e),
+                    lambda uow, e: self.gdpr.holders.on_undone(uow, e),
                 ),
             }
         )

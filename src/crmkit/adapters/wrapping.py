@@ -147,6 +147,10 @@ class WrappedUnitOfWork(UnitOfWork):
         """See `UnitOfWork.lock`."""
         self._inner.lock(names, shared=shared)
 
+    def lend(self) -> Any:
+        """See `UnitOfWork.lend`."""
+        return self._inner.lend()
+
     def increase(
         self, record: object, by: Mapping[str, int], *, floor: Mapping[str, int] | None = None
     ) -> bool:

@@ -10,9 +10,12 @@ from crmkit.errors import Erased
 from crmkit.gdpr.audit import Audit
 from crmkit.gdpr.consents import Consents
 from crmkit.gdpr.documents import ErasureReceipt, Export, blanks, exported, tells
+from crmkit.gdpr.holders import Holders
+from crmkit.gdpr.processing import ProcessingRecord, processing_record
 from crmkit.model import Erasure, MatchPair, Merge, Metrics, OnErase, Rank, Redirect, entry_of
 from crmkit.model.catalogue import owned
 from crmkit.ports.events import CustomerErased
+from crmkit.ports.holders import Holder
 from crmkit.ports.runtime import Runtime, checked_id
 from crmkit.ports.storage import UnitOfWork
 
@@ -24,6 +27,26 @@ class Privacy:
         self._rt = runtime
         self.consents = Consents(runtime)
         self.audit = Audit(runtime)
+        self.holders = Holders(runtime)
+
+    def register(self, holder: Holder) -> None:
+        """Let a holder answer for tables of the host's own; see `crmkit.ports.holders`.
+
+        From then on they are part of exports, erasures and the record of processing, for
+        all tenants of this service. Registered once for each service, when the app starts.
+        """
+        self.holders.add(holder)
+
+    def processing_record(self) -> ProcessingRecord:
+        """The record of processing activities (GDPR Art. 30), as far as crmkit knows it.
+
+        From the catalogue of records, the settings and the holders; what crmkit cannot know is
+        listed as to be stated. `markdown()` gives it as a page.
+        """
+        rt = self._rt
+        return processing_record(
+            rt.settings, self.holders.all(), tenant=rt.tenant, at=rt.now(), encrypted=False
+        )
 
     def export(self, customer_id: str) -> Export:
         """Everything held about a customer (GDPR Art. 15); empty for an erased one.
@@ -41,6 +64,7 @@ class Privacy:
                     records[entry.table] = tuple(exported(entry, row) for row in rows)
             if not records and erased is None:
                 raise self._rt.missing(uow, customer_id)
+            records |= self.holders.export(uow, customer_id)
         self.audit.record("export", customer_id)
         return Export(customer_id, self._rt.now(), erased.erased_at if erased else None, records)
 
@@ -76,6 +100,7 @@ class Privacy:
         for side in ("one_id", "other_id"):
             compared: dict[str, Any] = {side: tuple(ids)}
             deleted[entry_of(MatchPair).table] += uow.remove(MatchPair, **compared)
+        deleted.update(self.holders.erase(uow, ids))
         at = earlier.erased_at if earlier else self._rt.now()
         for gone in (*ids, *(m.id for m in merges)):
             subject = self._rt.fingerprint("erased", gone)
