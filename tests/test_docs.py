@@ -215,6 +215,7 @@ def _namespaces() -> dict[str, object]:
         "loyalty.rewards": crm.loyalty.rewards,
         "gdpr": crm.gdpr,
         "gdpr.consents": crm.gdpr.consents,
+        "gdpr.audit": crm.gdpr.audit,
     }
 
 

@@ -97,7 +97,11 @@ def _answers(crm: CRMService, person: str) -> Iterator[object]:
     yield crm.loyalty.reports.flow("2025-01-01T00:00:00Z")
     yield crm.gdpr.consents.state(person)
     yield crm.gdpr.consents.history(person)
-    yield crm.gdpr.export(person)
+    with crm.gdpr.audit.acting(canary("clerk"), reason=canary("reason")):
+        yield crm.gdpr.export(person)
+    audit = crm.gdpr.audit
+    yield (audit.entries(), audit.entries(customer_id=person), audit.entries(actor=canary("clerk")))
+    yield (audit.export_head(), audit.verify(), crm.gdpr.processing_record())
     yield crm.get_lifetime_value(person)
     yield crm.insights.bands()
     yield crm.get_lifetime_value(person).explain()
@@ -272,6 +276,12 @@ HOSTILE: dict[str, Callable[[CRMService, str], object]] = {
         "2025-01-01T00:00:00Z", step=_MAIL
     ),
     "a moment of tiers": lambda crm, _: crm.loyalty.reports.flow(_WRONG),
+    "an actor": lambda crm, _: crm.gdpr.audit.acting(_WRONG * 50).__enter__(),
+    "a reason of acting": lambda crm, _: crm.gdpr.audit.acting(
+        "x", reason=_WRONG * 100
+    ).__enter__(),
+    "a cursor of the audit": lambda crm, _: crm.gdpr.audit.entries(after=_WRONG),
+    "a head": lambda crm, _: crm.gdpr.audit.verify({"tenant": _WRONG}),
     "a source": lambda crm, p: crm.gdpr.consents.give(p, "email", source=_WRONG * 50),
     "a channel of consent": lambda crm, p: crm.gdpr.consents.give(p, _WRONG, source="x"),
     "a rule's value": lambda crm, _: crm.segments.create("s", _RULE | {"value": {"a": _WRONG}}),

@@ -50,7 +50,12 @@ class Holders:
         ids = self._ids(uow, customer_id) if self._rt.holders else []
         for holder in self._rt.holders:
             rows = tuple(
-                document(row, field=f"{holder.name}[{n}]", nodes=MOST_VALUES)
+                # Names of columns may be of a class of their own.
+                document(
+                    {str(name): value for name, value in row.items()},
+                    field=f"{holder.name}[{n}]",
+                    nodes=MOST_VALUES,
+                )
                 for n, row in enumerate(holder.export(uow.lend(), ids))
             )
             if rows:
