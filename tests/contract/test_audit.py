@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from contextlib import nullcontext, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -307,6 +308,40 @@ def test_a_late_commit_is_sealed_later(postgres_engine: sa.Engine) -> None:
     assert service.gdpr.audit.verify(head).ok
 
 
+def test_nothing_is_found_while_everything_goes_on(crm: CRMService) -> None:
+    """Writing, sealing, merging, erasing and pruning beside `verify` raise no false alarm."""
+    pairs = [
+        [crm.find_or_create({"email": f"{side}{n}@mail.com"}).id for side in "ab"]
+        for n in range(10)
+    ]
+    findings: list[object] = []
+
+    def step(number: int, n: int) -> None:
+        one, other = pairs[n]
+        if number == 0:
+            merge = crm.identity.merge(one, other, reason="one person")
+            if n % 2:
+                crm.identity.unmerge(merge.id)
+        elif number == 1:
+            crm.gdpr.export(one)
+            crm.gdpr.audit.seal()
+        elif number == 2:
+            crm.gdpr.erase(pairs[n // 2][n % 2])
+            if n == 7:
+                crm.gdpr.audit.prune("2100-01-01T00:00:00Z")
+        else:
+            findings.extend(crm.gdpr.audit.verify().findings)
+
+    def each(number: int) -> None:
+        for n in range(len(pairs)):
+            with suppress(Erased):
+                step(number, n)
+
+    together(5, each)
+    assert findings == []
+    assert crm.gdpr.audit.verify(crm.gdpr.audit.export_head()).ok
+
+
 # --- pruning ---
 
 
@@ -462,6 +497,22 @@ def test_who_reads_while_somebody_is_erased_leaves_nobody(
     with storage.read(crm.tenant) as uow:
         assert [s for s in uow.find(AuditSubject) if s.customer_id or s.told_as] == []
     assert audited.gdpr.audit.verify(audited.gdpr.audit.export_head()).ok
+
+
+def test_what_time_makes_due_is_done_by_the_system(
+    crm: CRMService, ana: str, clock: FrozenClock
+) -> None:
+    """Unless the host says which job of its own it is: here somebody leaves a segment by time."""
+    audited = with_audit(crm, "writes")
+    recent = {"field": "last_booking", "operator": "within", "value": "30d"}
+    audited.segments.create("recent", recent)
+    for acting in (nullcontext(), audited.gdpr.audit.acting("job:7")):
+        crm.track_activity(ana, "booking", {"amount": 20})
+        clock.advance(days=60)
+        with acting:
+            audited.run_due()
+    by = {(e.actor, e.via) for e in audited.gdpr.audit.entries(customer_id=ana)}
+    assert by == {("system", "run_due"), ("job:7", None)}
 
 
 def test_an_unknown_kind_of_audit_is_refused() -> None:

@@ -264,7 +264,7 @@ class AuditedStorage(WrappedStorage):
         return self._inner
 
     def _around(self, inner: Storage) -> Storage:
-        return AuditedStorage(inner, self._scribe, reads=self._reads)
+        return type(self)(inner, self._scribe, reads=self._reads)
 
     @contextmanager
     def read(self, tenant: str) -> Iterator[UnitOfWork]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, Final, TextIO
 
 import attrs
@@ -90,7 +90,7 @@ class Audit:
                 rows = self._rows(uow, mark, start)
             else:
                 rows = self._rows_about(uow, self._rt.customer(uow, customer_id).id, mark, start)
-            kept = (row for row in rows if end is None or row.occurred_at < end)
+            kept = takewhile(lambda row: end is None or row.occurred_at < end, rows)
             found = list(islice(kept, size + 1))
             page = paged(found, size, lambda row: (to_micros(row.occurred_at), row.id))
             told = _subjects(uow, page.items)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -56,6 +56,11 @@ def acting(actor: str, *, reason: str | None = None, via: str | None = None) -> 
         yield
     finally:
         _ACTING.reset(before)
+
+
+def unless_named(actor: str, *, via: str) -> AbstractContextManager[None]:
+    """`acting`, where nobody else acts."""
+    return nullcontext() if who_acts().actor is not None else acting(actor, via=via)
 
 
 def commitment(nonce: str, told_as: str | None, reason: str | None) -> str:

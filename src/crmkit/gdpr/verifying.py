@@ -136,11 +136,12 @@ def verified(uow: UnitOfWork, rt: Runtime, given: AuditHead | None) -> AuditRepo
     start, now = _along(uow, rt, walk, None), uow.get(AuditChain, rt.tenant) or chain
     while now.sequence >= walk.expected and (further := _along(uow, rt, walk, start)) != start:
         start, now = further, uow.get(AuditChain, rt.tenant) or chain  # more was sealed since
-    if now.pruned != chain.pruned and now.mac == chain_mac(rt.keys, now):
-        return None
     walk.end(now)
     if uow.count(AuditSubject) > walk.subjects:
         _look_for_strays(uow, walk)
+    last = uow.get(AuditChain, rt.tenant) or now
+    if last.pruned != chain.pruned and last.mac == chain_mac(rt.keys, last):
+        return None
     findings = tuple(sorted(walk.findings, key=lambda f: (f.sequence is None, f.sequence or 0)))
     return AuditReport(walk.entries, walk.unsealed, now.pruned, of_chain(rt.keys, now), findings)
 
