@@ -57,8 +57,8 @@ def unaudited(url: str) -> CRMService:
     return CRMService(url, tenant=TENANT)
 
 
-def audited(url: str) -> CRMService:
-    return CRMService(url, tenant=TENANT, settings=Settings(audit="writes"))
+def audited(url: str, level: str = "writes") -> CRMService:
+    return CRMService(url, tenant=TENANT, settings=Settings(audit=level))
 
 
 def chained(url: str) -> CRMService:
@@ -97,6 +97,11 @@ def _find(crm: CRMService, _: str) -> Callable[[int], object]:
     return lambda n: crm.find_or_create({"email": f"guest{n % CUSTOMERS}@venue-guests.net"})
 
 
+def _get(crm: CRMService) -> Callable[[int], object]:
+    guests = _guests(crm)
+    return lambda n: crm.customers.get(guests[n % CUSTOMERS])
+
+
 def one_by_one(label: str, url: Callable[[], str]) -> Iterator[str]:
     """Ratios of single calls."""
     with ExitStack() as stack:
@@ -113,7 +118,13 @@ def one_by_one(label: str, url: Callable[[], str]) -> Iterator[str]:
                     f"{label:11} {name:22} {how:14} {figure.ratio:5.2f} of unaudited"
                     f" ({min(rounds):.2f}–{max(rounds):.2f}), {figure.crmkit.per_second:,.0f}/s"
                 )
-        for crm in others.values():
+        thorough = audited(url(), "reads")
+        figure = compare("customers.get", _get(thorough), _get(plain), rounds=7, calls=100)
+        yield (
+            f"{label:11} {'customers.get':22} {'reads audited':14} {figure.ratio:5.2f} of"
+            f" unaudited, {figure.crmkit.per_second:,.0f}/s"
+        )
+        for crm in (*others.values(), thorough):
             crm.close()
 
 
