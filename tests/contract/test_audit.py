@@ -236,7 +236,7 @@ def test_a_head_is_a_document(crm: CRMService, ana: str) -> None:
     for wrong in wrongs:
         with pytest.raises(InvalidInput):
             crm.gdpr.audit.verify(wrong)
-    for changed in ({"hash": "0" * 64}, {"sequence": 0}, {"tenant": "other"}):
+    for changed in ({"hash": "0" * 64}, {"sequence": 0}, {"tenant": "other"}, {"mac": "0"}):
         assert not crm.gdpr.audit.verify(head | changed).ok
 
 

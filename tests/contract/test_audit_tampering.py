@@ -275,6 +275,46 @@ def test_only_the_head_finds_a_chain_that_was_written_anew(
     assert not forger.crm.gdpr.audit.verify(forger.head).ok
 
 
+@pytest.mark.parametrize(
+    ("tamper", "problem"),
+    [
+        ("the last is deleted", "is missing, up to 44"),
+        ("one is added behind the end", "was added behind the end"),
+        ("the last is another", "is not what the chain ends with"),
+        ("one is there twice", "is there twice, or where nothing should be"),
+        ("one is numbered below the first", "is there twice, or where nothing should be"),
+    ],
+)
+def test_what_is_wrong_at_an_end_is_told_without_a_head(
+    forger: Forger, tamper: str, problem: str
+) -> None:
+    rows = forger.chained()
+    last = rows[-1]
+    assert last["sequence"] == 44
+    more = dict(last) | {"id": "~"}
+    if tamper == "the last is deleted":
+        rows.pop()
+    elif tamper == "one is added behind the end":
+        more["sequence"] = 45
+        rows.append(more | {"hash": link(last["hash"], 45, _record(more))})
+    elif tamper == "the last is another":
+        last["mac"] = rows[0]["mac"]
+        last["hash"] = link(rows[-2]["hash"], 44, _record(last))
+    else:
+        rows.append(more | {"sequence": 44 if tamper == "one is there twice" else -1})
+    forger.store("crm_audit", rows)
+    forger.db.commit()
+    assert problem in {f.problem for f in forger.crm.gdpr.audit.verify().findings}
+
+
+def test_a_head_beyond_the_end_tells_that_rows_are_gone(forger: Forger) -> None:
+    _cut_tail(forger)
+    forger.db.commit()
+    problem = "is missing, and was there when the head was exported"
+    found = forger.crm.gdpr.audit.verify(forger.head).findings
+    assert (44, problem) in {(f.sequence, f.problem) for f in found}
+
+
 def test_findings_name_places_and_nobody(forger: Forger) -> None:
     rows = forger.chained()
     rows[4]["actor"] = "zqsomebodyzq"
