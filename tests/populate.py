@@ -148,6 +148,9 @@ def populate(crm: CRMService) -> str:
     crm.identity.fit()
     crm.insights.fit()
     crm.insights.standing.refresh()
+    with crm.gdpr.audit.acting("staff:7", reason=canary("reason of looking"), via="desk"):
+        crm.gdpr.export(found.id)
+    crm.gdpr.audit.seal()
     return found.id
 
 

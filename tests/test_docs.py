@@ -216,6 +216,7 @@ def _namespaces() -> dict[str, object]:
         "gdpr": crm.gdpr,
         "gdpr.consents": crm.gdpr.consents,
         "gdpr.requests": crm.gdpr.requests,
+        "gdpr.audit": crm.gdpr.audit,
     }
 
 

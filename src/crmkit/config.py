@@ -418,6 +418,15 @@ class Survivorship:
     )
 
 
+AUDITED = ("acts", "writes", "reads")
+"""What the audit holds: acts of privacy and identity; all writes too; reads as well."""
+
+
+def _check_audit(_: object, __: object, value: object) -> None:
+    if value not in AUDITED:
+        raise InvalidInput(unknown("kind of audit", str(value), AUDITED), field="audit")
+
+
 @attrs.frozen(kw_only=True)
 class Settings:
     """Settings of one tenant.
@@ -426,6 +435,7 @@ class Settings:
     phone numbers must carry their ``+`` prefix. `day_ends` is when a business day ends: with
     ``06:00``, who comes to a club at 01:30 comes on the day before. `holidays` are the public
     ones: beside Saturdays and Sundays they are no working days where the law counts those.
+    `audit` is one of `AUDITED`.
     """
 
     currency: str = attrs.field(default="EUR", validator=_check_currency)
@@ -450,6 +460,7 @@ class Settings:
     erasure_ledger: ErasureLedger | None = None
     privacy: PrivacyNotice = attrs.field(factory=PrivacyNotice)
     holidays: tuple[date, ...] = attrs.field(default=(), converter=holidays)
+    audit: str = attrs.field(default="acts", validator=_check_audit)
 
     @cached_property
     def zone(self) -> ZoneInfo:

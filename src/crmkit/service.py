@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from crmkit.adapters.encryption import EncryptedStorage, KeyRing
+from crmkit.adapters.wrapping import WrappedStorage
 from crmkit.config import Settings
 from crmkit.errors import InvalidInput
 from crmkit.model import Activity, Customer
@@ -88,7 +89,18 @@ class CRMService:
             keys=hashing,
             events=self._events(),
         )
+        self._audit()
         self._check_conditions()
+
+    def _audit(self) -> None:
+        """See that the storage is audited as the settings say."""
+        rt = self._runtime
+        if rt.settings.audit != "acts" or hasattr(rt.storage, "unaudited"):
+            from crmkit.adapters.audited import audited
+            from crmkit.gdpr.auditing import Scribe
+
+            storage = audited(rt.storage, rt.settings.audit, Scribe.of(rt))
+            self._runtime = attrs.evolve(rt, storage=storage)
 
     def _check_conditions(self) -> None:
         """Rules that programmes carry are checked at once, not when somebody first asks."""
@@ -109,13 +121,17 @@ class CRMService:
                     lambda uow, e: self.segments.keeper.on_stories(uow, e),
                 ),
                 ProfileChanged: (lambda uow, e: self.segments.keeper.on_profile(uow, e),),
-                ConsentChanged: (lambda uow, e: self.segments.keeper.on_consent(uow, e),),
+                ConsentChanged: (
+                    lambda uow, e: self.segments.keeper.on_consent(uow, e),
+                    lambda uow, e: self.gdpr.audit.on_consent(uow, e),
+                ),
                 PointsChanged: (lambda uow, e: self.segments.keeper.on_points(uow, e),),
                 ScoresRefreshed: (lambda uow, e: self.segments.keeper.on_scores(uow, e),),
                 ConsentStated: (lambda uow, e: self.gdpr.consents.on_stated(uow, e),),
                 CustomerErased: (
                     lambda uow, e: self.gdpr.consents.on_erased(uow, e),
                     lambda uow, e: self.segments.keeper.on_erased(uow, e),
+                    lambda uow, e: self.gdpr.audit.on_erased(uow, e),
                 ),
                 NumbersCorrected: (lambda uow, e: self.segments.keeper.on_corrected(uow, e),),
                 ActivitiesAnonymised: (
@@ -127,12 +143,16 @@ class CRMService:
                     lambda uow, e: self.loyalty.keeper.on_merged(uow, e),
                     lambda uow, e: self.gdpr.consents.on_merged(uow, e),
                     lambda uow, e: self.segments.keeper.on_merged(uow, e),
+                    lambda uow, e: self.gdpr.audit.on_merged(uow, e),
+                    lambda uow, e: self.gdpr.holders.on_merged(uow, e),
                 ),
                 MergeUndone: (
                     lambda uow, e: self.activities.on_undone(uow, e),
                     lambda uow, e: self.loyalty.keeper.on_undone(uow, e),
                     lambda uow, e: self.gdpr.consents.on_undone(uow, e),
                     lambda uow, e: self.segments.keeper.on_undone(uow, e),
+                    lambda uow, e: self.gdpr.audit.on_undone(uow, e),
+                    lambda uow, e: self.gdpr.holders.on_undone(uow, e),
                 ),
             }
         )
@@ -291,8 +311,7 @@ class CRMService:
         call fails, its own writes are undone and the host's transaction goes on.
         """
         with self._runtime.storage.using(lent) as storage:
-            keys = storage.keys if isinstance(storage, EncryptedStorage) else self._runtime.keys
-            yield self._with(storage=storage, keys=keys)
+            yield self._with(storage=storage, keys=_keys_of(storage) or self._runtime.keys)
 
     def for_tenant(self, tenant: str, *, settings: Settings | None = None) -> CRMService:
         """The service of another tenant in the same storage."""
@@ -310,15 +329,20 @@ class CRMService:
         however late the run is. Answers never wait for it; history and events do. A model of
         value that is older than `Settings.value.refit_days` is fitted anew. Policies of
         retention are carried out once a day, and who had asked about their data is forgotten when
-        `Settings.privacy` says so.
+        `Settings.privacy` says so. Rows of the audit that wait for it are sealed.
         """
+        from crmkit.gdpr.auditing import unless_named
+
         moment = min(self._runtime.at(now), self._runtime.now())
-        done = self.loyalty.run_due(moment, progress)
-        done += self.segments.run_due(moment, progress)
-        if self.settings.retention:
-            done += self.gdpr.retention.run_due(moment, progress)
-        done += self.gdpr.run_due(moment)
-        return DueRun(moment, done + self.insights.run_due(moment))
+        with unless_named("system", via="run_due"):
+            done = self.loyalty.run_due(moment, progress)
+            done += self.segments.run_due(moment, progress)
+            if self.settings.retention:
+                done += self.gdpr.retention.run_due(moment, progress)
+            done += self.gdpr.run_due(moment)
+            done += self.insights.run_due(moment)
+            self.gdpr.audit.run_due()
+        return DueRun(moment, done)
 
     def close(self) -> None:
         """Close what this service opened; a host's engine is left alone.
@@ -333,6 +357,7 @@ class CRMService:
         other._opened = False
         other._runtime = attrs.evolve(self._runtime, events=other._events(), **changes)
         if "settings" in changes:
+            other._audit()
             other._check_conditions()
         return other
 
@@ -361,9 +386,14 @@ def _with_keys(storage: Storage, keys: KeyRing | Keys | None) -> tuple[Storage, 
     """The storage as features see it, and what makes their keyed hashes."""
     if isinstance(keys, KeyRing):
         storage, keys = EncryptedStorage(storage, keys), None
-    if isinstance(storage, EncryptedStorage):
-        return storage, storage.keys
-    return storage, keys or StoredKey(storage.secret)
+    return storage, _keys_of(storage) or keys or StoredKey(storage.secret)
+
+
+def _keys_of(storage: Storage) -> Keys | None:
+    """What hashes for a storage that seals, whatever is around it."""
+    while isinstance(storage, WrappedStorage) and not isinstance(storage, EncryptedStorage):
+        storage = storage.inner
+    return storage.keys if isinstance(storage, EncryptedStorage) else None
 
 
 def _tenant(name: str) -> str:

@@ -99,7 +99,6 @@ def _answers(crm: CRMService, person: str) -> Iterator[object]:
     yield crm.gdpr.consents.state(person)
     yield crm.gdpr.consents.history(person)
     yield from _permissions(crm, person)
-    yield crm.gdpr.export(person)
     taken = crm.gdpr.export(person, "portability")
     yield taken
     elsewhere = CRMService(MemoryStorage())
@@ -109,6 +108,11 @@ def _answers(crm: CRMService, person: str) -> Iterator[object]:
     requests = crm.gdpr.requests
     (asked,) = requests.of(person)
     yield (asked, requests.get(asked.id), requests.list(), requests.due(), requests.overdue())
+    with crm.gdpr.audit.acting(canary("clerk"), reason=canary("reason")):
+        yield crm.gdpr.export(person)
+    audit = crm.gdpr.audit
+    yield (audit.entries(), audit.entries(customer_id=person), audit.entries(actor=canary("clerk")))
+    yield (audit.export_head(), audit.verify(), crm.gdpr.processing_record())
     yield crm.get_lifetime_value(person)
     yield crm.insights.bands()
     yield crm.get_lifetime_value(person).explain()
@@ -306,6 +310,12 @@ HOSTILE: dict[str, Callable[[CRMService, str], object]] = {
         "2025-01-01T00:00:00Z", step=_MAIL
     ),
     "a moment of tiers": lambda crm, _: crm.loyalty.reports.flow(_WRONG),
+    "an actor": lambda crm, _: crm.gdpr.audit.acting(_WRONG * 50).__enter__(),
+    "a reason of acting": lambda crm, _: crm.gdpr.audit.acting(
+        "x", reason=_WRONG * 100
+    ).__enter__(),
+    "a cursor of the audit": lambda crm, _: crm.gdpr.audit.entries(after=_WRONG),
+    "a head": lambda crm, _: crm.gdpr.audit.verify({"tenant": _WRONG}),
     "a source": lambda crm, p: crm.gdpr.consents.give(p, "email", source=_WRONG * 50),
     "a channel of consent": lambda crm, p: crm.gdpr.consents.give(p, _WRONG, source="x"),
     "an address of consent": lambda crm, p: crm.gdpr.consents.give(
@@ -500,7 +510,7 @@ def test_erasure_reaches_every_record_with_an_owner(
     assert {**receipt.deleted, **receipt.anonymised} == {t: n for t, n in had.items() if n}
     assert set(receipt.anonymised) == {
         "crm_activities", "crm_loyalty_entries", "crm_loyalty_redemptions", "crm_idempotency",
-        "crm_privacy_requests", "crm_referrals", "crm_referrals_made",
+        "crm_audit_subjects", "crm_privacy_requests", "crm_referrals", "crm_referrals_made",
     }  # fmt: skip
 
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import pytest
 
 from crmkit import MemoryStorage, SqlStorage
+from crmkit.adapters.audited import AuditedStorage, AuditedUnitOfWork
 from crmkit.adapters.memory.storage import MemoryUnitOfWork
+from crmkit.gdpr.auditing import Scribe
 from crmkit.model import Note
 from crmkit.model.catalogue import evolved
+from crmkit.model.ids import TimeOrderedIds
+from crmkit.ports.keys import StoredKey
 from crmkit.ports.storage import Storage, UnitOfWork
 from crmkit.testing import StorageContract
 from tests.fixtures import sqlite_url
@@ -43,6 +48,23 @@ class TestPostgresql(StorageContract):
 
     def make_storage(self) -> Storage:
         return SqlStorage.open(self.url)
+
+
+class _Watched(AuditedStorage):
+    """Watches, and writes nothing down: rows of the audit would be found beside the contract's."""
+
+    def _put_down(self, uow: UnitOfWork, watched: AuditedUnitOfWork) -> None:
+        assert uow is not watched
+
+    def _tell(self, tenant: str, watched: AuditedUnitOfWork) -> None:
+        assert tenant == watched.tenant
+
+
+class TestAudited(StorageContract):
+    def make_storage(self) -> Storage:
+        storage = MemoryStorage()
+        scribe = Scribe(StoredKey(storage.secret), TimeOrderedIds(), lambda: datetime.now(UTC))
+        return _Watched(storage, scribe, reads=True)
 
 
 class _Plain(UnitOfWork):

@@ -55,6 +55,12 @@ def _portable() -> dict[str, Any]:
     return elsewhere.gdpr.export(somebody, "portability").to_dict()
 
 
+def _audited(crm: CRMService) -> list[str]:
+    out = io.StringIO()
+    crm.gdpr.audit.export(out)
+    return out.getvalue().splitlines()
+
+
 def _code(crm: CRMService) -> str:
     """The code of the tenant's own person."""
     (person,) = crm.customers.list().items[:1]
@@ -130,6 +136,7 @@ ABOUT_A_CUSTOMER: dict[str, Callable[[CRMService, str], object]] = {
     "gdpr.rectifications": lambda crm, c: crm.gdpr.rectifications(c),
     "requests.open": lambda crm, c: crm.gdpr.requests.open("access", c),
     "requests.of": lambda crm, c: crm.gdpr.requests.of(c),
+    "audit.entries": lambda crm, c: crm.gdpr.audit.entries(customer_id=c),
     "consents.give": lambda crm, c: crm.gdpr.consents.give(c, "email", source="x"),
     "consents.withdraw": lambda crm, c: crm.gdpr.consents.withdraw(c, "email"),
     "consents.state": lambda crm, c: crm.gdpr.consents.state(c),
@@ -269,6 +276,13 @@ ABOUT_ALL: dict[str, Callable[[CRMService], object]] = {
     "reports.tiers": lambda crm: [share.customers for share in crm.loyalty.reports.tiers().tiers],
     "reports.timeline": lambda crm: list(crm.loyalty.reports.timeline(INSTANTS[2]).counts),
     "reports.flow": lambda crm: list(crm.loyalty.reports.flow(INSTANTS[2]).counts),
+    "audit.entries of all": lambda crm: [e.action for e in crm.gdpr.audit.entries()],
+    "audit.seal": lambda crm: crm.gdpr.audit.seal(),
+    "audit.export": lambda crm: _audited(crm),
+    "audit.export_head": lambda crm: crm.gdpr.audit.export_head(),
+    "audit.verify": lambda crm: crm.gdpr.audit.verify().entries,
+    "audit.prune": lambda crm: crm.gdpr.audit.prune(INSTANTS[-1]),
+    "gdpr.processing_record": lambda crm: list(crm.gdpr.processing_record().areas),
     "rewards.stock": lambda crm: crm.loyalty.rewards.stock(),
     "rewards.birthdays": lambda crm: list(crm.loyalty.rewards.birthdays(within="1y")),
     "find_or_create": lambda crm: crm.find_or_create(profile(), key=canary("key of resolve")),
@@ -284,12 +298,14 @@ _INTERNAL = {
     "consents.on_erased",
     "referrals.on_stories", "referrals.on_anonymised", "retention.run_due",
     "gdpr.run_due", "requests.run_due",
-    *(f"{name}.on_{event}" for name in ("activities", "consents", "referrals")
+    "audit.note", "audit.record", "audit.run_due", "audit.on_consent", "audit.on_erased",
+    *(f"{name}.on_{event}" for name in ("activities", "consents", "referrals", "audit")
       for event in ("merged", "undone")),
 }  # fmt: skip
-# What makes or closes a service, and what is about two customers: these have tests of their own.
+# What makes or closes a service, and what is about two customers, or about the
+# host: these have tests of their own.
 _ELSEWHERE = (
-    {"for_tenant", "using", "close", "retention.release"}
+    {"for_tenant", "using", "close", "retention.release", "gdpr.register", "audit.acting"}
     | {f"identity.{name}" for name in ("merge", "unmerge", "compare", "dismiss")}
     | {
         # About links and single words, and about customers of whom a no is the answer.
@@ -318,6 +334,7 @@ def test_every_public_method_is_tried() -> None:
     known = set(_methods(crm)) | set(_methods(crm.gdpr.consents, "consents"))
     known |= set(_methods(crm.gdpr.retention, "retention"))
     known |= set(_methods(crm.gdpr.requests, "requests"))
+    known |= set(_methods(crm.gdpr.audit, "audit"))
     known |= set(_methods(crm.segments.analytics, "analytics"))
     known |= set(_methods(crm.insights.standing, "standing"))
     known |= set(_methods(crm.loyalty.rewards, "rewards"))

@@ -147,6 +147,10 @@ class WrappedUnitOfWork(UnitOfWork):
         """See `UnitOfWork.lock`."""
         self._inner.lock(names, shared=shared)
 
+    def lend(self) -> Any:
+        """See `UnitOfWork.lend`."""
+        return self._inner.lend()
+
     def increase(
         self, record: object, by: Mapping[str, int], *, floor: Mapping[str, int] | None = None
     ) -> bool:
@@ -177,6 +181,11 @@ class WrappedStorage(Storage):
 
     def __init__(self, inner: Storage) -> None:
         self._inner = inner
+
+    @property
+    def inner(self) -> Storage:
+        """The storage inside."""
+        return self._inner
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._inner!r})"

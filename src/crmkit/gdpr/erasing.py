@@ -11,6 +11,7 @@ import attrs
 from crmkit.erasure_ledger import ErasureEntry
 from crmkit.errors import Erased, OnHold
 from crmkit.gdpr import unlinking
+from crmkit.gdpr.holders import Holders
 from crmkit.gdpr.holds import standing
 from crmkit.gdpr.receipts import ErasureReceipt, content, reasons
 from crmkit.model import Erasure, MatchPair, Merge, Metrics, OnErase, Rank, Redirect, entry_of
@@ -66,6 +67,7 @@ def erase_held(
             deleted[entry.table] += uow.remove(entry.record, **theirs)
     deleted[entry_of(Merge).table] += uow.remove(Merge, dropped_id=ids)
     deleted[entry_of(MatchPair).table] += unlinking.from_pairs(uow, ids)
+    deleted.update(Holders(rt).erase(uow, ids))
     moment = earlier.erased_at if earlier else at or rt.now()
     leave_trace(uow, rt, (*ids, *(m.id for m in merges)), moment)
     return _receipt(rt, customer_id, ids, moment, deleted, anonymised)

@@ -13,6 +13,7 @@ from crmkit.errors import InvalidInput, unknown
 from crmkit.gdpr import informing, portable
 from crmkit.gdpr.disclosing import REASON, shown, tells
 from crmkit.gdpr.export import ACCESS, KINDS, Export, Row, Withheld
+from crmkit.gdpr.holders import Holders
 from crmkit.model import (
     Activity,
     Customer,
@@ -97,6 +98,7 @@ class Exporter:
             if rows:
                 held[entry] = {name for row in rows for name in row}
                 records[entry.table] = _with_names(uow, entry, rows)
+        records |= Holders(self._rt).export(uow, blank.customer_id)
         notice = self._rt.settings.privacy
         return attrs.evolve(
             blank,

@@ -12,11 +12,14 @@ from crmkit.erasure_ledger import ErasureEntry
 from crmkit.errors import InvalidInput
 from crmkit.gdpr import erasing, objections, replaying, restriction
 from crmkit.gdpr.addresses import address_of, checked_channel, kind_of, purpose_key
+from crmkit.gdpr.audit import Audit
 from crmkit.gdpr.consents import Consents
 from crmkit.gdpr.export import ACCESS, Export
 from crmkit.gdpr.exporting import Exporter, ExportSources
+from crmkit.gdpr.holders import Holders
 from crmkit.gdpr.importing import Imported, Importer
 from crmkit.gdpr.permission import covers
+from crmkit.gdpr.processing import ProcessingRecord, processing_record
 from crmkit.gdpr.receipts import ErasureReceipt, content
 from crmkit.gdpr.rectifying import Rectified, Rectifying
 from crmkit.gdpr.replaying import Replayed
@@ -26,6 +29,8 @@ from crmkit.gdpr.rotation import Rotation, rotate
 from crmkit.gdpr.statements import check_past, checked_purpose
 from crmkit.model import Objection, Rectification, Restriction, Suppression
 from crmkit.model.document import text
+from crmkit.ports.holders import Holder
+from crmkit.ports.keys import RotatingKeys
 from crmkit.ports.runtime import Runtime, checked_id
 from crmkit.ports.storage import UnitOfWork
 
@@ -38,11 +43,36 @@ class Privacy:
     def __init__(self, runtime: Runtime, sources: ExportSources) -> None:
         self._rt = runtime
         self.consents = Consents(runtime)
+        self.audit = Audit(runtime)
+        self.holders = Holders(runtime)
         self.retention = Retention(runtime)
         self.requests = Requests(runtime)
         self._exporter = Exporter(runtime, sources)
         self._importer = Importer(runtime)
         self._rectifying = Rectifying(runtime)
+
+    def register(self, holder: Holder) -> None:
+        """Let a holder answer for tables of the host's own; see `crmkit.ports.holders`.
+
+        From then on they are part of exports, erasures and the record of processing, for
+        all tenants of this service. Registered once for each service, when the app starts.
+        """
+        self.holders.add(holder)
+
+    def processing_record(self) -> ProcessingRecord:
+        """The record of processing activities (GDPR Art. 30), as far as crmkit knows it.
+
+        From the catalogue of records, the settings and the holders; what crmkit cannot know is
+        listed as to be stated. `markdown()` gives it as a page.
+        """
+        rt = self._rt
+        return processing_record(
+            rt.settings,
+            self.holders.all(),
+            tenant=rt.tenant,
+            at=rt.now(),
+            encrypted=isinstance(rt.keys, RotatingKeys),
+        )
 
     def object(
         self,
@@ -161,7 +191,9 @@ class Privacy:
         `import_portable` and other services read. Other people are left out of both. Raises
         `NotFound` for an id that never was.
         """
-        return self._exporter.export(customer_id, kind)
+        found = self._exporter.export(customer_id, kind)
+        self.audit.record("export", found.customer_id)
+        return found
 
     def import_portable(
         self, document: Mapping[str, Any], *, same_controller: bool, key: str | None = None

@@ -8,6 +8,7 @@ from crmkit.model.activity import (
     Occasion,
     Participation,
 )
+from crmkit.model.audit import AuditChain, AuditRow, AuditSubject
 from crmkit.model.catalogue import (
     Column,
     Data,
@@ -64,6 +65,9 @@ from crmkit.model.value import Score, ValueModel
 __all__ = [
     "Achievement",
     "Activity",
+    "AuditChain",
+    "AuditRow",
+    "AuditSubject",
     "Carried",
     "Column",
     "Consent",

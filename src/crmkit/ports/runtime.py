@@ -14,6 +14,7 @@ from crmkit.errors import Erased, InvalidInput, NotFound
 from crmkit.model import Customer, Erasure, Horizon, Metrics, Redirect
 from crmkit.model.time import instant
 from crmkit.ports.events import Events
+from crmkit.ports.holders import Holder
 from crmkit.ports.keys import Keys
 from crmkit.ports.storage import Storage, UnitOfWork
 
@@ -48,6 +49,8 @@ class Runtime:
     events: Events
     memory: dict[Any, Any] = attrs.field(factory=dict, repr=False)
     """What is worth remembering between calls, by whom it is of use to."""
+    holders: list[Holder] = attrs.field(factory=list, repr=False)
+    """Who answers for the host's own tables; the same list for all tenants of a service."""
 
     def now(self) -> datetime:
         """The clock's instant, in UTC."""

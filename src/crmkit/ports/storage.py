@@ -214,6 +214,14 @@ class UnitOfWork(abc.ABC):
         only one unit of work writes at a time.
         """
 
+    def lend(self) -> Any:
+        """What the host's own tables can be reached by inside this transaction, or None.
+
+        An adapter for SQL gives a SQLAlchemy Connection; whoever gets it never ends the
+        transaction.
+        """
+        return None
+
     def increase(
         self, record: object, by: Mapping[str, int], *, floor: Mapping[str, int] | None = None
     ) -> bool:

@@ -126,6 +126,20 @@ def pipelined(connection: Any) -> Iterator[Callable[[], None]]:
             raise
 
 
+def within(
+    engine: Engine, connection: Any, sync: Callable[[], None] | None = None
+) -> sa.Connection:
+    """A Connection on what was checked out, in the transaction that it is in.
+
+    It begins no transaction and ends none. Where statements are sent without waiting for
+    their answers, `sync` waits for each.
+    """
+    lent = sa.Connection(engine, connection, _allow_autobegin=False)
+    if sync is not None:
+        sa.event.listen(lent, "after_cursor_execute", lambda *_: sync())
+    return lent
+
+
 @contextmanager
 def opened(url: str) -> Iterator[Engine]:
     """An engine while the block lasts; what the database refuses becomes a `StorageError`."""

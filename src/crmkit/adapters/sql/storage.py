@@ -24,6 +24,7 @@ from crmkit.adapters.sql.engine import (
     open_engine,
     patiently,
     pipelined,
+    within,
 )
 from crmkit.adapters.sql.unit import SqlUnitOfWork
 from crmkit.errors import InvalidInput, StorageBusy, StorageError
@@ -93,7 +94,7 @@ class SqlStorage(Storage):
     def secret(self) -> bytes:
         """See `Storage.secret`."""
         if self._secret is None:
-            with self._transaction(writing=False) as (cursor, _):
+            with self._transaction(writing=False) as (cursor, *_):
                 self._learn(cursor)
         if self._secret is None:
             raise StorageError("the database's own key is missing")
@@ -102,9 +103,11 @@ class SqlStorage(Storage):
     @contextmanager
     def read(self, tenant: str) -> Iterator[UnitOfWork]:
         """See `Storage.read`."""
-        with self._transaction(writing=False) as (cursor, _):
+        with self._transaction(writing=False) as (cursor, sync, lender):
             self._learn(cursor)
-            yield SqlUnitOfWork(cursor, self.dialect, tenant, writable=False)
+            yield SqlUnitOfWork(
+                cursor, self.dialect, tenant, writable=False, sync=sync, lender=lender
+            )
 
     def write(self, tenant: str, work: Callable[[UnitOfWork], T]) -> T:
         """See `Storage.write`."""
@@ -120,9 +123,11 @@ class SqlStorage(Storage):
     def _write(self, tenant: str, work: Callable[[UnitOfWork], T]) -> T:
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with self._transaction(writing=True) as (cursor, sync):
+                with self._transaction(writing=True) as (cursor, sync, lender):
                     self._learn(cursor)
-                    uow = SqlUnitOfWork(cursor, self.dialect, tenant, writable=True, sync=sync)
+                    uow = SqlUnitOfWork(
+                        cursor, self.dialect, tenant, writable=True, sync=sync, lender=lender
+                    )
                     return work(uow)
             except StorageError as error:
                 state = _sqlstate(error.__cause__) if error.__cause__ else None
@@ -150,20 +155,23 @@ class SqlStorage(Storage):
         self._checked, self._secret = False, None
 
     def _create_if_empty(self) -> None:
-        with self._transaction(writing=False) as (cursor, _):
+        with self._transaction(writing=False) as (cursor, *_):
             cursor.execute("SELECT count(*) FROM sqlite_master")
             if cursor.fetchone()[0]:
                 return
-        with self._transaction(writing=True) as (cursor, _):
+        with self._transaction(writing=True) as (cursor, *_):
             cursor.execute("SELECT count(*) FROM sqlite_master")
             if cursor.fetchone()[0] == 0:  # another process may have been quicker
                 schema.create(cursor, self.dialect)
 
     @contextmanager
-    def _transaction(self, *, writing: bool) -> Iterator[tuple[Any, Callable[[], None] | None]]:
+    def _transaction(
+        self, *, writing: bool
+    ) -> Iterator[tuple[Any, Callable[[], None] | None, Callable[[], Connection]]]:
         """A cursor in a transaction of our own, committed at the end or rolled back.
 
-        Beside it what waits for statements that were sent and not answered yet, if any may be.
+        Beside it what waits for statements that were sent and not answered yet, if any may be,
+        and what makes a Connection of SQLAlchemy's in the same transaction.
         """
         connection = self._checked_out()
         raw: Any = connection.dbapi_connection
@@ -177,10 +185,10 @@ class SqlStorage(Storage):
                 self._begin_sqlite(raw, cursor, writing=writing)
             if writing and self._pipelines:
                 with pipelined(raw) as sync:
-                    yield cursor, sync
+                    yield cursor, sync, lambda: within(self._engine, connection, sync)
                     raw.commit()
             else:
-                yield cursor, None
+                yield cursor, None, lambda: within(self._engine, connection)
                 raw.commit()
             healthy = True
         except self._driver_error as error:
@@ -312,7 +320,13 @@ class LentStorage(Storage):
         try:
             cursor.execute(f"SAVEPOINT {name}")
             try:
-                yield SqlUnitOfWork(cursor, self.dialect, tenant, writable=writable)
+                yield SqlUnitOfWork(
+                    cursor,
+                    self.dialect,
+                    tenant,
+                    writable=writable,
+                    lender=lambda: _connection(self._lent),
+                )
             except BaseException:
                 cursor.execute(f"ROLLBACK TO SAVEPOINT {name}")
                 cursor.execute(f"RELEASE SAVEPOINT {name}")

@@ -59,7 +59,8 @@ def _unique(
 class SqlUnitOfWork(UnitOfWork):
     """The generic operations as SQL; `cursor` is the driver's.
 
-    Where statements are sent without waiting for their answers, `sync` waits for them.
+    Where statements are sent without waiting for their answers, `sync` waits for them. `lender`
+    makes the connection that the host's own code may use in this transaction.
     """
 
     def __init__(
@@ -70,12 +71,15 @@ class SqlUnitOfWork(UnitOfWork):
         *,
         writable: bool,
         sync: Callable[[], None] | None = None,
+        lender: Callable[[], Any] | None = None,
     ) -> None:
         self.tenant = tenant
         self._cursor = cursor
         self._dialect = dialect
         self._writable = writable
         self._sync = sync
+        self._lender = lender
+        self._lent: Any = None
 
     def _write(self, sql: str, values: Sequence[Any]) -> None:
         if not self._writable:
@@ -359,6 +363,12 @@ class SqlUnitOfWork(UnitOfWork):
             raise StorageError(
                 "the transaction is REPEATABLE READ; crmkit needs READ COMMITTED or SERIALIZABLE"
             )
+
+    def lend(self) -> Any:
+        """See `UnitOfWork.lend`; a SQLAlchemy Connection."""
+        if self._lent is None and self._lender is not None:
+            self._lent = self._lender()
+        return self._lent
 
     def increase(
         self, record: object, by: Mapping[str, int], *, floor: Mapping[str, int] | None = None

@@ -10,6 +10,7 @@ from crmkit.adapters.sql.migrations.columns import JSON, empties, index, maybes,
 
 def create() -> None:
     """Create them."""
+    _carried()
     _holds()
     _notices()
     _runs()
@@ -49,8 +50,7 @@ def _runs() -> None:
     )
 
 
-def carried() -> None:
-    """Create the table of what is carried on."""
+def _carried() -> None:
     op.create_table(
         "crm_carried",
         *texts("tenant", "id", "customer_id"),

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from alembic import op
 
 from crmkit.adapters.sql.migrations import (
+    audit,
     consents,
     keys,
     loyalty,
@@ -27,7 +28,7 @@ depends_on = None
 def upgrade() -> None:
     """Create the tables, and the database's own key."""
     _activities()
-    retention.carried()
+    audit.create()
     consents.create()
     _counters()
     _customers()
