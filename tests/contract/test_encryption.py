@@ -39,8 +39,8 @@ BOTH = KeyRing({"2026": OLD, "2027": NEW})
 LATER = KeyRing({"2027": NEW})
 RO = Settings(region="RO")
 
-READABLE = {canary("purpose")}
-"""What stays readable although a host may write anything into it: it is part of no person."""
+READABLE = {canary("purpose"), canary("basis"), canary("objected")}
+"""What stays readable although a host may write anything into it: purposes of consents."""
 
 
 @pytest.fixture
