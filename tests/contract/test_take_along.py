@@ -190,6 +190,8 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
     "a story of a story": (
         _set("crm_activities", 2, "story", 2), "records.crm_activities[2].story",
     ),
+    "no kind": (_fact("kind", None), f"{_FACT}.kind"),
+    "no time": (_drop("crm_activities", 1, "occurred_at"), f"{_FACT}.occurred_at"),
     "a kind": (_fact("kind", "booked"), f"{_FACT}.kind"),
     "a time": (_fact("occurred_at", "2026-01-01"), f"{_FACT}.occurred_at"),
     "a status": (_fact("status", "booked"), f"{_FACT}.status"),

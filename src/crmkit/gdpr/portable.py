@@ -84,6 +84,11 @@ def columns(entry: Entry) -> tuple[Column, ...]:
     )
 
 
+def is_required(column: Column) -> bool:
+    """Whether each row has the field."""
+    return not column.optional and column.default in (attrs.NOTHING, None)
+
+
 def rows(record: type, held: Sequence[Any]) -> list[dict[str, Any]]:
     """The stored records of one kind, as the document has them."""
     entry = entry_of(record)
@@ -173,7 +178,7 @@ def schema() -> dict[str, Any]:
 def _object(record: type) -> dict[str, Any]:
     wanted = columns(entry_of(record))
     properties: dict[str, Any] = {c.name: _property(c) for c in wanted}
-    required = [c.name for c in wanted if not c.optional and c.default is attrs.NOTHING]
+    required = [c.name for c in wanted if is_required(c)]
     if record is Activity:
         properties |= {n: {"type": "integer", "minimum": 1} for n in _NUMBERED}
         required += ["no", "story"]

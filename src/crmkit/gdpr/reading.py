@@ -13,7 +13,15 @@ from crmkit.config import Kind, Settings
 from crmkit.customers import normalise
 from crmkit.customers.normalise import Given
 from crmkit.errors import InvalidInput, unknown
-from crmkit.gdpr.portable import FORMAT, PORTABLE, SYSTEM_LINKS, VERSION, columns, without_others
+from crmkit.gdpr.portable import (
+    FORMAT,
+    PORTABLE,
+    SYSTEM_LINKS,
+    VERSION,
+    columns,
+    is_required,
+    without_others,
+)
 from crmkit.model import Activity, Consent, Customer, Tag, entry_of
 from crmkit.model.consent import BASES, CHANNELS, EVENTS
 from crmkit.model.document import MAX_TEXT, document, text
@@ -137,7 +145,7 @@ def _typed(record: type, row: Row, place: str) -> dict[str, Any]:
         value = row.get(name)
         if value is not None:
             out[name] = _READERS[column.type](value, f"{place}.{name}")
-        elif not column.optional and column.default is attrs.NOTHING:
+        elif is_required(column):
             raise InvalidInput("missing", field=f"{place}.{name}")
     return out
 

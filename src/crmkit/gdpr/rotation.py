@@ -46,8 +46,8 @@ class _Rotating:
         self.customers = self.rows = 0
 
     def run(self) -> Rotation:
-        with self._rt.read() as uow:
-            own = uow.get(DataKey, _TENANT)
+        # Writing makes the tenant's own key, which knows whether there is anything older.
+        own = self._rt.write(lambda uow: uow.get(DataKey, _TENANT))
         if own is not None and own.partly:
             self._seal_customers()
         self._rotate_customers()
