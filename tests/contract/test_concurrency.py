@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import re
 import subprocess
 import sys
 import threading
@@ -399,36 +398,3 @@ def test_numbers_hold_while_the_timeline_is_anonymised(storage: Storage) -> None
     assert crm.activities.verify() == ()
     with storage.read(crm.tenant) as uow:
         assert uow.count(Activity, customer_id=None) > 0
-
-
-@both_databases
-def test_two_who_share_bills_are_erased_at_once(crm: CRMService, storage: Storage) -> None:
-    """Taking one out of the other's payload never brings the payload back."""
-    pairs = [
-        tuple(crm.find_or_create({"email": f"{name}{n}@mail.com"}).id for name in ("a", "b"))
-        for n in range(12)
-    ]
-    for one, other in pairs:
-        for n, (payer, friend) in enumerate(((one, other), (other, one)) * 3):
-            said = {"order_id": f"o{n}", "amount": 9, "wish": "CANARY"}
-            part = [{"customer_id": friend}]
-            crm.track_activity(payer, "purchase", said | {"participants": part})
-    kept = [crm.find_or_create({"email": f"c{n}@mail.com"}).id for n in range(12)]
-
-    def each(number: int) -> None:
-        for pair, keep in zip(pairs, kept, strict=True):
-            if number < 2:
-                crm.gdpr.erase(pair[number])
-            else:
-                with suppress(CRMError):
-                    crm.identity.merge(keep, pair[0], reason="same")
-
-    together(3, each)
-    with storage.read(crm.tenant) as uow:
-        facts = uow.find(Activity)
-    assert len(facts) == 12 * 6
-    gone = {customer_id for pair in pairs for customer_id in pair}
-    for fact in facts:
-        assert fact.customer_id is not None or fact.payload == {}
-        assert not gone & set(re.findall(r"[0-9a-f-]{36}", str(fact.payload)))
-    assert crm.activities.verify() == ()

@@ -29,21 +29,20 @@ def from_bills(uow: UnitOfWork, customer_id: str, ids: Collection[str]) -> None:
     )
     while some := tuple(islice(stories, _AT_ONCE)):
         for fact in uow.find(Activity, story=some):
-            _unname(uow, fact, ids)
+            if unnamed(fact.payload, ids) is not None:
+                unname(uow, fact.id, ids)
 
 
-def _unname(uow: UnitOfWork, found: Activity, ids: Collection[str]) -> None:
+def unname(uow: UnitOfWork, activity_id: str, ids: Collection[str]) -> None:
     """Take the ids out of a fact of somebody who is not held.
 
-    They may be merged meanwhile, or be erased too: then nothing of the payload may come back.
+    They may have been merged since it was read, or erased: it is held while it is read again, so
+    that nothing of it comes back.
     """
-    fact: Activity | None = found
-    while fact is not None and fact.customer_id is not None:
-        payload = unnamed(fact.payload, ids)
-        of = {"id": fact.id, "customer_id": fact.customer_id}
-        if payload is None or uow.change(Activity, {"payload": payload}, **of):
-            return
-        fact = uow.get(Activity, fact.id)
+    fact = uow.get(Activity, activity_id, lock=True)
+    payload = None if fact is None else unnamed(fact.payload, ids)
+    if fact is not None and payload is not None:
+        uow.put(evolved(fact, payload=payload))
 
 
 def from_pairs(uow: UnitOfWork, ids: Collection[str]) -> int:
