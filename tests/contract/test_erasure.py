@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import pytest
 
 from crmkit import CRMService, Erased, InvalidInput, NotFound, Settings
 from crmkit.erasure_ledger import ErasureEntry, FileLedger
+from crmkit.gdpr import unlinking
 from crmkit.model import ProgrammeVersion, catalogue
 from crmkit.model.catalogue import evolved
 from crmkit.ports.storage import Storage, UnitOfWork
-from crmkit.testing import FrozenClock
+from crmkit.testing import FrozenClock, together
 from tests.populate import populate, rows
 
 
@@ -249,6 +251,38 @@ def test_who_bore_a_part_of_a_bill_is_named_no_more(service: CRMService, storage
     assert friend not in str(rows(storage, "t"))
     assert service.activities.metrics(payer).spend_minor == 4_500
     assert service.activities.verify() == ()
+
+
+@pytest.mark.parametrize("storage", ["postgresql"], indirect=True)
+def test_a_payload_that_was_emptied_meanwhile_does_not_come_back(
+    service: CRMService, storage: Storage
+) -> None:
+    """The payer is erased between the friend's reading of the bill and writing to it."""
+    payer, friend = (service.find_or_create({"email": f"{n}@mail.com"}).id for n in "ab")
+    parts = [{"customer_id": friend}]
+    service.track_activity(payer, "purchase", {"amount": 8, "wish": "x", "participants": parts})
+    read, waits = threading.Event(), threading.Event()
+    plain = unlinking.unname
+
+    def slowly(uow: UnitOfWork, *rest: Any) -> None:
+        if not read.is_set():
+            read.set()
+            waits.wait(10)
+        plain(uow, *rest)
+
+    def each(number: int) -> None:
+        if number == 0:
+            service.gdpr.erase(friend)
+            return
+        read.wait(10)
+        service.gdpr.erase(payer)
+        waits.set()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(unlinking, "unname", slowly)
+        together(2, each)
+    (fact,) = rows(storage, "t")["crm_activities"]
+    assert (fact["customer_id"], fact["payload"], fact["amount_minor"]) == (None, {}, 800)
 
 
 def test_a_cursor_through_customers_stops_before_the_erased(

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from crmkit import CRMService, Erased, Settings
+from crmkit.adapters.sql import unit
 from crmkit.erasure_ledger import FileLedger
 from crmkit.model import Customer, Identity, MatchToken, SearchToken
 from tests.canaries import canaries
@@ -158,7 +159,7 @@ def test_killed_at_any_statement_it_is_whole_or_not_at_all(
     rehearsal = crm.for_tenant("rehearsal")
     with crm._runtime.read():
         pass
-    total = _statements(rehearsal, tmp_path)
+    total = _statements(rehearsal, tmp_path, populate(rehearsal))
     before = held(crm)
     points = sorted({max(1, round(n * total / KILLS)) for n in range(1, KILLS + 1)})
     for at in points:
@@ -174,11 +175,9 @@ def test_killed_at_any_statement_it_is_whole_or_not_at_all(
     assert crm.gdpr.replay_erasures([first, last]).erased == 0
 
 
-def _statements(crm: CRMService, folder: Path) -> int:
-    """How many statements erasing such a person takes."""
-    from crmkit.adapters.sql import unit
-
-    person, taken = populate(crm), 0
+def _statements(crm: CRMService, folder: Path, person: str) -> int:
+    """How many statements erasing a person takes."""
+    taken = 0
     plain = unit.SqlUnitOfWork.__init__
 
     class Counted:
@@ -234,3 +233,15 @@ def test_what_the_ledger_had_before_the_power_failed_is_replayed(
     entries = FileLedger(tmp_path / "erased.jsonl").entries()
     assert crm.gdpr.replay_erasures(entries).erased == 1
     _is_gone(crm, person)
+
+
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+def test_it_takes_as_many_statements_however_much_there_is(crm: CRMService, tmp_path: Path) -> None:
+    """One transaction whose memory does not grow: rows are changed where they are."""
+    taken = []
+    for n in (2, 400):
+        guest = crm.find_or_create({"email": f"guest{n}@mail.com"}).id
+        visits = ({"customer_id": guest, "kind": "visit", "key": f"{n}.{k}"} for k in range(n))
+        crm.activities.track_many(visits)
+        taken.append(_statements(crm, tmp_path, guest))
+    assert taken[0] == taken[1]

@@ -346,6 +346,20 @@ def test_a_hold_ends_by_itself_or_is_overruled(make: Make, clock: FrozenClock) -
     assert crm.gdpr.erase(ana).deleted["crm_customers"] == 1
 
 
+def test_a_run_as_of_an_earlier_instant_asks_for_the_holds_of_now(
+    make: Make, clock: FrozenClock
+) -> None:
+    crm = make(TIMELINE, NOTES, CONSENTS, GONE)
+    ana = guest(crm)
+    dinner(crm, ana)
+    crm.customers.add_note(ana, "kept")
+    crm.gdpr.consents.withdraw(ana, "email")
+    clock.set("2030-01-01T12:00:00Z")
+    crm.gdpr.retention.hold(ana, reason="claim")
+    done = crm.gdpr.retention.run("2029-12-31T12:00:00Z")
+    assert [r.count for r in done] == [0, 0, 0, 0]
+
+
 def test_a_hold_goes_with_a_merge_and_comes_back(make: Make) -> None:
     crm = make()
     ana, leo = guest(crm), guest(crm, "leo")

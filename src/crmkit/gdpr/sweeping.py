@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
@@ -45,6 +45,16 @@ class Batch:
     count: int
     customers: tuple[str, ...]
     carry_out: Callable[[], int]
+
+
+def left_alone(
+    uow: UnitOfWork, customers: Collection[str], rt: Runtime, at: datetime
+) -> frozenset[str]:
+    """Those of the customers of whom no policy takes anything: a legal hold stands.
+
+    It is asked as of now where policies are carried out as of an earlier instant.
+    """
+    return standing(uow, customers, max(at, rt.now()))
 
 
 def batches(rt: Runtime, policy: RetentionPolicy, at: datetime) -> Iterator[Batch]:
@@ -90,7 +100,7 @@ def _activities(
                     limit=_AT_ONCE,
                 )
                 facts = [fact for fact in found if fact.occurred_at <= before]
-                spared = standing(uow, ids, at)
+                spared = left_alone(uow, ids, rt, at)
                 past = forgetting.past(uow, rt, facts, before, kinds, spared)
             if past:
                 yield Batch(
@@ -111,7 +121,7 @@ def _forget(
     at: datetime,
 ) -> int:
     def work(uow: UnitOfWork, also: frozenset[str]) -> int:
-        spared = partial(standing, uow, at=at)
+        spared = partial(left_alone, uow, rt=rt, at=at)
         return forgetting.forget(uow, rt, facts, before, kinds, spared, also)
 
     return holding.write(rt, work)
@@ -127,7 +137,7 @@ def _facts(rt: Runtime, kind: type[Any], before: datetime, at: datetime) -> Iter
             fields = ("id", "customer_id", "occurred_at")
             found = uow.rows(kind, fields, after=after, limit=_AT_ONCE)
             past = [row for row in found if row[2] <= before]
-            spared = standing(uow, {row[1] for row in past}, at)
+            spared = left_alone(uow, {row[1] for row in past}, rt, at)
         past = [row for row in past if row[1] not in spared]
         if past:
             customers = tuple(dict.fromkeys(row[1] for row in past))
@@ -142,7 +152,7 @@ def _remove(
     rt: Runtime, kind: type[Any], ids: tuple[str, ...], customers: tuple[str, ...], at: datetime
 ) -> int:
     def work(uow: UnitOfWork) -> int:
-        left = tuple(sorted({*customers} - standing(uow, customers, at)))
+        left = tuple(sorted({*customers} - left_alone(uow, customers, rt, at)))
         return uow.remove(kind, id=ids, customer_id=left) if left else 0
 
     return rt.write(work)
@@ -151,7 +161,7 @@ def _remove(
 def _consents(rt: Runtime, before: datetime, at: datetime) -> Iterator[Batch]:
     for ids in _pages(rt):
         with rt.read() as uow:
-            spared = standing(uow, ids, at)
+            spared = left_alone(uow, ids, rt, at)
             found = retaining.withdrawn(uow.find(Consent, customer_id=ids), before)
         past = [fact for fact in found if fact.customer_id not in spared]
         if past:
@@ -162,7 +172,7 @@ def _consents(rt: Runtime, before: datetime, at: datetime) -> Iterator[Batch]:
 def _unsay(rt: Runtime, customers: tuple[str, ...], before: datetime, at: datetime) -> int:
     def work(uow: UnitOfWork) -> int:
         uow.hold(Customer, customers)
-        left = tuple(sorted({*customers} - standing(uow, customers, at)))
+        left = tuple(sorted({*customers} - left_alone(uow, customers, rt, at)))
         said = uow.find(Consent, customer_id=left) if left else []
         past = retaining.withdrawn(said, before)
         removed = uow.remove(Consent, id=tuple(f.id for f in past)) if past else 0
@@ -186,7 +196,7 @@ def inactive(rt: Runtime, policy: RetentionPolicy, at: datetime) -> Iterator[Ina
     """Those about whom a policy asks for something, but for those under a legal hold."""
     for ids in _pages(rt):
         with rt.read() as uow:
-            spared = standing(uow, ids, at)
+            spared = left_alone(uow, ids, rt, at)
             found = _judged(uow, rt, policy, tuple(i for i in ids if i not in spared), at)
         yield from (one for one in found if one.verdict != "keep")
 

@@ -29,9 +29,20 @@ def from_bills(uow: UnitOfWork, customer_id: str, ids: Collection[str]) -> None:
     )
     while some := tuple(islice(stories, _AT_ONCE)):
         for fact in uow.find(Activity, story=some):
-            payload = unnamed(fact.payload, ids)
-            if payload is not None:
-                uow.put(evolved(fact, payload=payload))
+            if unnamed(fact.payload, ids) is not None:
+                unname(uow, fact.id, ids)
+
+
+def unname(uow: UnitOfWork, activity_id: str, ids: Collection[str]) -> None:
+    """Take the ids out of a fact of somebody who is not held.
+
+    They may have been merged since it was read, or erased: it is held while it is read again, so
+    that nothing of it comes back.
+    """
+    fact = uow.get(Activity, activity_id, lock=True)
+    payload = None if fact is None else unnamed(fact.payload, ids)
+    if fact is not None and payload is not None:
+        uow.put(evolved(fact, payload=payload))
 
 
 def from_pairs(uow: UnitOfWork, ids: Collection[str]) -> int:
@@ -47,9 +58,12 @@ def from_identities(uow: UnitOfWork, ids: Collection[str], merges: Iterable[Merg
     """Name identifiers of others anew that the person had first, while they were one."""
     others = {c for m in merges for c in (m.customer_id, m.kept_id, m.dropped_id)} - {*ids}
     for row in uow.find(Identity, customer_id=tuple(sorted(others))) if others else ():
-        if row.slot in ids:
+        if row.slot not in ids:
+            continue
+        held = uow.get(Identity, row.kind, row.fingerprint, row.slot, lock=True)
+        if held is not None:
             uow.remove(Identity, kind=row.kind, fingerprint=row.fingerprint, slot=row.slot)
-            uow.add_if_absent(evolved(row, slot=row.customer_id))
+            uow.add_if_absent(evolved(held, slot=held.customer_id))
 
 
 def from_cursors(uow: UnitOfWork, ids: Collection[str]) -> None:
@@ -60,4 +74,8 @@ def from_cursors(uow: UnitOfWork, ids: Collection[str]) -> None:
         before = uow.find(
             Metrics, order=("customer_id",), descending=True, after=(version.recounted_to,), limit=1
         )
-        uow.put(evolved(version, recounted_to=before[0].customer_id if before else None))
+        at = {"programme": version.programme, "version": version.version}
+        stands = before[0].customer_id if before else None
+        uow.change(
+            ProgrammeVersion, {"recounted_to": stands}, recounted_to=version.recounted_to, **at
+        )

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crmkit import InvalidInput
-from crmkit.activities.sharing import PAYER, divided, split, weights
+from crmkit.activities.sharing import PAYER, divided, split, unnamed, weights
 
 
 def parts(participants: list[dict[str, Any]], amount: int | None = 100) -> dict[str, Fraction]:
@@ -87,3 +87,21 @@ def test_nothing_is_lost_or_made(total: int, weighing: list[int]) -> None:
 def test_the_payer_bears_what_rounding_leaves() -> None:
     assert divided(100, {"": 1, "b": 1, "c": 1}) == {"b": 33, "c": 33, "": 34}
     assert divided(100, {}) == {"": 100}
+
+
+@pytest.mark.parametrize(
+    ("payload", "left"),
+    [
+        ({"a": 1}, None),
+        ({"participants": "a"}, None),
+        ({"participants": [{"customer_id": "b"}], "referred_customer_id": "c"}, None),
+        ({"referred_customer_id": "a", "code": "x"}, {"code": "x"}),
+        (
+            {"participants": [{"customer_id": "a", "share": 0.5}, {"customer_id": "b"}, "a"]},
+            {"participants": [{"share": 0.5}, {"customer_id": "b"}, "a"]},
+        ),
+    ],
+)
+def test_a_payload_names_the_gone_no_more(payload: dict[str, Any], left: object) -> None:
+    """What else it says of their part stays; None where they were not named."""
+    assert unnamed(payload, {"a"}) == left
