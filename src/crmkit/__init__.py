@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-from crmkit.adapters.encryption import KeyRing
 from crmkit.adapters.memory import MemoryStorage
 from crmkit.config import (
     Kind,
@@ -31,14 +30,15 @@ from crmkit.errors import (
 )
 from crmkit.model import Activity, Customer, Merge, Metrics, Money, Page
 from crmkit.payload_fields import PayloadField
-from crmkit.privacy_settings import PrivacyNotice, Purpose
-from crmkit.programmes import EarnRule, Programme, Tier
-from crmkit.retention import RetentionPolicy
 from crmkit.service import CRMService
 from crmkit.value_settings import Valuation
 
 if TYPE_CHECKING:
+    from crmkit.adapters.encryption import KeyRing
     from crmkit.adapters.sql import SqlStorage, migrate
+    from crmkit.privacy_settings import PrivacyNotice, Purpose
+    from crmkit.programmes import EarnRule, Programme, Tier
+    from crmkit.retention import RetentionPolicy
 
 __all__ = [
     "Activity",
@@ -84,10 +84,23 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    # SQLAlchemy is the slowest import by far; it waits until a SQL storage is wanted.
-    if name in ("SqlStorage", "migrate"):
-        from crmkit.adapters import sql
+# What is slow to import, SQLAlchemy most of all, waits until it is wanted.
+_LATER = {
+    "EarnRule": "crmkit.programmes",
+    "KeyRing": "crmkit.adapters.encryption",
+    "PrivacyNotice": "crmkit.privacy_settings",
+    "Programme": "crmkit.programmes",
+    "Purpose": "crmkit.privacy_settings",
+    "RetentionPolicy": "crmkit.retention",
+    "SqlStorage": "crmkit.adapters.sql",
+    "Tier": "crmkit.programmes",
+    "migrate": "crmkit.adapters.sql",
+}
 
-        return getattr(sql, name)
+
+def __getattr__(name: str) -> Any:
+    if name in _LATER:
+        from importlib import import_module
+
+        return getattr(import_module(_LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

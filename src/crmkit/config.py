@@ -6,12 +6,11 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import date, timedelta
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import attrs
 
-from crmkit.erasure_ledger import ErasureLedger
 from crmkit.errors import InvalidInput, shown, unknown
 from crmkit.payload_fields import (
     ARRIVAL,
@@ -35,11 +34,13 @@ from crmkit.payload_fields import (
     declared,
     problem,
 )
-from crmkit.privacy_settings import PrivacyNotice, holidays
-from crmkit.programmes import EarnRule, Programme, checked
-from crmkit.retention import RetentionPolicy
-from crmkit.retention import checked as policies
 from crmkit.value_settings import Valuation
+
+if TYPE_CHECKING:
+    from crmkit.erasure_ledger import ErasureLedger
+    from crmkit.privacy_settings import PrivacyNotice
+    from crmkit.programmes import EarnRule, Programme
+    from crmkit.retention import RetentionPolicy
 
 
 @attrs.frozen(kw_only=True, cache_hash=True)
@@ -241,6 +242,39 @@ def _check_payloads(kinds: tuple[Kind, ...]) -> None:
         wrong = problem(kind.payload, own_ids)
         if wrong:
             raise InvalidInput(f"kind {shown(kind.name)}: {wrong}", field="kinds")
+
+
+# What only some hosts set is imported when settings are made, not with crmkit.
+
+
+def _one_programme() -> tuple[Programme, ...]:
+    from crmkit.programmes import Programme
+
+    return (Programme(),)
+
+
+def _checked_programmes(value: Iterable[Programme]) -> tuple[Programme, ...]:
+    from crmkit.programmes import checked
+
+    return checked(value)
+
+
+def _policies(value: Iterable[RetentionPolicy]) -> tuple[RetentionPolicy, ...]:
+    from crmkit.retention import checked
+
+    return checked(value)
+
+
+def _no_notice() -> PrivacyNotice:
+    from crmkit.privacy_settings import PrivacyNotice
+
+    return PrivacyNotice()
+
+
+def _holidays(value: Iterable[date | str]) -> tuple[date, ...]:
+    from crmkit.privacy_settings import holidays
+
+    return holidays(value)
 
 
 def _check_programmes(settings: Settings, __: object, value: tuple[Programme, ...]) -> None:
@@ -446,7 +480,7 @@ class Settings:
         default=DEFAULT_KINDS, converter=_kinds, validator=_check_kinds
     )
     programmes: tuple[Programme, ...] = attrs.field(
-        default=(Programme(),), converter=checked, validator=_check_programmes
+        factory=_one_programme, converter=_checked_programmes, validator=_check_programmes
     )
     lifecycle: Lifecycle = attrs.field(factory=Lifecycle, validator=_check_lifecycle)
     spending_bands: SpendingBands = attrs.field(factory=SpendingBands, validator=_check_bands)
@@ -455,11 +489,11 @@ class Settings:
     identity: Matching = attrs.field(factory=Matching)
     value: Valuation = attrs.field(factory=Valuation, validator=_check_value)
     retention: tuple[RetentionPolicy, ...] = attrs.field(
-        default=(), converter=policies, validator=_check_retention
+        default=(), converter=_policies, validator=_check_retention
     )
     erasure_ledger: ErasureLedger | None = None
-    privacy: PrivacyNotice = attrs.field(factory=PrivacyNotice)
-    holidays: tuple[date, ...] = attrs.field(default=(), converter=holidays)
+    privacy: PrivacyNotice = attrs.field(factory=_no_notice)
+    holidays: tuple[date, ...] = attrs.field(default=(), converter=_holidays)
     audit: str = attrs.field(default="acts", validator=_check_audit)
 
     @cached_property

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from crmkit.adapters.encryption import EncryptedStorage, KeyRing
-from crmkit.adapters.wrapping import WrappedStorage
 from crmkit.config import Settings
 from crmkit.errors import InvalidInput
 from crmkit.model import Activity, Customer
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from crmkit.activities.service import Activities
+    from crmkit.adapters.encryption import KeyRing
     from crmkit.customers.service import Customers
     from crmkit.gdpr.service import Privacy
     from crmkit.identity.service import Identities
@@ -384,16 +383,17 @@ def _opened(storage: str | Engine | Storage) -> Storage:
 
 def _with_keys(storage: Storage, keys: KeyRing | Keys | None) -> tuple[Storage, Keys]:
     """The storage as features see it, and what makes their keyed hashes."""
-    if isinstance(keys, KeyRing):
+    if keys is not None and not isinstance(keys, Keys):
+        from crmkit.adapters.encryption import EncryptedStorage
+
         storage, keys = EncryptedStorage(storage, keys), None
     return storage, _keys_of(storage) or keys or StoredKey(storage.secret)
 
 
 def _keys_of(storage: Storage) -> Keys | None:
     """What hashes for a storage that seals, whatever is around it."""
-    while isinstance(storage, WrappedStorage) and not isinstance(storage, EncryptedStorage):
-        storage = storage.inner
-    return storage.keys if isinstance(storage, EncryptedStorage) else None
+    found: Keys | None = getattr(storage, "keys", None)
+    return found
 
 
 def _tenant(name: str) -> str:

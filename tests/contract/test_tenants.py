@@ -305,7 +305,15 @@ _INTERNAL = {
 # What makes or closes a service, and what is about two customers, or about the
 # host: these have tests of their own.
 _ELSEWHERE = (
-    {"for_tenant", "using", "close", "retention.release", "gdpr.register", "gdpr.rotate", "audit.acting"}
+    {
+        "for_tenant",
+        "using",
+        "close",
+        "retention.release",
+        "gdpr.register",
+        "gdpr.rotate",
+        "audit.acting",
+    }
     | {f"identity.{name}" for name in ("merge", "unmerge", "compare", "dismiss")}
     | {
         # About links and single words, and about customers of whom a no is the answer.

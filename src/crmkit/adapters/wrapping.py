@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from crmkit.model import Customer, Identity
+from crmkit.ports.keys import Keys
 from crmkit.ports.storage import STREAM_PAGE, Storage, UnitOfWork
 
 R = TypeVar("R")
@@ -183,9 +184,10 @@ class WrappedStorage(Storage):
         self._inner = inner
 
     @property
-    def inner(self) -> Storage:
-        """The storage inside."""
-        return self._inner
+    def keys(self) -> Keys | None:
+        """What hashes for the storage, if it or one inside seals."""
+        found: Keys | None = getattr(self._inner, "keys", None)
+        return found
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._inner!r})"

@@ -12,6 +12,7 @@ from crmkit.activities.recording import record
 from crmkit.customers import contacts, records
 from crmkit.customers.normalise import Identifier
 from crmkit.errors import AlreadyTaken, Erased, InvalidInput
+from crmkit.gdpr import auditing
 from crmkit.gdpr.addresses import address_of
 from crmkit.gdpr.reading import Fact, Portable, read
 from crmkit.model import Activity, Consent, Customer, Identity
@@ -68,6 +69,7 @@ class Importer:
             self._record(uow, customer.id, said.facts)
             if call:
                 call.claim(uow, self._rt, customer_id=customer.id, result_id=customer.id)
+            auditing.note(uow, self._rt, "import", customer.id)
             return _counted(customer, said)
 
         return self._rt.write(work)

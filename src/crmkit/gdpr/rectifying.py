@@ -10,6 +10,7 @@ import attrs
 
 from crmkit.customers import changing, records
 from crmkit.errors import InvalidInput
+from crmkit.gdpr import auditing
 from crmkit.model import Customer, Rectification, entry_of
 from crmkit.model.document import canonical, text
 from crmkit.ports.idempotency import Call, stated
@@ -108,6 +109,9 @@ class Rectifying:
                 origin=origin,
             )
             uow.add(fact)
+            auditing.note(
+                uow, self._rt, "rectify", customer_id, {"fields": sorted({*before, *after})}
+            )
             return self._done(changed, fact)
 
         return self._rt.write(work)

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from crmkit.errors import Erased, IdempotencyConflict, InvalidInput, NotFound, unknown
+from crmkit.gdpr import auditing
 from crmkit.gdpr.deadlines import Term, clock
 from crmkit.model import Page, PrivacyRequest
 from crmkit.model.catalogue import evolved
@@ -87,6 +88,7 @@ class Requests:
                 origin=whose.origin if whose else None,
             )
             uow.add(made)
+            auditing.note(uow, self._rt, "request", holder, {"kind": kind})
             return made
 
         return self._rt.write(work)
@@ -263,6 +265,8 @@ class Requests:
             after = changed(request)
             if after is not request:
                 uow.put(after)
+                told = {"kind": after.kind, "status": after.status}
+                auditing.note(uow, self._rt, "request", after.customer_id, told)
             return after
 
         return self._rt.write(work)

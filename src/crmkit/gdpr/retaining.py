@@ -83,16 +83,28 @@ def judged(
 
 
 def withdrawn(facts: Iterable[Consent], before: datetime) -> list[Consent]:
-    """The facts of consents whose last word is a withdrawal of that instant or earlier."""
+    """The facts of consents whose last word is a withdrawal of that instant or earlier.
+
+    Of a purpose and a channel they go together, once that holds at every address, and nothing
+    came after it.
+    """
     words: dict[tuple[str, ...], list[Consent]] = defaultdict(list)
     for fact in facts:
         words[fact.customer_id, fact.purpose, fact.channel].append(fact)
-    found: list[Consent] = []
-    for said in words.values():
-        last = max(said, key=lambda c: (c.occurred_at, not c.granted, c.id))
-        if not last.granted and last.occurred_at <= before:
-            found += said
-    return found
+    return [fact for said in words.values() if _is_over(said, before) for fact in said]
+
+
+def _is_over(said: Sequence[Consent], before: datetime) -> bool:
+    if any(fact.occurred_at > before for fact in said):
+        return False
+    spoken = [fact for fact in said if fact.granted is not None]
+    for address in {fact.address_key for fact in said}:
+        # What is about no address in particular is about all of them.
+        about = [fact for fact in spoken if fact.address_key in (address, None)]
+        last = max(about, key=lambda c: (c.occurred_at, not c.granted, c.id), default=None)
+        if last is None or last.granted:
+            return False
+    return True
 
 
 def latest(moments: Iterable[datetime | None], first: datetime) -> datetime:

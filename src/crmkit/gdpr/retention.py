@@ -9,7 +9,7 @@ from functools import partial
 import attrs
 
 from crmkit.errors import InvalidInput, NotFound, unknown
-from crmkit.gdpr import holds, retaining, sweeping
+from crmkit.gdpr import auditing, holds, retaining, sweeping
 from crmkit.gdpr.retaining import Inactive
 from crmkit.model import LegalHold, Metrics, RetentionNotice, RetentionRun
 from crmkit.model.catalogue import evolved
@@ -113,6 +113,7 @@ class Retention:
                 origin=self._rt.whose(uow, customer_id, customer.id).origin,
             )
             uow.add(fact)
+            auditing.note(uow, self._rt, "notice", customer_id, {"policy": policy})
             return fact
 
         return self._rt.write(work)
@@ -153,6 +154,7 @@ class Retention:
                 origin=self._rt.whose(uow, customer_id, customer.id).origin,
             )
             uow.add(made)
+            auditing.note(uow, self._rt, "hold", customer_id)
             return made
 
         return self._rt.write(work)
@@ -168,6 +170,7 @@ class Retention:
         if found.released_at is None:
             found = evolved(found, released_at=self._rt.now())
             uow.put(found)
+            auditing.note(uow, self._rt, "release", found.customer_id)
         return found
 
     def holds(self, customer_id: str | None = None) -> tuple[LegalHold, ...]:
@@ -205,7 +208,14 @@ class Retention:
             if progress:
                 progress(found.count)
         done = RetentionRun(tenant=self._rt.tenant, policy=policy.name, done_at=at)
-        self._rt.write(lambda uow: uow.put(done))
+        told = {"policy": policy.name, "count": found.count}
+
+        def work(uow: UnitOfWork) -> None:
+            uow.put(done)
+            if found.count:
+                auditing.note(uow, self._rt, "retention", details=told)
+
+        self._rt.write(work)
         return found
 
 

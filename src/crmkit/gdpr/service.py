@@ -103,6 +103,7 @@ class Privacy:
                 uow, self._rt, customer, whose, meant, channel, where, moment
             )
             self.consents.withdraw_all(uow, whose, made, moment)
+            self.audit.note(uow, "object", customer_id)
             return made
 
         return self._rt.write(work)
@@ -164,7 +165,10 @@ class Privacy:
         def work(uow: UnitOfWork) -> Restriction:
             customer = self._rt.customer(uow, customer_id, lock=True)
             whose = self._rt.whose(uow, customer_id, customer.id)
-            return restriction.restrict(uow, self._rt, whose, why, who, moment)
+            made = restriction.restrict(uow, self._rt, whose, why, who, moment)
+            self.holders.restrict(uow, customer.id, restricted=True)
+            self.audit.note(uow, "restrict", customer_id)
+            return made
 
         return self._rt.write(work)
 
@@ -179,7 +183,10 @@ class Privacy:
 
         def work(uow: UnitOfWork) -> tuple[Restriction, ...]:
             customer = self._rt.customer(uow, customer_id, lock=True)
-            return restriction.lift(uow, self._rt, customer.id, why, who)
+            lifted = restriction.lift(uow, self._rt, customer.id, why, who)
+            self.holders.restrict(uow, customer.id, restricted=False)
+            self.audit.note(uow, "lift", customer_id)
+            return lifted
 
         return self._rt.write(work)
 
@@ -259,7 +266,9 @@ class Privacy:
         `progress` hears how many customers are done. Raises `InvalidInput` without a key ring,
         and `DecryptionError` for what is sealed with a key that the ring does not have.
         """
-        return rotate(self._rt, progress)
+        done = rotate(self._rt, progress)
+        self.audit.record("rotate", details={"customers": done.customers, "left": done.left})
+        return done
 
     def verify_receipt(self, receipt: ErasureReceipt | Mapping[str, Any]) -> bool:
         """Whether this database gave that receipt, unchanged, and the erasure is on record.

@@ -11,6 +11,7 @@ from typing import Any, Final
 import attrs
 
 from crmkit.activities import forgetting, holding
+from crmkit.customers.restriction import restricted_among
 from crmkit.errors import Erased, NotFound, OnHold
 from crmkit.gdpr import erasing, retaining
 from crmkit.gdpr.holds import standing
@@ -50,11 +51,13 @@ class Batch:
 def left_alone(
     uow: UnitOfWork, customers: Collection[str], rt: Runtime, at: datetime
 ) -> frozenset[str]:
-    """Those of the customers of whom no policy takes anything: a legal hold stands.
+    """Those of the customers of whom no policy takes anything.
 
-    It is asked as of now where policies are carried out as of an earlier instant.
+    A legal hold stands, or their data is only stored (GDPR Art. 18). It is asked as of now where
+    policies are carried out as of an earlier instant.
     """
-    return standing(uow, customers, max(at, rt.now()))
+    held = standing(uow, customers, max(at, rt.now()))
+    return held | restricted_among(uow, customers)
 
 
 def batches(rt: Runtime, policy: RetentionPolicy, at: datetime) -> Iterator[Batch]:

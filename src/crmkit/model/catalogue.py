@@ -273,7 +273,8 @@ def record(
         made: type[T] = attrs.frozen(cls, kw_only=True)
         if erase is not OnErase.DELETE and owner and not reason:
             raise TypeError(f"{cls.__name__}: a record that outlives its person needs a reason")
-        _check_seal(made, key, owner, indexes)
+        columns = columns_of(made)
+        _check_seal(cls.__name__, columns, {*key, owner, *(f for i in indexes for f in i.fields)})
         _CATALOGUE[made] = Entry(
             made,
             table,
@@ -283,7 +284,7 @@ def record(
             erase,
             reason,
             indexes,
-            columns := columns_of(made),
+            columns,
             names := tuple(c.name for c in columns),
             attrgetter(*names),
         )
@@ -292,16 +293,12 @@ def record(
     return enter
 
 
-def _check_seal(
-    cls: type, key: tuple[str, ...], owner: str | None, indexes: tuple[Index, ...]
-) -> None:
-    columns = columns_of(cls)
+def _check_seal(name: str, columns: tuple[Column, ...], searched: set[str | None]) -> None:
     sealed = {c.name for c in columns if c.sealed}
-    if sealed and SEAL not in {c.name for c in columns}:
-        raise TypeError(f"{cls.__name__} has fields to seal and no field for that: add `seal()`")
-    found = sealed & {*key, owner, *(f for i in indexes for f in i.fields)}
-    if found:
-        raise TypeError(f"{cls.__name__}.{found.pop()} is sealed; nothing can be found by it")
+    if sealed and all(c.name != SEAL for c in columns):
+        raise TypeError(f"{name} has fields to seal and no field for that: add `seal(...)`")
+    if not sealed.isdisjoint(searched):
+        raise TypeError(f"{name}: nothing can be found by a field that is sealed")
 
 
 def columns_of(cls: type) -> tuple[Column, ...]:

@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 from crmkit.model import DataKey
 
 
+@runtime_checkable
 class Keys(Protocol):
     """Makes keyed hashes."""
 

@@ -284,7 +284,12 @@ class EncryptedStorage(WrappedStorage):
         super().__init__(inner)
         self._ring = ring
         self._known = dict(known or {})
-        self.keys = RingKeys(ring, self._own, inner.secret)
+        self._keys = RingKeys(ring, self._own, inner.secret)
+
+    @property
+    def keys(self) -> RingKeys:
+        """What makes its hashes."""
+        return self._keys
 
     def write(self, tenant: str, work: Callable[[UnitOfWork], T]) -> T:
         """See `Storage.write`."""
