@@ -15,6 +15,7 @@ from crmkit.config import Settings
 from crmkit.model import Column, Data, Entry, OnErase, catalogue
 from crmkit.model.time import iso
 from crmkit.ports.holders import HeldTable, Holder
+from crmkit.privacy_settings import PrivacyNotice
 
 _AREAS: Final[Mapping[str, tuple[str, str]]] = {
     "customer": (
@@ -37,16 +38,27 @@ _AREAS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """What the records of each module of the model are for."""
 
-_TO_STATE: Final = (
-    "the controller's name and contact details, and those of any joint controller (Art. 30(1)(a))",
-    "the representative and the data protection officer, if there are any (Art. 30(1)(a))",
-    "the lawful basis of each purpose (Art. 6)",
-    "recipients that the app itself passes data to, such as mail or payment services"
-    " (Art. 30(1)(d))",
-    "transfers to third countries, with their safeguards (Art. 30(1)(e))",
-    "time limits for erasing each category (Art. 30(1)(f))",
-    "where the database and its backups are kept, and who has access (Art. 30(1)(g))",
+_TO_STATE: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
+    (
+        "the controller's name and contact details, and those of any joint controller"
+        " (Art. 30(1)(a))",
+        ("controller", "contact"),
+    ),
+    (
+        "the representative and the data protection officer, if there are any (Art. 30(1)(a))",
+        ("dpo",),
+    ),
+    ("the lawful basis of each purpose (Art. 6)", ("purposes",)),
+    (
+        "recipients that the app itself passes data to, such as mail or payment services"
+        " (Art. 30(1)(d))",
+        ("recipients",),
+    ),
+    ("transfers to third countries, with their safeguards (Art. 30(1)(e))", ("transfers",)),
+    ("time limits for erasing each category (Art. 30(1)(f))", ("retention",)),
+    ("where the database and its backups are kept, and who has access (Art. 30(1)(g))", ("",)),
 )
+"""What the controller states, each with the fields of `PrivacyNotice` that say it."""
 
 
 @attrs.frozen
@@ -68,12 +80,14 @@ class ProcessedRecord:
 class ProcessingRecord:
     """The record of processing: by area its purpose and records; holders; measures; what is open.
 
+    `stated` is what the controller said in `Settings.privacy` and `Settings.retention`.
     `areas` maps the name of each area to its purpose and its records, `holders` the name
     of each holder to its tables, `measures` each measure of security to how it stands.
     """
 
     made_at: datetime
     tenant: str
+    stated: Mapping[str, str]
     areas: Mapping[str, tuple[str, tuple[ProcessedRecord, ...]]]
     holders: Mapping[str, tuple[HeldTable, ...]]
     measures: Mapping[str, str]
@@ -96,8 +110,41 @@ def processing_record(
         areas[name] = (purpose, (*known, _processed(entry)))
     held = {holder.name: tuple(holder.describe()) for holder in holders}
     return ProcessingRecord(
-        at, tenant, areas, held, _measures(settings, encrypted=encrypted), _TO_STATE
+        made_at=at,
+        tenant=tenant,
+        stated=_stated(settings),
+        areas=areas,
+        holders=held,
+        measures=_measures(settings, encrypted=encrypted),
+        to_state=tuple(text for text, names in _TO_STATE if not _says(settings.privacy, names)),
     )
+
+
+def _says(notice: PrivacyNotice, names: Iterable[str]) -> bool:
+    return all(name and getattr(notice, name) is not None for name in names)
+
+
+def _stated(settings: Settings) -> dict[str, str]:
+    """What the controller said, in their words."""
+    notice = settings.privacy
+    plain = {
+        "Controller": notice.controller,
+        "Contact": notice.contact,
+        "Data protection officer": notice.dpo,
+        "Recipients": _several(notice.recipients),
+        "Transfers to third countries": _several(notice.transfers),
+        "Kept": notice.retention,
+    }
+    for purpose in notice.purposes or ():
+        told = (purpose.legal_basis or "basis to be stated", purpose.retention)
+        plain[f"Purpose: {purpose.name}"] = "; ".join(text for text in told if text)
+    for policy in settings.retention:
+        plain[f"Policy: {policy.name}"] = f"{policy.of} after {policy.after}: {policy.action}"
+    return {name: text for name, text in plain.items() if text is not None}
+
+
+def _several(texts: tuple[str, ...] | None) -> str | None:
+    return None if texts is None else ", ".join(texts) or "none"
 
 
 def _processed(entry: Entry) -> ProcessedRecord:
@@ -157,6 +204,11 @@ def _page(record: ProcessingRecord) -> Iterator[str]:
     yield from (f"- [ ] {text}" for text in record.to_state)
     for table in (t for tables in record.holders.values() for t in tables):
         yield from (f"- [ ] {text}" for text in _unstated(table))
+    if record.stated:
+        yield ""
+        yield "## Stated by the controller"
+        yield ""
+        yield from _table(("", ""), record.stated.items())
     yield ""
     yield "## Security measures (Art. 30(1)(g))"
     yield ""

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from crmkit import CRMService, MemoryStorage, Settings
+from crmkit import (
+    CRMService,
+    KeyRing,
+    MemoryStorage,
+    PrivacyNotice,
+    Purpose,
+    RetentionPolicy,
+    Settings,
+)
 from crmkit.gdpr.processing import _AREAS, ProcessedRecord
 from crmkit.model import Data, Entry, catalogue
 from crmkit.ports.holders import HeldTable
@@ -115,3 +123,27 @@ def test_the_page_is_a_page(crm: CRMService) -> None:
     assert page.startswith("# Record of processing activities\n\nGDPR Art. 30(1). Tenant: club \\|")
     for block in re.findall(r"(?:^\|.*\n)+", page, re.MULTILINE):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
+
+
+def test_what_the_controller_states_is_on_the_page_and_no_longer_open() -> None:
+    """In their own words; what they leave out stays to be stated."""
+    notice = PrivacyNotice(
+        controller="Crypt SRL", contact="privacy@crypt.ro", recipients=(), retention="ten years",
+        purposes=[Purpose(name="bookings", legal_basis="contract")],
+    )  # fmt: skip
+    policy = RetentionPolicy(name="old notes", of="notes", after="24mo")
+    settings = Settings(privacy=notice, retention=[policy])
+    keys = KeyRing({"2026": bytes(32)})
+    record = CRMService(MemoryStorage(), settings=settings, keys=keys).gdpr.processing_record()
+    assert record.stated == {
+        "Controller": "Crypt SRL",
+        "Contact": "privacy@crypt.ro",
+        "Recipients": "none",
+        "Kept": "ten years",
+        "Purpose: bookings": "contract",
+        "Policy: old notes": "notes after 24mo: delete",
+    }
+    articles = [re.findall(r"30\(1\)\(\w\)", text)[0] for text in record.to_state]
+    assert articles == ["30(1)(a)", "30(1)(e)", "30(1)(g)"]
+    assert record.measures["Encryption of personal fields"] == "on"
+    assert "| Controller | Crypt SRL |" in record.markdown()
