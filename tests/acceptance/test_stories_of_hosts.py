@@ -503,8 +503,8 @@ class TestService:
     ) -> None:
         """It may be called as often as one likes; of a customer every row stays as it is."""
         crm.find_or_create({"email": "ana@mail.com"})
-        theirs = {entry.table for entry in owned()}
         before = rows(storage, crm.tenant)
+        theirs = {entry.table for entry in owned()} & before.keys()
         assert [crm.run_due().done for _ in range(3)] == [0, 0, 0]
         assert crm.run_due("2020-01-01T00:00:00Z").at == datetime(2020, 1, 1, tzinfo=UTC)
         after = rows(storage, crm.tenant)

@@ -27,7 +27,9 @@ from crmkit.testing import FrozenClock
 from tests.canaries import canaries
 from tests.populate import canary, populate, rows
 
-STAFF = ("author", "host", "owner", "waiter", "manager", "actor of merge", "clerk")
+STAFF = (
+    "author", "host", "owner", "waiter", "manager", "actor of merge", "clerk", "lawyer", "judge",
+)  # fmt: skip
 """The canaries in which somebody else is named."""
 
 

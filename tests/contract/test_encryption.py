@@ -7,6 +7,7 @@ import random
 import shutil
 import sqlite3
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,20 @@ READABLE = {canary("purpose"), canary("basis"), canary("objected")}
 """What stays readable although a host may write anything into it: purposes of consents."""
 
 
+@cache
+def hidden() -> frozenset[str]:
+    """What must not be readable: all that a customer is known to have, but for `READABLE`."""
+    storage = MemoryStorage()
+    populate(CRMService(storage, settings=RO))
+    return frozenset(canaries(str(rows(storage, "default"))) - READABLE)
+
+
+def readable(text: str | bytes) -> set[str]:
+    """Of that, what can be read here; not what ciphertext looks like by chance."""
+    told = text.decode("utf-8", "replace") if isinstance(text, bytes) else text
+    return {word for word in hidden() if word in told.lower()}
+
+
 @pytest.fixture
 def bare(storage: Storage) -> Storage:
     """Each kind of storage, without a key ring around it."""
@@ -73,7 +88,7 @@ def test_what_is_stored_shows_nothing_personal(sealed: CRMService, bare: Storage
     """In no field of any record, of all that a customer can have."""
     person = populate(sealed)
     assert len(canaries(str(sealed.customers.get(person).custom))) > 1
-    assert canaries(str(rows(bare, sealed.tenant))) <= READABLE
+    assert readable(str(rows(bare, sealed.tenant))) == set()
 
 
 def test_the_file_shows_nothing_personal(tmp_path: Path) -> None:
@@ -86,9 +101,9 @@ def test_the_file_shows_nothing_personal(tmp_path: Path) -> None:
         populate(crm)
         with closing(sqlite3.connect(folder / "crm.db")):  # keeps the log from being folded in
             files = b"".join(f.read_bytes() for f in sorted(folder.glob("crm.db*")))
-        found.append(canaries(files))
+        found.append(readable(files))
         crm.close()
-    assert found[0] <= READABLE
+    assert found[0] == set()
     assert len(found[1]) > 40
 
 
@@ -112,7 +127,7 @@ def test_the_server_keeps_nothing_personal(
     log = (home / "server.log").read_bytes()
     assert b"crm_customers" in log
     for place in (statistics, heap, log, caplog.text):
-        assert canaries(place) <= READABLE
+        assert readable(place) == set()
 
 
 def test_a_wrong_key_says_nothing_personal(sealed: CRMService) -> None:
@@ -374,7 +389,7 @@ def test_a_database_from_before_the_key_ring(bare: Storage) -> None:
     assert [h.customer.id for h in crm.customers.search(canary("first_name"))] == [person]
     done = crm.gdpr.rotate()
     assert (done.left, done.rows > 10) == (0, True)
-    assert canaries(str(rows(bare, crm.tenant))) <= READABLE
+    assert readable(str(rows(bare, crm.tenant))) == set()
     assert crm.find_or_create({"email": profile()["email"]}).id == person
     assert crm.track_activity(person, "visit", key="v1") == booked
     assert crm.customers.get(person).name == plain_name()

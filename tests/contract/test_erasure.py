@@ -124,17 +124,17 @@ def test_who_a_backup_brings_back_is_erased_again(
     other = service.find_or_create({"email": "other@mail.com"}).id
     kept = backup(storage)
     service.gdpr.erase(person)
-    expected = rows(storage, "t")
+    expected = _but_for_the_audit(rows(storage, "t"))
     restore(storage, kept)
     assert service.customers.get(person).id == person
     clock.advance(days=30)
     heard: list[int] = []
     done = service.gdpr.replay_erasures(ledger.entries(), progress=heard.append)
     assert (done.entries, done.erased, done.entangled, heard) == (1, 1, (), [1])
-    assert rows(storage, "t") == expected
+    assert _but_for_the_audit(rows(storage, "t")) == expected
     again = service.gdpr.replay_erasures(ledger.entries())
     assert (again.entries, again.erased) == (1, 0)
-    assert rows(storage, "t") == expected
+    assert _but_for_the_audit(rows(storage, "t")) == expected
     assert service.customers.get(other).id == other
     assert len([*ledger.entries()]) == 1
 
@@ -146,7 +146,7 @@ def test_a_replay_that_was_cut_off_is_run_again(
     kept = backup(storage)
     for person in people:
         service.gdpr.erase(person)
-    expected = rows(storage, "t")
+    expected = _but_for_the_audit(rows(storage, "t"))
     restore(storage, kept)
 
     def stop(_: int) -> None:
@@ -157,7 +157,12 @@ def test_a_replay_that_was_cut_off_is_run_again(
     assert len(service.customers.list()) == 2
     done = service.gdpr.replay_erasures(ledger.entries())
     assert (done.entries, done.erased) == (3, 2)
-    assert rows(storage, "t") == expected
+    assert _but_for_the_audit(rows(storage, "t")) == expected
+
+
+def _but_for_the_audit(found: dict[str, Any]) -> dict[str, Any]:
+    """That it was done is put down each time, at its own time."""
+    return {table: told for table, told in found.items() if not table.startswith("crm_audit")}
 
 
 def test_an_id_that_the_backup_does_not_know_is_refused_from_then_on(

@@ -13,7 +13,7 @@ import attrs
 from crmkit.gdpr import auditing
 from crmkit.gdpr.chaining import AuditHead, exported, of_chain, pruned, sealed, started
 from crmkit.gdpr.verifying import AuditReport, verified
-from crmkit.model import AuditChain, AuditRow, AuditSubject, Page, Redirect
+from crmkit.model import AuditChain, AuditRow, AuditSubject, Customer, Page, Redirect
 from crmkit.model.catalogue import evolved
 from crmkit.model.page import checked_limit, paged, position
 from crmkit.model.time import from_micros, to_micros
@@ -175,8 +175,8 @@ class Audit:
         """`note` in a transaction of its own, for what only reads; crmkit's own."""
 
         def work(uow: UnitOfWork) -> None:
-            if customer_id is not None and not auditing.is_gone(uow, self._rt, customer_id):
-                self._rt.customer(uow, customer_id, lock=True)
+            if customer_id is not None:  # no erasure comes between
+                uow.get(Customer, self._rt.led(uow, customer_id), lock=True)
             self.note(uow, action, customer_id, details)
 
         self._rt.write(work)

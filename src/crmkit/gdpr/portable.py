@@ -49,6 +49,8 @@ _LOG: Final = "the log of the profile, which is given as it stands"
 _PROMISE: Final = "a promise of the business; it is in the access export"
 _WHY_OUT: Final[Mapping[str, str]] = {
     "crm_notes": "written by the business; it is in the access export",
+    "crm_identities": "what the profile is found by; it is in the profile",
+    "crm_objections": "said to this business, which heeds it; it is in the access export",
     "crm_privacy_requests": "the log of what was asked; it is in the access export",
     **dict.fromkeys(("crm_profile_changes", "crm_merge_snapshots", "crm_rectifications"), _LOG),
     **{

@@ -70,7 +70,8 @@ class _Walk:
     def row(self, row: AuditRow) -> None:
         """Look at the next row in order."""
         place = row.sequence or None
-        if row.mac != mac(self.keys, row):
+        # Where there is a key ring, what is sealed was opened when the row was read.
+        if row.sealed is not None or row.mac != mac(self.keys, row):
             self.found(place, "was changed or added")
         elif row.action == "prune" and not self.attested:
             cut = {"sequence": self.chain.pruned, "hash": self.chain.pruned_hash}
@@ -185,7 +186,7 @@ def _problem(
     if subject is None or row.subject is None:
         alike = subject is None and row.subject is None
         return None if alike else "its subject was taken out or added"
-    if subject.occurred_at != row.occurred_at:
+    if subject.sealed is not None or subject.occurred_at != row.occurred_at:
         return "its subject was changed"
     if subject.nonce is None:
         emptied = (subject.customer_id, subject.told_as, subject.reason) == (None, None, None)
