@@ -29,10 +29,13 @@ check: $(VENV)/.dev ## Format, lint, types, architecture, tests: what a change m
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n 2
 
-deep: $(VENV)/.test ## Run the property tests with 2,000 examples each, and kill imports 100 times
+deep: $(VENV)/.test ## Property tests with 2,000 examples each, 100 kills, all tests with a key ring
 	CRMKIT_HYPOTHESIS_PROFILE=deep $(BIN)/python -m pytest -n 2 tests/properties \
 	    tests/contract/test_crashes.py tests/acceptance/test_sync_cut_off.py \
-	    tests/acceptance/test_a_year.py tests/contract/test_rules.py
+	    tests/acceptance/test_a_year.py tests/contract/test_rules.py \
+	    tests/contract/test_rotation_crashes.py tests/contract/test_erasure_killed.py \
+	    tests/contract/test_encryption.py tests/contract/test_audit_tampering.py
+	CRMKIT_TEST_ENCRYPTED=1 $(BIN)/python -m pytest -n 2 tests/contract tests/acceptance
 
 bench: $(VENV)/.test ## Run the benchmarks
 	$(BIN)/python -m benchmarks

@@ -190,7 +190,10 @@ def test_a_merge_seals_anew_and_parting_gives_back(sealed: CRMService, bare: Sto
             customer, "booking", {"booking_id": customer, "note": "by the window"}
         )
         sealed.customers.add_note(customer, "prefers tea")
+    with sealed.gdpr.audit.acting("staff:maria", reason="asked"):
+        sealed.gdpr.export(anna)
     merge = sealed.identity.merge(ana, anna, reason="same")
+    assert "asked" in {e.reason for e in sealed.gdpr.audit.entries(customer_id=ana)}
     assert owners(bare) == {"", ana}
     assert [n.text for n in sealed.customers.notes(ana)] == ["prefers tea"] * 2
     sealed.identity.unmerge(merge.id)

@@ -108,6 +108,7 @@ def merge(uow: UnitOfWork, rt: Runtime, keep: str, drop: str, merge_id: str, sai
     for customer_id in (kept.id, dropped.id):
         _reindex(uow, rt, customer_id)
     rt.events.publish(uow, CustomersMerged(fact, side))
+    uow.remove(DataKey, customer_id=dropped.id)  # last: all that it had sealed is the kept one's
     return fact
 
 
@@ -406,11 +407,11 @@ def _write(uow: UnitOfWork, rt: Runtime, customer_id: str, before: State, after:
 
 
 def _reindex(uow: UnitOfWork, rt: Runtime, customer_id: str) -> None:
-    """Make what a customer is found by fit the profile; of one who is gone nothing is left."""
+    """Make what a customer is found by fit the profile; one who is gone is found by nothing."""
     customer = uow.get(Customer, customer_id)
     if customer is None:
-        for kind in (SearchToken, MatchToken, DataKey):
-            uow.remove(kind, customer_id=customer_id)
+        uow.remove(SearchToken, customer_id=customer_id)
+        uow.remove(MatchToken, customer_id=customer_id)
     else:
         search.repair(uow, rt, customer)
         blocking.repair(uow, rt, customer)
