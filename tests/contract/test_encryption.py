@@ -410,11 +410,21 @@ def test_without_a_key_ring_there_is_nothing_to_rotate() -> None:
 
 
 def test_sealed_rows_are_not_read_without_a_ring(sealed: CRMService, bare: Storage) -> None:
-    """A host that forgets the ring finds nobody by what is personal, and harms nothing."""
+    """A host that forgets the ring is refused, and can harm nothing that is sealed."""
     person = populate(sealed)
+    other = sealed.find_or_create({"name": "Dan"}).id
+    before = rows(bare, "default")
     plain = CRMService(bare, settings=RO)
-    assert plain.customers.get(person).name is None
     assert plain.customers.search(canary("first_name")) == ()
+    for call in (
+        lambda: plain.customers.get(person),
+        lambda: plain.customers.update(person, {"city": "Cluj"}),
+        lambda: plain.identity.merge(person, other, reason="x"),
+        lambda: plain.gdpr.rectify(person, {"city": "Cluj"}, reason="x"),
+    ):
+        with pytest.raises(DecryptionError, match="key ring"):
+            call()
+    assert rows(bare, "default") == before
 
 
 def test_the_ring_of_each_tenant_is_its_own(sealed: CRMService) -> None:
@@ -427,3 +437,93 @@ def test_the_ring_of_each_tenant_is_its_own(sealed: CRMService) -> None:
         with_ring(sealed, LATER).for_tenant("other").customers.get(two)
     with pytest.raises(NotFound):
         with_ring(sealed, BOTH).customers.get(two)
+
+
+# --- while two keys are in use ---
+
+
+def test_who_was_written_to_with_the_former_key_is_rotated_too(sealed: CRMService) -> None:
+    """In a rolling deployment a process with the former key may write of whom the new one made."""
+    both = on_both(sealed)
+    person = both.find_or_create({"name": "Mihaela Popescu", "email": "m@x.ro"}).id
+    sealed_again = with_ring(sealed, KeyRing({"2027": NEW, "2026": OLD}, current="2026"))
+    sealed_again.customers.update(person, {"email": "mihaela@x.ro"})
+    both.gdpr.rotate()
+    later = with_ring(sealed, LATER)
+    assert later.find_or_create({"email": "mihaela@x.ro"}).id == person
+    assert [h.customer.id for h in later.customers.search("mihaela")] == [person]
+
+
+def test_who_was_merged_into_a_newer_customer_is_rotated_too(sealed: CRMService) -> None:
+    """By all identifiers of both."""
+    older = sealed.find_or_create({"user_id": "a", "name": "A"}).id
+    both = on_both(sealed)
+    newer = both.find_or_create({"user_id": "b", "name": "B"}).id
+    both.identity.merge(newer, older, reason="same")
+    assert both.gdpr.rotate().left == 0
+    later = with_ring(sealed, LATER)
+    assert {later.find_or_create({"user_id": u}).id for u in "ab"} == {newer}
+
+
+def test_a_mailbox_stays_with_whom_it_was_first(sealed: CRMService) -> None:
+    """Before the rotation and after, though another came by the new hash."""
+    ana = sealed.find_or_create(
+        {"name": "Ana Pop", "email": "fam@x.ro", "birth_date": "1970-01-01"}
+    )
+    both = on_both(sealed)
+    dan = both.find_or_create({"name": "Dan Pop", "email": "fam@x.ro", "birth_date": "2001-05-05"})
+    assert dan.id != ana.id
+    for crm in (both, both if both.gdpr.rotate().left else with_ring(sealed, LATER)):
+        assert crm.find_or_create({"email": "fam@x.ro"}).id == ana.id
+        named = {"name": "Dan Pop", "email": "fam@x.ro", "birth_date": "2001-05-05"}
+        assert crm.find_or_create(named).id == dan.id
+
+
+def test_parting_links_no_account_that_is_anothers(sealed: CRMService) -> None:
+    """Whichever key it was hashed with."""
+    a, b = (sealed.find_or_create({"user_id": u, "name": u}).id for u in ("u1", "u2"))
+    merge = sealed.identity.merge(b, a, reason="same")
+    sealed.customers.update(b, {"user_id": None})
+    other = sealed.find_or_create({"name": "Zoe"}).id
+    sealed.customers.update(other, {"user_id": "u1"})
+    both = on_both(sealed)
+    both.identity.unmerge(merge.id)
+    assert both.customers.get(a).user_id is None
+    assert both.find_or_create({"user_id": "u1"}).id == other
+
+
+def test_what_was_suppressed_before_the_ring_stays_so(bare: Storage) -> None:
+    """And what strangers had asked is sealed, though there was no customer yet."""
+    plain = CRMService(bare, settings=RO)
+    plain.gdpr.suppress("stop@x.ro", "email", kind="complained")
+    plain.gdpr.requests.open("access", contact=canary("stranger"))
+    crm = CRMService(bare, keys=FORMER, settings=RO)
+    assert crm.gdpr.suppressed("stop@x.ro", "email") is not None
+    assert crm.gdpr.rotate().left == 0
+    assert canary("stranger") not in str(rows(bare, "default"))
+    assert crm.gdpr.suppressed("stop@x.ro", "email") is not None
+    assert crm.gdpr.audit.verify().ok
+
+
+@pytest.mark.parametrize("storage", ["sqlite", "postgresql"], indirect=True)
+def test_a_tenants_first_write_inside_the_hosts_transaction_is_audited(bare: Storage) -> None:
+    """It does not wait for a key that it is just making itself."""
+    assert isinstance(bare, SqlStorage)
+    crm = CRMService(bare, keys=FORMER, settings=Settings(region="RO", audit="writes"))
+    with Session(bare._engine) as session, crm.using(session) as tx:
+        person = tx.find_or_create({"email": "a@x.ro"}).id
+        session.commit()
+    assert len(crm.gdpr.audit.entries(customer_id=person)) == 1
+
+
+@pytest.mark.parametrize("storage", ["postgresql"], indirect=True)
+def test_who_is_erased_while_they_are_read_is_not_there(bare: Storage) -> None:
+    """The row is read, the key goes, and then the key is looked for."""
+    crm = CRMService(bare, keys=FORMER, settings=RO)
+    ana, dan = (crm.find_or_create({"name": n, "email": f"{n}@x.ro"}).id for n in ("ana", "dan"))
+    storage = crm._runtime.storage
+    with storage.read("default") as uow:
+        inner: Any = uow
+        stored = inner._inner.find(Customer)
+        crm.gdpr.erase(ana)
+        assert [c.id for c in inner._opened(stored)] == [dan]

@@ -15,6 +15,8 @@ from datetime import datetime
 from functools import cache
 from typing import Any, Final, TypeAlias, TypeVar, cast
 
+import attrs
+
 from crmkit.adapters.wrapping import WrappedStorage, WrappedUnitOfWork
 from crmkit.gdpr.auditing import Scribe, add
 from crmkit.gdpr.disclosing import tells
@@ -28,6 +30,7 @@ from crmkit.model import (
     Redirect,
     entry_of,
 )
+from crmkit.ports.keys import Keys
 from crmkit.ports.storage import STREAM_PAGE, Storage, UnitOfWork
 
 R = TypeVar("R")
@@ -264,7 +267,10 @@ class AuditedStorage(WrappedStorage):
         return self._inner
 
     def _around(self, inner: Storage) -> Storage:
-        return type(self)(inner, self._scribe, reads=self._reads)
+        # Inside the host's transaction keys are read and made there, or it waits for itself.
+        keys: Keys = getattr(inner, "keys", None) or self._scribe.keys
+        scribe = attrs.evolve(self._scribe, keys=keys)
+        return type(self)(inner, scribe, reads=self._reads)
 
     @contextmanager
     def read(self, tenant: str) -> Iterator[UnitOfWork]:

@@ -47,7 +47,8 @@ def create(uow: UnitOfWork, runtime: Runtime, given: Given, at: datetime) -> Cus
     uow.add(Metrics(tenant=runtime.tenant, customer_id=customer.id))
     for identifier in given.identifiers:
         mine = identity(runtime, identifier, customer.id)
-        if not uow.add_if_absent(mine) and identifier.kind == "email":
+        taken = _by_former_hash(uow, runtime, identifier, mine.slot) is not None
+        if (taken or not uow.add_if_absent(mine)) and identifier.kind == "email":
             # Two people may read one mailbox; whose it was first keeps the place of the owner.
             uow.add(evolved(mine, slot=customer.id))
     search.index(uow, runtime, customer)
@@ -206,14 +207,18 @@ def _by_former_hash(
     return found[0] if found else None
 
 
-def rehash(uow: UnitOfWork, runtime: Runtime, customer_id: str) -> None:
-    """Store a customer's identifiers by the hashes of now."""
+def rehash(uow: UnitOfWork, runtime: Runtime, customer_id: str) -> bool:
+    """Store a customer's identifiers by the hashes of now; tells whether some were not."""
+    changed = False
     for stored in uow.find(Identity, customer_id=customer_id):
         index = runtime.index(stored.kind, stored.value)
         if index == stored.fingerprint:
             continue
         uow.remove(Identity, kind=stored.kind, fingerprint=stored.fingerprint, slot=stored.slot)
-        uow.add_if_absent(evolved(stored, fingerprint=index))
+        changed, hashed = True, evolved(stored, fingerprint=index)
+        if not uow.add_if_absent(hashed):  # theirs still, if no longer in the first place
+            uow.add_if_absent(evolved(hashed, slot=customer_id))
+    return changed
 
 
 def filled(customer: Customer, given: Mapping[str, Any]) -> dict[str, Any]:

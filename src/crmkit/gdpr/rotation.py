@@ -10,7 +10,7 @@ import attrs
 
 from crmkit.customers import blocking, records, search
 from crmkit.errors import InvalidInput
-from crmkit.model import Customer, DataKey, catalogue
+from crmkit.model import Customer, DataKey, Metrics, catalogue
 from crmkit.model.catalogue import SEAL, Entry, evolved
 from crmkit.ports.keys import RotatingKeys
 from crmkit.ports.runtime import Runtime
@@ -57,62 +57,60 @@ class _Rotating:
         return Rotation(self._keys.epoch, self.customers, self.rows, left)
 
     def _rotate_customers(self) -> None:
-        after = _TENANT
+        """All of them: one whose key is current may have been written to by who had the old one."""
+        looked_at, after = 0, None
         while True:
-            page = self._stale(after)
-            if not page:
+            page = self._page(after)
+            self.customers += self._rt.write(partial(self._bring, customers=page))
+            looked_at += len(page)
+            if self._progress and page:
+                self._progress(looked_at)
+            if len(page) < _PAGE:
                 return
-            self._rt.write(partial(self._bring, customers=tuple(page)))
-            self._done(len(page))
-            after = page[-1]
+            after = (page[-1],)
 
-    def _stale(self, after: str) -> list[str]:
-        """Customers whose keys are of another epoch, in order; a page of them."""
-        found: list[str] = []
+    def _page(self, after: tuple[str, ...] | None) -> tuple[str, ...]:
         with self._rt.read() as uow:
-            while len(found) < _PAGE:
-                rows = uow.rows(DataKey, ("customer_id", "epoch"), after=(after,), limit=_ROWS)
-                found += [c for c, epoch in rows if epoch != self._keys.epoch]
-                if len(rows) < _ROWS:
-                    break
-                after = rows[-1][0]
-        return found[:_PAGE]
+            return tuple(row[0] for row in uow.rows(Customer, ("id",), after=after, limit=_PAGE))
 
-    def _bring(self, uow: UnitOfWork, customers: tuple[str, ...]) -> None:
+    def _bring(self, uow: UnitOfWork, customers: tuple[str, ...]) -> int:
         """All that concerns a customer at once: found by old hashes or by new ones, whole."""
+        count = 0
         for customer in uow.find(Customer, id=customers, order=("id",), lock=True):
             kept = uow.get(DataKey, customer.id)
-            if kept is not None and kept.epoch != self._keys.epoch:
+            stale = kept is not None and kept.epoch != self._keys.epoch
+            if kept is not None and stale:
                 uow.put(self._keys.rewrapped(kept))
-                self._reindex(uow, customer)
+            count += self._reindex(uow, customer) or stale
+        return count
 
-    def _reindex(self, uow: UnitOfWork, customer: Customer) -> None:
-        records.rehash(uow, self._rt, customer.id)
-        search.repair(uow, self._rt, customer)
-        blocking.repair(uow, self._rt, customer)
+    def _reindex(self, uow: UnitOfWork, customer: Customer) -> bool:
+        done = (
+            records.rehash(uow, self._rt, customer.id),
+            search.repair(uow, self._rt, customer),
+            blocking.repair(uow, self._rt, customer),
+        )
+        return any(done)
 
     def _seal_customers(self) -> None:
         """Seal what is older than the key ring, customer by customer."""
         after: tuple[str, ...] | None = None
         while True:
-            with self._rt.read() as uow:
-                ids = [row[0] for row in uow.rows(Customer, ("id",), after=after, limit=_PAGE)]
-            for customer_id in ids:
+            page = self._page(after)
+            for customer_id in page:
                 self.rows += self._rt.write(partial(self._seal, customer_id=customer_id))
-            self._done(len(ids))
-            if len(ids) < _PAGE:
+            if len(page) < _PAGE:
                 return
-            after = (ids[-1],)
+            after = (page[-1],)
 
     def _seal(self, uow: UnitOfWork, customer_id: str) -> int:
         customer = uow.get(Customer, customer_id, lock=True)
         if customer is None:
             return 0
-        count = sum(
+        uow.hold(Metrics, [customer_id])  # whoever writes of a customer holds one of the two
+        return sum(
             _resealed(uow, entry, {entry.owner: customer_id}) for entry in _sealing() if entry.owner
         )
-        self._reindex(uow, customer)
-        return count
 
     def _finish(self, uow: UnitOfWork) -> int:
         """What is nobody's, and the tenant's own key, come last."""
@@ -128,11 +126,6 @@ class _Rotating:
         if own.partly or own.epoch != self._keys.epoch:
             uow.put(evolved(self._keys.rewrapped(own), partly=False))
         return count
-
-    def _done(self, customers: int) -> None:
-        self.customers += customers
-        if self._progress and customers:
-            self._progress(self.customers)
 
 
 def rotate(rt: Runtime, progress: Callable[[int], None] | None) -> Rotation:
@@ -150,7 +143,7 @@ def _resealed(uow: UnitOfWork, entry: Entry, equal: dict[str, Any]) -> int:
     after: tuple[Any, ...] | None = None
     unsealed: dict[str, Any] = {**equal, SEAL: None}
     while True:
-        found: list[Any] = uow.find(entry.record, after=after, limit=_ROWS, **unsealed)
+        found: list[Any] = uow.find(entry.record, after=after, limit=_ROWS, lock=True, **unsealed)
         uow.put_many(found)
         count += len(found)
         if len(found) < _ROWS:

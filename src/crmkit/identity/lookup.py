@@ -100,7 +100,9 @@ def _owners(uow: UnitOfWork, rt: Runtime, identifiers: Sequence[Identifier]) -> 
     if of:
         prints = {p: i for i in identifiers for p in rt.indexes(i.kind, i.value)}
         kinds = tuple(dict.fromkeys(i.kind for i in identifiers))
-        for row, customer in uow.linked(kinds, tuple(prints)):
+        found = uow.linked(kinds, tuple(prints))
+        # Whose it was first comes first, by whichever hash it is stored.
+        for row, customer in sorted(found, key=lambda pair: pair[0].slot):
             of[prints[row.fingerprint]].setdefault(customer.id, (customer, row.origin))
     return of
 

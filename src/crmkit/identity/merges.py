@@ -34,7 +34,7 @@ from crmkit.model import (
 )
 from crmkit.model.catalogue import evolved, keyed, movable
 from crmkit.ports.events import CustomersMerged, MergeUndone
-from crmkit.ports.runtime import Runtime
+from crmkit.ports.runtime import Runtime, check_open
 from crmkit.ports.storage import UnitOfWork
 
 _TRIES: Final = 20
@@ -121,6 +121,7 @@ def _hold(uow: UnitOfWork, rt: Runtime, keep: str, drop: str) -> tuple[Customer,
         held = {c: uow.get(Customer, c, lock=True) for c in sorted(ids)}
         uow.hold(Metrics, ids)
         kept, dropped = held[ids[0]], held[ids[1]]
+        check_open(kept, dropped)
         if kept is not None and dropped is not None:
             return kept, dropped
         for customer_id, found in held.items():
@@ -292,7 +293,13 @@ def _relink(uow: UnitOfWork, rt: Runtime, customer_id: str) -> None:
     lost: dict[str, Any] = {}
     for identifier in records.identifiers(customer):
         mine = records.identity(rt, identifier, customer_id)
-        if (mine.kind, mine.fingerprint) in linked or uow.add_if_absent(mine):
+        hashes = rt.indexes(identifier.kind, identifier.value)
+        if any((mine.kind, h) in linked for h in hashes):
+            continue
+        former = hashes[1:] and uow.find(
+            Identity, kind=mine.kind, fingerprint=hashes[1:], slot=mine.slot
+        )
+        if not former and uow.add_if_absent(mine):
             continue
         if mine.kind.startswith("external:"):
             held = lost.get("external_ids", customer.external_ids)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import attrs
 
 from crmkit.config import Settings
-from crmkit.errors import Erased, InvalidInput, NotFound
+from crmkit.errors import DecryptionError, Erased, InvalidInput, NotFound
 from crmkit.model import Customer, Erasure, Horizon, Metrics, Redirect
 from crmkit.model.time import instant
 from crmkit.ports.events import Events
@@ -93,7 +93,9 @@ class Runtime:
 
         Raises `NotFound`, or `Erased` if there once was one.
         """
-        return self._led(uow, Customer, customer_id, lock=lock)
+        found = self._led(uow, Customer, customer_id, lock=lock)
+        check_open(found)
+        return found
 
     def metrics(self, uow: UnitOfWork, customer_id: str, *, lock: bool = False) -> Metrics:
         """The customer's metrics, as `customer` finds them."""
@@ -140,6 +142,12 @@ class Runtime:
         if uow.get(Erasure, self.fingerprint("erased", customer_id)):
             return Erased(f"this {what} was erased")
         return NotFound(f"no such {what}")
+
+
+def check_open(*customers: Customer | None) -> None:
+    """Raise `DecryptionError` for a profile that is sealed, where nobody has the keys."""
+    if any(c is not None and c.sealed is not None for c in customers):
+        raise DecryptionError("this customer is sealed: CRMService needs the key ring")
 
 
 def checked_id(customer_id: object) -> str:

@@ -11,8 +11,7 @@ import attrs
 from crmkit.adapters.encryption.providers import KEY_BYTES
 from crmkit.adapters.encryption.ring import KeyRing
 from crmkit.adapters.encryption.sealing import about
-from crmkit.errors import DecryptionError
-from crmkit.model import Customer, DataKey, Erasure, IdempotencyKey, entry_of
+from crmkit.model import DataKey, catalogue, entry_of
 from crmkit.model.catalogue import evolved
 from crmkit.ports.keys import StoredKey
 from crmkit.ports.storage import UnitOfWork
@@ -66,7 +65,8 @@ class Wrapping:
         What a tenant hashed before there was a key ring was hashed with the database's `secret`,
         and stays so: nobody knows the values any more.
         """
-        partly = any(uow.find(kind, limit=1) for kind in (Customer, IdempotencyKey, Erasure))
+        kinds = (e.record for e in catalogue() if e.record is not DataKey)
+        partly = any(uow.rows(kind, entry_of(kind).key[1:], limit=1) for kind in kinds)
         hashes = secret if partly else os.urandom(KEY_BYTES)
         both = f"{os.urandom(KEY_BYTES).hex()} {hashes.hex()}"
         made = evolved(self._kept(OWN, both.encode()), partly=partly)
@@ -135,12 +135,9 @@ class Keychain:
             for kept in self._uow.find(DataKey, customer_id=wanted):
                 self._known[kept.customer_id] = self._wrapping.opened(kept)
 
-    def opening(self, owner: str) -> bytes:
-        """The key that opens a customer's rows; raises `DecryptionError` if there is none."""
-        key = self._found(owner)
-        if key is None:
-            raise DecryptionError("the key of these rows is gone")
-        return key
+    def opening(self, owner: str) -> bytes | None:
+        """The key that opens a customer's rows; None if there is none."""
+        return self._found(owner)
 
     def sealing(self, owner: str, *, new: bool = False) -> bytes:
         """The key that seals a customer's rows, made if there is none; `new` says so."""

@@ -100,6 +100,14 @@ class EnvironmentKeys(FixedKeys):
         super().__init__(keys, named or tuple(keys)[-1])
 
 
+def _json(text: bytes) -> Any:
+    """What the text says; None if it is no JSON, for the error about it would hold the text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return None
+
+
 class FileKeys(FixedKeys):
     """Master keys in a JSON file: ``{"current": "2027", "keys": {"2026": BASE64, …}}``.
 
@@ -115,13 +123,11 @@ class FileKeys(FixedKeys):
             raise InvalidInput("the file of keys cannot be read", field="keys") from error
         if os.name == "posix" and mode & 0o077:
             raise InvalidInput("others may read the file of keys; chmod 600 it", field="keys")
-        try:
-            document = json.loads(text)
-        except ValueError as error:
-            raise InvalidInput("the file of keys is not JSON", field="keys") from error
+        document = _json(text)
+        del text
         held = document.get("keys") if isinstance(document, dict) else None
         if not isinstance(held, dict) or not held:
-            raise InvalidInput('expected {"keys": {EPOCH: KEY}}', field="keys")
+            raise InvalidInput('expected JSON: {"keys": {EPOCH: KEY}}', field="keys")
         keys = {epoch: decoded(key) for epoch, key in held.items()}
         super().__init__(keys, str(document.get("current", tuple(keys)[-1])))
 

@@ -92,13 +92,19 @@ class Sealing:
         values = dict(zip(self.entry.names, self.entry.values(record), strict=True))
         values.update(self.blanks)
         values[SEAL] = None
+        if not self._fill(values, text):
+            raise DecryptionError("what is sealed is not what was written")
+        return type(record)(**values)
+
+    def _fill(self, values: dict[str, Any], text: bytes) -> bool:
+        """Whether it could be read; an error about it would hold the text."""
         try:
             for name, value in json.loads(text).items():
                 restore = self.restored[name]
                 values[name] = restore(value) if restore else value
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise DecryptionError("what is sealed is not what was written") from error
-        return type(record)(**values)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return False
+        return True
 
     def is_blank(self, record: object) -> bool:
         """Whether there is nothing to seal."""

@@ -13,7 +13,7 @@ from crmkit.adapters.encryption.ring import KeyRing, cipher
 from crmkit.adapters.encryption.sealing import Sealing, sealing_of
 from crmkit.adapters.wrapping import WrappedStorage, WrappedUnitOfWork
 from crmkit.config import Settings
-from crmkit.errors import StorageError
+from crmkit.errors import DecryptionError, StorageError
 from crmkit.model import Customer, DataKey, Identity
 from crmkit.model.catalogue import SEAL, evolved
 from crmkit.model.rule import Rule
@@ -124,12 +124,23 @@ class EncryptedUnitOfWork(WrappedUnitOfWork):
             return records
         shut = [r for r in records if getattr(r, SEAL) is not None]
         self._chain.load({sealing.owner(r) for r in shut})
-        return [self._open(sealing, record) for record in records]
+        opened = (self._open(sealing, record) for record in records)
+        return [record for record in opened if record is not None]
 
-    def _open(self, sealing: Sealing, record: R) -> R:
+    def _open(self, sealing: Sealing, record: R) -> R | None:
+        """The record; None for one that was there when it was read, and is no longer."""
         if getattr(record, SEAL) is None:
             return record
-        return sealing.opened(record, cipher(self._chain.opening(sealing.owner(record))))
+        key = self._chain.opening(sealing.owner(record))
+        if key is None:
+            # Erased or merged between the two reads, or something is wrong.
+            again = self._inner.get(type(record), *_key_of(sealing, record).values())
+            if again is None or again == record:
+                if again is not None:
+                    raise DecryptionError("the key of these rows is gone")
+                return None
+            return self._open(sealing, again)
+        return sealing.opened(record, cipher(key))
 
     def get(self, kind: type[R], *key: Any, lock: bool = False) -> R | None:
         """See `UnitOfWork.get`."""
@@ -220,9 +231,9 @@ class EncryptedUnitOfWork(WrappedUnitOfWork):
     ) -> list[tuple[Identity, Customer]]:
         """See `UnitOfWork.linked`."""
         found = self._inner.linked(kinds, fingerprints)
-        customers = self._opened([customer for _, customer in found])
+        customers = {c.id: c for c in self._opened([customer for _, customer in found])}
         # An identity's value is what was asked for; it need not be opened.
-        return [(identity, c) for (identity, _), c in zip(found, customers, strict=True)]
+        return [(i, customers[c.id]) for i, c in found if c.id in customers]
 
     def totals(self, kind: type, field: str, /, **asked: Any) -> dict[tuple[Any, ...], int]:
         """See `UnitOfWork.totals`."""
