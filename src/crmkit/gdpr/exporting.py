@@ -98,7 +98,8 @@ class Exporter:
             if rows:
                 held[entry] = {name for row in rows for name in row}
                 records[entry.table] = _with_names(uow, entry, rows)
-        records |= Holders(self._rt).export(uow, blank.customer_id)
+        if records or blank.erased_at:  # else crmkit never knew the id
+            records |= Holders(self._rt).export(uow, blank.customer_id)
         notice = self._rt.settings.privacy
         return attrs.evolve(
             blank,
