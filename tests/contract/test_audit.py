@@ -76,13 +76,6 @@ def test_nobody_acts_unless_named(crm: CRMService, ana: str) -> None:
         raise AssertionError("not reached")
 
 
-def test_a_merge_says_its_own_reason_where_nobody_gave_one(
-    crm: CRMService, ana: str, ion: str
-) -> None:
-    crm.identity.merge(ana, ion, reason="one person")
-    assert {e.reason for e in crm.gdpr.audit.entries()} == {"one person"}
-
-
 def test_who_acts_shows_in_no_repr(crm: CRMService, ana: str) -> None:
     with crm.gdpr.audit.acting("zqmariazq", reason="zqwhyzq"):
         crm.gdpr.export(ana)

@@ -30,6 +30,10 @@ def _moved() -> dict[str, object]:
 
 ACTS: dict[str, Callable[[CRMService, str], object]] = {
     "consent": lambda crm, c: crm.gdpr.consents.give(c, "email", source="form"),
+    "consent_claimed": lambda crm, c: crm.gdpr.consents.rely_on(
+        c, "email", basis="soft_opt_in", source="order"
+    ),
+    "consent_requested": lambda crm, c: crm.gdpr.consents.request(c, "email", source="form"),
     "object": lambda crm, c: crm.gdpr.object(c),
     "restrict": lambda crm, c: crm.gdpr.restrict(c, reason="disputed"),
     "lift": lambda crm, c: crm.gdpr.lift(c, reason="settled"),
@@ -68,6 +72,37 @@ def test_what_is_done_to_nobody_in_particular(crm: CRMService) -> None:
         "{'kind': 'erasure', 'status': 'refused'}",
         "{'kind': 'erasure'}",
     ]
+
+
+def test_a_suppression_is_there_without_the_address(crm: CRMService) -> None:
+    """It is of an address, whoever has it."""
+    with crm.gdpr.audit.acting("staff:maria"):
+        crm.gdpr.suppress("ana@pop.ro", "email", kind="bounced")
+    (entry,) = crm.gdpr.audit.entries()
+    assert (entry.action, entry.actor, entry.customer_id) == ("suppress", "staff:maria", None)
+    assert entry.details == {"channel": "email", "kind": "bounced"}
+
+
+def test_an_erasure_despite_a_hold_says_so(crm: CRMService, ana: str) -> None:
+    """One that no hold stood against does not."""
+    ion = crm.find_or_create({"name": "Ion"}).id
+    crm.gdpr.retention.hold(ana, reason="claim")
+    for somebody in (ana, ion):
+        crm.gdpr.erase(somebody, despite_hold=True)
+    told = [e.details for e in crm.gdpr.audit.entries() if e.action == "erase"]
+    assert sorted(told, key=len) == [{}, {"despite_hold": True}]
+    assert crm.gdpr.audit.verify().ok
+
+
+def test_a_merges_reason_does_not_outlive_the_one_it_speaks_of(crm: CRMService, ana: str) -> None:
+    """It may name both; so the audit of neither has it."""
+    bo = crm.find_or_create({"name": "Bo Secret"}).id
+    merge = crm.identity.merge(ana, bo, reason="Bo Secret has the phone of Ana")
+    crm.identity.unmerge(merge.id)
+    crm.gdpr.erase(bo)
+    assert [e.action for e in crm.gdpr.audit.entries(customer_id=ana)] == ["merge", "unmerge"]
+    assert not [e for e in crm.gdpr.audit.entries() if e.reason]
+    assert "Secret" not in crm.gdpr.export(ana).json()
 
 
 def test_an_act_that_fails_leaves_no_row(crm: CRMService, ana: str) -> None:

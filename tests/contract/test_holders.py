@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
 from typing import Any
+from uuid import UUID
 
 import pytest
 import sqlalchemy as sa
@@ -260,6 +265,76 @@ def test_holders_are_those_of_the_service() -> None:
     with crm.using(None) as tx:  # type: ignore[arg-type]
         assert [h.name for h in tx.gdpr.holders.all()] == ["bookings"]
     assert CRMService(MemoryStorage()).gdpr.holders.all() == ()
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+VALUES: dict[str, tuple[Any, Any]] = {
+    "without a zone": (datetime(2026, 1, 2, 3, 4), "2026-01-02T03:04:00"),
+    "with a zone": (datetime(2026, 1, 2, tzinfo=UTC), "2026-01-02T00:00:00Z"),
+    "time": (time(9, 30), "09:30:00"),
+    "length": (timedelta(minutes=90), "1:30:00"),
+    "uuid": (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+    "bytes": (b"\x00\xff", "00ff"),
+    "nan": (float("nan"), "nan"),
+    "infinite": (Decimal("Infinity"), "Infinity"),
+    "large": (2**63, "9223372036854775808"),
+    "long": ("x" * 20_000, "x" * 20_000),
+    "half a letter": ("\ud800", "\\ud800"),
+    "enumeration": ([Colour.RED], ["red"]),
+    "set": ({1}, [1]),
+    "nested": ({1: (True, None, 1.5)}, {"1": [True, None, 1.5]}),
+}
+
+
+class Rows(Broken):
+    """Gives whatever it is given, and tells so of an erasure."""
+
+    name = "rows"
+
+    def __init__(self, exported: Any = (), erased: Any = None) -> None:
+        self._exported, self._erased = exported, erased
+
+    def export(self, *_: Any) -> Any:
+        return self._exported
+
+    def erase(self, *_: Any) -> Any:
+        return self._erased
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_what_json_does_not_know_is_told_as_text(kind: str) -> None:
+    """An access request does not fail because a table has a column of some ordinary type."""
+    given, told = VALUES[kind]
+    crm = CRMService(MemoryStorage())
+    crm.gdpr.register(Rows([{"value": given}]))
+    export = crm.gdpr.export(crm.find_or_create({"name": "Ana"}).id)
+    assert json.loads(export.json())["records"]["rows"] == [{"value": told}]
+
+
+_ENDLESS: list[Any] = []
+_ENDLESS.append(_ENDLESS)
+
+
+@pytest.mark.parametrize("rows", [None, 5, [None], ["x"], [{"a": object()}], [{"a": _ENDLESS}]])
+def test_what_is_no_row_is_refused_by_name(rows: Any) -> None:
+    crm = CRMService(MemoryStorage())
+    crm.gdpr.register(Rows(rows))
+    ana = crm.find_or_create({"name": "Ana"}).id
+    with pytest.raises(InvalidInput, match=r"rows"):
+        crm.gdpr.export(ana)
+
+
+@pytest.mark.parametrize("done", [None, 5, {"t": None}, {"t": "many"}])
+def test_a_holder_that_tells_no_numbers_undoes_the_erasure(done: Any) -> None:
+    crm = CRMService(MemoryStorage())
+    crm.gdpr.register(Rows(erased=done))
+    ana = crm.find_or_create({"name": "Ana"}).id
+    with pytest.raises(InvalidInput, match=r"rows\.erase"):
+        crm.gdpr.erase(ana)
+    assert crm.customers.get(ana).id == ana
 
 
 @pytest.mark.parametrize("name", ["", "Bookings", "crm_x", "a b", None, "a@b.ro"])

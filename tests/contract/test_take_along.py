@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -47,7 +48,7 @@ def document() -> Document:
 def test_the_customer_is_equal_on_every_storage(crm: CRMService, document: Document) -> None:
     """Up to ids, the document of the new customer says what the old one's said."""
     made = crm.gdpr.import_portable(document, same_controller=True)
-    assert (made.tags, made.consents) == (2, 7)
+    assert (made.tags, made.consents) == (2, 6)
     assert made.activities == len(document["records"]["crm_activities"]) == 11
     again = crm.gdpr.export(made.customer.id, "portability").to_dict()
     for table in ("crm_tags", "crm_consents", "crm_activities"):
@@ -77,6 +78,72 @@ def test_from_somebody_else_only_the_profile_comes(crm: CRMService, document: Do
     assert not crm.gdpr.consents.state(made.customer.id).granted
     assert crm.loyalty.account(made.customer.id).balance == 0
     assert crm.activities.metrics(made.customer.id).activities == 0
+
+
+@pytest.fixture
+def bo(crm: CRMService) -> str:
+    return crm.find_or_create({"name": "Bo", "email": "bo@mail.com"}).id
+
+
+def _moved(crm: CRMService, customer_id: str, *, same_controller: bool = True) -> tuple[Any, str]:
+    document = json.loads(crm.gdpr.export(customer_id, "portability").json())
+    assert fits(document, Export.schema())
+    there = CRMService(MemoryStorage(), clock=crm._runtime.clock)
+    made = there.gdpr.import_portable(document, same_controller=same_controller)
+    return there, made.customer.id
+
+
+def test_a_claim_of_the_business_is_not_taken_along(crm: CRMService, bo: str) -> None:
+    """Neither where nothing stands against it, nor where an objection did."""
+    crm.gdpr.consents.rely_on(bo, "email", basis="legitimate_interest", source="order")
+    assert crm.gdpr.consents.may_contact(bo, "email").basis == "legitimate_interest"
+    there, moved = _moved(crm, bo)
+    assert there.gdpr.consents.may_contact(moved, "email").reason == "no_consent"
+    crm.gdpr.object(bo, channel="email")
+    there, moved = _moved(crm, bo)
+    assert there.gdpr.consents.may_contact(moved, "email").reason == "withdrawn"
+
+
+@pytest.mark.parametrize(
+    ("purpose", "channel", "objected"),
+    [
+        ("marketing", "email", "marketing"),
+        ("news", "profiling", "profiling"),
+    ],
+)
+def test_an_objection_is_taken_along_as_a_withdrawal(
+    crm: CRMService, clock: FrozenClock, bo: str, purpose: str, channel: str, objected: str
+) -> None:
+    """It beats a yes that came later without ending it; a fresh one ends it over there too."""
+    consents = crm.gdpr.consents
+    crm.gdpr.object(bo, objected, channel=channel)
+    for _ in range(2):
+        clock.advance(timedelta(days=1))
+        consents.give(bo, channel, purpose=purpose, source="form")
+    assert not consents.may_contact(bo, channel, purpose)
+    there, moved = _moved(crm, bo)
+    assert not there.gdpr.consents.may_contact(moved, channel, purpose)
+    assert there.gdpr.consents.state(moved).granted[purpose, channel] is False
+    again = there.gdpr.export(moved, "portability").records["crm_consents"]
+    assert again == crm.gdpr.export(bo, "portability").records["crm_consents"]
+    clock.advance(timedelta(days=1))
+    consents.give(bo, channel, purpose=purpose, source="form", fresh=True)
+    there, moved = _moved(crm, bo)
+    assert there.gdpr.consents.may_contact(moved, channel, purpose)
+
+
+def test_who_is_restricted_is_not_taken_over(crm: CRMService, bo: str) -> None:
+    """Or they would be contacted over there; to others, who may do nothing yet, they may go."""
+    crm.gdpr.consents.give(bo, "email", source="form")
+    crm.gdpr.restrict(bo, reason="disputed")
+    with pytest.raises(InvalidInput) as refused:
+        _moved(crm, bo)
+    assert refused.value.field == "restricted"
+    there, moved = _moved(crm, bo, same_controller=False)
+    assert not there.gdpr.consents.may_contact(moved, "email")
+    crm.gdpr.lift(bo, reason="settled")
+    there, moved = _moved(crm, bo)
+    assert there.gdpr.consents.may_contact(moved, "email")
 
 
 def test_an_address_that_is_somebodys_is_taken(
@@ -184,6 +251,12 @@ DAMAGES: dict[str, tuple[Damage, str]] = {
         "records.crm_consents[2].occurred_at",
     ),
     "no yes or no": (_set("crm_consents", 0, "granted", 1), "records.crm_consents[0].granted"),
+    "a claim": (
+        lambda d: d["records"]["crm_consents"][0].update(event="claimed", basis="contract"),
+        "records.crm_consents[0]",
+    ),
+    "another basis": (_set("crm_consents", 0, "basis", "contract"), "records.crm_consents[0]"),
+    "neither restricted nor not": (lambda d: d.update(restricted="no"), "restricted"),
     "no source": (_drop("crm_consents", 0, "source"), "records.crm_consents[0].source"),
     "a number": (_fact("no", 7), f"{_FACT}.no"),
     "a story": (_fact("story", 5), f"{_FACT}.story"),

@@ -32,7 +32,8 @@ class AuditEntry:
 
     `actor` is None where nobody was named; `customer_id` and `reason` are None where the entry
     is about nobody in particular, or about somebody who was erased. `details` counts rows
-    by table and holds no values. `sequence` is the place in the chain, None until it is sealed.
+    by table, or says in words of crmkit's own what was done, and holds nothing personal.
+    `sequence` is the place in the chain, None until it is sealed.
     """
 
     id: str
@@ -191,7 +192,8 @@ class Audit:
         to = {"customer_id": merge.kept_id}
         uow.change(AuditSubject, to, customer_id=merge.dropped_id)
         for side in (merge.kept_id, merge.dropped_id):
-            auditing.note(uow, self._rt, "merge", side, reason=merge.reason)
+            # Not with the merge's reason: it speaks of both, and outlives an erasure of one.
+            self.note(uow, "merge", side)
 
     def on_undone(self, uow: UnitOfWork, event: MergeUndone) -> None:
         """Give back what was done to the dropped customer, and put that down; crmkit's own."""
@@ -205,7 +207,8 @@ class Audit:
     def on_erased(self, uow: UnitOfWork, event: CustomerErased) -> None:
         """Put an erasure down, and mark the rows whose subject it empties; crmkit's own."""
         rt, scribe = self._rt, auditing.Scribe.of(self._rt)
-        auditing.add(uow, scribe.draft(rt.tenant, "erase", event.customer_id, gone=True))
+        told = {"despite_hold": True} if event.despite_hold else None
+        auditing.add(uow, scribe.draft(rt.tenant, "erase", event.customer_id, told, gone=True))
         theirs: dict[str, Any] = {"customer_id": event.customer_id, "unlinked": None}
         while found := uow.find(AuditSubject, limit=STREAM_PAGE, **theirs):
             uow.put_many(

@@ -103,7 +103,6 @@ class Scribe:
         details: Mapping[str, Any] | None = None,
         *,
         told_as: str | None = None,
-        reason: str | None = None,
         gone: bool = False,
     ) -> tuple[AuditRow, AuditSubject | None]:
         """A row, and its subject where there is one.
@@ -112,7 +111,7 @@ class Scribe:
         the subject is empty from the start.
         """
         who, at = who_acts(), self.clock().astimezone(UTC)
-        why, told = who.reason or reason, told_as or customer_id
+        why, told = who.reason, told_as or customer_id
         nonce = secrets.token_hex(16) if told or why else None
         row = AuditRow(
             tenant=tenant,
@@ -168,22 +167,18 @@ def note(
     action: str,
     customer_id: str | None = None,
     details: Mapping[str, Any] | None = None,
-    *,
-    reason: str | None = None,
 ) -> None:
     """Put down that something is done to a customer, in the transaction that does it.
 
     `action` is a short word; `details` may count things and name tables, and holds nothing
-    personal. `reason` is for where nobody gave one to `acting`. Whoever calls this holds the
-    customer, so that no erasure comes between. Of one who was erased nothing is linked.
+    personal. Whoever calls this holds the customer, so that no erasure comes between. Of one
+    who was erased nothing is linked.
     """
     holder = rt.led(uow, customer_id) if customer_id else None
     gone = customer_id is not None and is_gone(uow, rt, customer_id)
     add(
         uow,
-        Scribe.of(rt).draft(
-            rt.tenant, action, holder, details, told_as=customer_id, reason=reason, gone=gone
-        ),
+        Scribe.of(rt).draft(rt.tenant, action, holder, details, told_as=customer_id, gone=gone),
     )
 
 

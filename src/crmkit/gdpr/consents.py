@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 from crmkit.customers.profile import ConsentState
 from crmkit.errors import InvalidInput
-from crmkit.gdpr import links, notices, objections
+from crmkit.gdpr import auditing, links, notices, objections
 from crmkit.gdpr.addresses import address_of, checked_channel, purpose_key
 from crmkit.gdpr.consent_state import lasting, revived, said_by, state
 from crmkit.gdpr.contacting import pages, permissions
@@ -457,7 +457,9 @@ class Consents:
                 objections.agreed_anew(
                     uow, self._rt, customer, said.purpose, said.channel, said.address, said.at
                 )
-            if said.granted is not None:
+            if said.granted is None:  # what is no word on consent is audited as what it is
+                auditing.note(uow, self._rt, f"consent_{said.event}", customer_id)
+            else:
                 self._rt.events.publish(uow, ConsentChanged(customer.id, said.at))
             return fact
 

@@ -26,9 +26,10 @@ def erase(
 ) -> ErasureReceipt:
     """Erase a customer; last of all the ledger is told. Raises `NotFound` and `OnHold`."""
     found = _held(uow, rt, customer_id)
-    if not despite_hold and standing(uow, [found], rt.now()):
+    on_hold = bool(standing(uow, [found], rt.now()))
+    if on_hold and not despite_hold:
         raise OnHold("a legal hold stands for this customer")
-    receipt = erase_held(uow, rt, found)
+    receipt = erase_held(uow, rt, found, despite_hold=on_hold)
     ledger = rt.settings.erasure_ledger
     if ledger is not None:
         ledger.append(
@@ -43,7 +44,12 @@ def erase(
 
 
 def erase_held(
-    uow: UnitOfWork, rt: Runtime, customer_id: str, at: datetime | None = None
+    uow: UnitOfWork,
+    rt: Runtime,
+    customer_id: str,
+    at: datetime | None = None,
+    *,
+    despite_hold: bool = False,
 ) -> ErasureReceipt:
     """Erase a customer who is held, as of that instant; an earlier erasure keeps its own."""
     earlier = erasure(uow, rt, customer_id)  # a restored backup may bring a profile back
@@ -53,7 +59,7 @@ def erase_held(
     deleted: Counter[str] = Counter()
     # Their ranks go first, so that others move up.
     deleted[entry_of(Rank).table] += uow.count(Rank, customer_id=customer_id)
-    rt.events.publish(uow, CustomerErased(customer_id, rt.now()))
+    rt.events.publish(uow, CustomerErased(customer_id, rt.now(), despite_hold))
     deleted[entry_of(Rank).table] -= uow.count(Rank, customer_id=customer_id)
     unlinking.from_bills(uow, customer_id, ids)
     unlinking.from_identities(uow, ids, merges)

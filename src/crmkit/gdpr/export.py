@@ -41,7 +41,8 @@ class Export:
     but told when somebody asks, and `withheld` where somebody else was left out.
 
     A ``portability`` export (Art. 20) has what the person provided, or what was observed of
-    them; `left_out` says of the other tables why they are not in it.
+    them; `left_out` says of the other tables why they are not in it, and `restricted` whether
+    the data may only be stored (Art. 18).
     """
 
     customer_id: str
@@ -55,6 +56,7 @@ class Export:
     worked_out: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     withheld: tuple[Withheld, ...] = ()
     left_out: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    restricted: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -119,7 +121,7 @@ class Export:
             "currency": self.currency,
         }
         if portability:
-            return {**head, "left_out": dict(self.left_out)}
+            return {**head, "restricted": self.restricted, "left_out": dict(self.left_out)}
         return {
             **head,
             "information": informing.as_json(self.statements),

@@ -14,12 +14,15 @@ from crmkit.gdpr import informing, portable
 from crmkit.gdpr.disclosing import REASON, shown, tells
 from crmkit.gdpr.export import ACCESS, KINDS, Export, Row, Withheld
 from crmkit.gdpr.holders import Holders
+from crmkit.gdpr.restriction import restricted
 from crmkit.model import (
     Activity,
+    Consent,
     Customer,
     Entry,
     Erasure,
     Money,
+    Objection,
     Participation,
     Redirect,
     Segment,
@@ -98,7 +101,8 @@ class Exporter:
             if rows:
                 held[entry] = {name for row in rows for name in row}
                 records[entry.table] = _with_names(uow, entry, rows)
-        records |= Holders(self._rt).export(uow, blank.customer_id)
+        if records or blank.erased_at:  # else crmkit never knew the id
+            records |= Holders(self._rt).export(uow, blank.customer_id)
         notice = self._rt.settings.privacy
         return attrs.evolve(
             blank,
@@ -114,9 +118,17 @@ class Exporter:
         for record in portable.PORTABLE:
             entry = entry_of(record)
             held = list(_stored(uow, entry, blank.customer_id))
+            if record is Consent:
+                theirs: dict[str, Any] = {"customer_id": blank.customer_id, "ended_at": None}
+                held = portable.consents(held, uow.find(Objection, **theirs))
             if held:
                 records[entry.table] = portable.rows(record, held)
-        return attrs.evolve(blank, records=records, left_out=portable.left_out())
+        return attrs.evolve(
+            blank,
+            records=records,
+            left_out=portable.left_out(),
+            restricted=restricted(uow, blank.customer_id),
+        )
 
     def _worked_out(self, uow: UnitOfWork, blank: Export) -> Mapping[str, Any]:
         """What a host can ask about a customer without its being stored."""

@@ -3,6 +3,8 @@
 It has what the person, or what they did, put in: profile, tags, consents and activities. What
 the business made of it stays out, and so does what it promised: notes, segments, scores,
 points (Article 29 Working Party, WP 242 rev.01: inferred and derived data are not "provided").
+Lawful bases that the business claims are no consent, and stay out too; objections are in it as
+withdrawals, so that no reader finds a permission that the business does not have.
 It names nothing by crmkit's ids: activities are numbered in the order of their recording, so two
 databases with the same history give the same document.
 """
@@ -17,12 +19,14 @@ from typing import Any, Final
 import attrs
 
 from crmkit.gdpr.disclosing import of_others, plain
+from crmkit.gdpr.permission import stands_against
 from crmkit.model import (
     Activity,
     Column,
     Consent,
     Customer,
     Entry,
+    Objection,
     Origin,
     Tag,
     entry_of,
@@ -50,7 +54,7 @@ _PROMISE: Final = "a promise of the business; it is in the access export"
 _WHY_OUT: Final[Mapping[str, str]] = {
     "crm_notes": "written by the business; it is in the access export",
     "crm_identities": "what the profile is found by; it is in the profile",
-    "crm_objections": "said to this business, which heeds it; it is in the access export",
+    "crm_objections": "each is in it as a withdrawal; what was said is in the access export",
     "crm_privacy_requests": "the log of what was asked; it is in the access export",
     **dict.fromkeys(("crm_profile_changes", "crm_merge_snapshots", "crm_rectifications"), _LOG),
     **{
@@ -89,6 +93,44 @@ def columns(entry: Entry) -> tuple[Column, ...]:
 def is_required(column: Column) -> bool:
     """Whether each row has the field."""
     return not column.optional and column.default in (attrs.NOTHING, None)
+
+
+def consents(facts: Sequence[Consent], against: Sequence[Objection]) -> list[Consent]:
+    """What a person said about consent, and a withdrawal wherever they object and it is not last.
+
+    `against` are the objections that stand.
+    """
+    said = [fact for fact in facts if fact.event != "claimed"]
+    ways = {(fact.purpose, fact.channel) for fact in said}
+    ways |= {(one.purpose, one.channel) for one in against}
+    return said + [no for way in sorted(ways) if (no := _withdrawal(way, said, against))]
+
+
+def _withdrawal(
+    way: tuple[str, str], said: Sequence[Consent], against: Sequence[Objection]
+) -> Consent | None:
+    objected = [one for one in against if stands_against(one, *way)]
+    if not objected:
+        return None
+    latest = max(objected, key=attrgetter("occurred_at"))
+    words = [w for w in said if (w.purpose, w.channel) == way and w.granted is not None]
+    last = max(words, key=attrgetter("occurred_at", "id"), default=None)
+    since = max(latest.occurred_at, last.occurred_at) if last else latest.occurred_at
+    if last and last.granted is False and last.address_key is None and last.occurred_at == since:
+        return None
+    purpose, channel = way
+    return Consent(
+        tenant=latest.tenant,
+        id=f"~{latest.id}",  # behind every word of the same instant
+        customer_id=latest.customer_id,
+        purpose=purpose,
+        channel=channel,
+        granted=False,
+        event="withdrawn",
+        source="objection",
+        occurred_at=since,
+        recorded_at=latest.recorded_at,
+    )
 
 
 def rows(record: type, held: Sequence[Any]) -> list[dict[str, Any]]:
@@ -166,6 +208,10 @@ def schema() -> dict[str, Any]:
             "exported_at": _TYPES[datetime],
             "erased_at": {"type": ["string", "null"], "format": "date-time"},
             "currency": {"type": "string", "pattern": "^[A-Z]{3}$"},
+            "restricted": {
+                "type": "boolean",
+                "description": "whether the data may only be stored (GDPR Art. 18)",
+            },
             "left_out": {"type": "object", "additionalProperties": {"type": "string"}},
             "records": {
                 "type": "object",

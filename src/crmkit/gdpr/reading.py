@@ -40,8 +40,8 @@ _ALIASED: Final = ("name", "nickname", "email", "phone", "instagram", "birth_dat
 _ALIASES_MAX: Final = 100
 _CONTACTS: Final = ("email", "phone", "instagram")
 _HEAD: Final = (
-    "format", "version", "customer_id", "exported_at", "erased_at", "currency", "left_out",
-    "records",
+    "format", "version", "customer_id", "exported_at", "erased_at", "currency", "restricted",
+    "left_out", "records",
 )  # fmt: skip
 
 
@@ -75,13 +75,15 @@ def read(given: object, settings: Settings, now: datetime, *, profile_only: bool
 
     With `profile_only` the other tables are not looked at.
     """
-    records = _records(given, settings.currency)
+    records, restricted = _records(given, settings.currency)
     people = _rows(records, Customer)
     if len(people) != 1:
         raise InvalidInput("expected one customer", field=_place(Customer))
     created_at, person = _profile(people[0], settings, now, f"{_place(Customer)}[0]")
     if profile_only:
         return Portable(created_at, person, (), (), ())
+    if restricted:  # nothing here would keep it from being processed
+        raise InvalidInput("may only be stored until the restriction is lifted", field="restricted")
     tags = [_typed(Tag, row, place) for row, place in _placed(records, Tag)]
     return Portable(
         created_at,
@@ -92,7 +94,7 @@ def read(given: object, settings: Settings, now: datetime, *, profile_only: bool
     )
 
 
-def _records(given: object, currency: str) -> Row:
+def _records(given: object, currency: str) -> tuple[Row, bool]:
     whole = _mapping(given, "document")
     for name in whole:
         if name not in _HEAD:
@@ -108,7 +110,7 @@ def _records(given: object, currency: str) -> Row:
     for name in records:
         if name not in tables:
             raise InvalidInput(unknown("table", name, tables), field="records")
-    return records
+    return records, _flag(whole.get("restricted", False), "restricted")
 
 
 def _mapping(value: object, field: str) -> Row:
@@ -240,6 +242,8 @@ def _consent(row: Row, place: str, now: datetime) -> Row:
     for name, known in (("event", EVENTS), ("basis", BASES)):
         if said.get(name, "consent") not in known:
             raise InvalidInput(unknown(name, said[name], known), field=f"{place}.{name}")
+    if said["event"] == "claimed" or said.get("basis", "consent") != "consent":
+        raise InvalidInput("a lawful basis is claimed by each for themselves", field=place)
     if said.setdefault("granted", None) is not EVENTS[said["event"]]:
         raise InvalidInput("does not fit the event", field=f"{place}.granted")
     if said["occurred_at"] > now + _SKEW:

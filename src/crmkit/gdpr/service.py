@@ -130,9 +130,13 @@ class Privacy:
         meant = None if purpose is None else checked_purpose(purpose)
         moment = self._rt.at(at)
         check_past(moment, self._rt.now(), "at")
-        return self._rt.write(
-            lambda uow: objections.suppress(uow, self._rt, found.key, channel, meant, kind, moment)
-        )
+
+        def work(uow: UnitOfWork) -> Suppression:
+            made = objections.suppress(uow, self._rt, found.key, channel, meant, kind, moment)
+            self.audit.note(uow, "suppress", details={"channel": channel, "kind": kind})
+            return made
+
+        return self._rt.write(work)
 
     def suppressed(
         self, address: str, channel: str, *, purpose: str = "marketing"

@@ -118,10 +118,11 @@ class NumbersCorrected:
 
 @attrs.frozen
 class CustomerErased:
-    """A customer is about to be erased; what is kept of them is still there."""
+    """A customer is about to be erased, maybe despite a hold; what is kept is still there."""
 
     customer_id: str
     at: datetime
+    despite_hold: bool = False
 
 
 @attrs.frozen
