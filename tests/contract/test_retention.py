@@ -302,6 +302,23 @@ def test_without_a_notice_who_is_inactive_is_erased_at_once(make: Make, clock: F
     assert [c.email for c in crm.customers.list()] == ["eva@mail.com"]
 
 
+def test_who_is_restricted_while_a_run_is_on_its_way_is_left_alone(
+    make: Make, clock: FrozenClock
+) -> None:
+    """Their page was read before; the run asks again before it erases."""
+    crm = make(GONE)
+    people = {guest(crm, name) for name in ("ana", "leo")}
+    clock.set("2027-01-10T12:00:00Z")
+
+    def restrict_who_is_left(_: int) -> None:
+        for customer in crm.customers.list():
+            crm.gdpr.restrict(customer.id, reason="contested")
+
+    (done,) = crm.gdpr.retention.run(progress=restrict_who_is_left)
+    assert done.count == 1
+    assert [c.id in people for c in crm.customers.list()] == [True]
+
+
 # --- holds ---
 
 

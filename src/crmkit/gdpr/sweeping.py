@@ -208,6 +208,8 @@ def _erase(rt: Runtime, policy: RetentionPolicy, customer_id: str, at: datetime)
     def work(uow: UnitOfWork) -> int:
         rt.customer(uow, customer_id, lock=True)
         uow.hold(Metrics, [customer_id])
+        if customer_id in left_alone(uow, [customer_id], rt, at):  # since the page was read
+            return 0
         found = _judged(uow, rt, policy, (customer_id,), at)
         if not found or found[0].verdict != "erase":
             return 0
