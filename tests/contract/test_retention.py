@@ -302,6 +302,45 @@ def test_without_a_notice_who_is_inactive_is_erased_at_once(make: Make, clock: F
     assert [c.email for c in crm.customers.list()] == ["eva@mail.com"]
 
 
+REVIEW = ("review", {"rating": 5, "text": "Good"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "counts"),
+    [(*REVIEW, True), ("message_clicked", {}, True), ("message_opened", {}, False)],
+)
+def test_what_the_person_did_counts_after_it_was_anonymised(
+    make: Make, clock: FrozenClock, kind: str, said: dict[str, Any], counts: bool
+) -> None:
+    """Both policies of the guide: 36 months begin with the last thing they did of themselves."""
+    crm = make(TIMELINE, GONE)
+    ana = guest(crm)
+    clock.set("2023-12-20T12:00:00Z")
+    crm.track_activity(ana, kind, said)
+    clock.set("2026-01-11T12:00:00Z")
+    assert [r.count for r in crm.gdpr.retention.run()] == [1, 0 if counts else 1]
+    clock.set("2026-12-20T11:59:00Z")
+    assert [r.count for r in crm.gdpr.retention.run()] == [0, 0]
+    clock.set("2026-12-20T12:00:00Z")
+    assert [r.count for r in crm.gdpr.retention.run()] == [0, 1 if counts else 0]
+
+
+def test_an_anonymised_sign_goes_with_a_merge_and_comes_back(
+    make: Make, clock: FrozenClock
+) -> None:
+    """While two are one it counts for that one, and then for the one who gave it."""
+    crm = make(TIMELINE, GONE)
+    ana, leo = guest(crm), guest(crm, "leo")
+    clock.set("2023-12-20T12:00:00Z")
+    crm.track_activity(leo, *REVIEW)
+    merge = crm.identity.merge(ana, leo, reason="same person")
+    clock.set("2026-01-11T12:00:00Z")
+    assert [r.count for r in crm.gdpr.retention.run()] == [1, 0]
+    crm.identity.unmerge(merge.id)
+    assert [r.count for r in crm.gdpr.retention.run()] == [0, 1]
+    assert [c.id for c in crm.customers.list()] == [leo]
+
+
 def test_who_is_restricted_while_a_run_is_on_its_way_is_left_alone(
     make: Make, clock: FrozenClock
 ) -> None:
