@@ -429,6 +429,52 @@ def test_a_hold_goes_with_a_merge_and_comes_back(make: Make) -> None:
         crm.gdpr.erase(leo)
 
 
+@pytest.mark.parametrize("told_as", ["ana", "leo"])
+def test_a_hold_of_while_two_were_one_stands_for_each(make: Make, told_as: str) -> None:
+    """Whichever id it was put on by, and each is released by itself."""
+    crm = make()
+    people = {name: guest(crm, name) for name in ("ana", "leo")}
+    merge = crm.identity.merge(people["ana"], people["leo"], reason="same person")
+    crm.gdpr.retention.hold(people[told_as], reason="claim")
+    crm.identity.unmerge(merge.id)
+    for customer_id in people.values():
+        with pytest.raises(OnHold):
+            crm.gdpr.erase(customer_id)
+        (held,) = crm.gdpr.retention.holds(customer_id)
+        assert (held.customer_id, held.reason) == (customer_id, "claim")
+        crm.gdpr.retention.release(held.id)
+        assert crm.gdpr.erase(customer_id).deleted["crm_customers"] == 1
+
+
+def test_a_released_hold_does_not_come_back_with_an_unmerge(make: Make) -> None:
+    crm = make()
+    ana, leo = guest(crm), guest(crm, "leo")
+    merge = crm.identity.merge(ana, leo, reason="same person")
+    crm.gdpr.retention.release(crm.gdpr.retention.hold(leo, reason="claim").id)
+    crm.identity.unmerge(merge.id)
+    assert crm.gdpr.retention.holds() == ()
+
+
+@pytest.mark.parametrize("told_as", ["ana", "leo"])
+@pytest.mark.parametrize("inner_first", [True, False])
+def test_a_hold_stands_for_those_it_was_put_on_in_whatever_order_they_part(
+    make: Make, clock: FrozenClock, told_as: str, inner_first: bool
+) -> None:
+    """Who was merged with them only afterwards is free again, and a hold of theirs is theirs."""
+    crm = make()
+    people = {name: guest(crm, name) for name in ("ana", "leo", "eva")}
+    inner = crm.identity.merge(people["ana"], people["leo"], reason="same person")
+    clock.set("2023-02-01T12:00:00Z")
+    crm.gdpr.retention.hold(people[told_as], reason="of two")
+    crm.gdpr.retention.hold(people["eva"], reason="of one")
+    clock.set("2023-03-01T12:00:00Z")
+    outer = crm.identity.merge(people["eva"], people["ana"], reason="same person")
+    for merge in (inner, outer) if inner_first else (outer, inner):
+        crm.identity.unmerge(merge.id)
+    told = {n: [h.reason for h in crm.gdpr.retention.holds(c)] for n, c in people.items()}
+    assert told == {"ana": ["of two"], "leo": ["of two"], "eva": ["of one"]}
+
+
 # --- running ---
 
 
