@@ -149,6 +149,7 @@ class CRMService:
                     lambda uow, e: self.activities.on_undone(uow, e),
                     lambda uow, e: self.loyalty.keeper.on_undone(uow, e),
                     lambda uow, e: self.gdpr.consents.on_undone(uow, e),
+                    lambda uow, e: self.gdpr.retention.on_undone(uow, e),
                     lambda uow, e: self.segments.keeper.on_undone(uow, e),
                     lambda uow, e: self.gdpr.audit.on_undone(uow, e),
                     lambda uow, e: self.gdpr.holders.on_undone(uow, e),

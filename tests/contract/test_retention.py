@@ -302,6 +302,62 @@ def test_without_a_notice_who_is_inactive_is_erased_at_once(make: Make, clock: F
     assert [c.email for c in crm.customers.list()] == ["eva@mail.com"]
 
 
+REVIEW = ("review", {"rating": 5, "text": "Good"})
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "counts"),
+    [(*REVIEW, True), ("message_clicked", {}, True), ("message_opened", {}, False)],
+)
+def test_what_the_person_did_counts_after_it_was_anonymised(
+    make: Make, clock: FrozenClock, kind: str, said: dict[str, Any], counts: bool
+) -> None:
+    """Both policies of the guide: 36 months begin with the last thing they did of themselves."""
+    crm = make(TIMELINE, GONE)
+    ana = guest(crm)
+    clock.set("2023-12-20T12:00:00Z")
+    crm.track_activity(ana, kind, said)
+    clock.set("2026-01-11T12:00:00Z")
+    assert [r.count for r in crm.gdpr.retention.run()] == [1, 0 if counts else 1]
+    clock.set("2026-12-20T11:59:00Z")
+    assert [r.count for r in crm.gdpr.retention.run()] == [0, 0]
+    clock.set("2026-12-20T12:00:00Z")
+    assert [r.count for r in crm.gdpr.retention.run()] == [0, 1 if counts else 0]
+
+
+def test_an_anonymised_sign_goes_with_a_merge_and_comes_back(
+    make: Make, clock: FrozenClock
+) -> None:
+    """While two are one it counts for that one, and then for the one who gave it."""
+    crm = make(TIMELINE, GONE)
+    ana, leo = guest(crm), guest(crm, "leo")
+    clock.set("2023-12-20T12:00:00Z")
+    crm.track_activity(leo, *REVIEW)
+    merge = crm.identity.merge(ana, leo, reason="same person")
+    clock.set("2026-01-11T12:00:00Z")
+    assert [r.count for r in crm.gdpr.retention.run()] == [1, 0]
+    crm.identity.unmerge(merge.id)
+    assert [r.count for r in crm.gdpr.retention.run()] == [0, 1]
+    assert [c.id for c in crm.customers.list()] == [leo]
+
+
+def test_who_is_restricted_while_a_run_is_on_its_way_is_left_alone(
+    make: Make, clock: FrozenClock
+) -> None:
+    """Their page was read before; the run asks again before it erases."""
+    crm = make(GONE)
+    people = {guest(crm, name) for name in ("ana", "leo")}
+    clock.set("2027-01-10T12:00:00Z")
+
+    def restrict_who_is_left(_: int) -> None:
+        for customer in crm.customers.list():
+            crm.gdpr.restrict(customer.id, reason="contested")
+
+    (done,) = crm.gdpr.retention.run(progress=restrict_who_is_left)
+    assert done.count == 1
+    assert [c.id in people for c in crm.customers.list()] == [True]
+
+
 # --- holds ---
 
 
@@ -371,6 +427,52 @@ def test_a_hold_goes_with_a_merge_and_comes_back(make: Make) -> None:
     crm.gdpr.erase(ana)
     with pytest.raises(OnHold):
         crm.gdpr.erase(leo)
+
+
+@pytest.mark.parametrize("told_as", ["ana", "leo"])
+def test_a_hold_of_while_two_were_one_stands_for_each(make: Make, told_as: str) -> None:
+    """Whichever id it was put on by, and each is released by itself."""
+    crm = make()
+    people = {name: guest(crm, name) for name in ("ana", "leo")}
+    merge = crm.identity.merge(people["ana"], people["leo"], reason="same person")
+    crm.gdpr.retention.hold(people[told_as], reason="claim")
+    crm.identity.unmerge(merge.id)
+    for customer_id in people.values():
+        with pytest.raises(OnHold):
+            crm.gdpr.erase(customer_id)
+        (held,) = crm.gdpr.retention.holds(customer_id)
+        assert (held.customer_id, held.reason) == (customer_id, "claim")
+        crm.gdpr.retention.release(held.id)
+        assert crm.gdpr.erase(customer_id).deleted["crm_customers"] == 1
+
+
+def test_a_released_hold_does_not_come_back_with_an_unmerge(make: Make) -> None:
+    crm = make()
+    ana, leo = guest(crm), guest(crm, "leo")
+    merge = crm.identity.merge(ana, leo, reason="same person")
+    crm.gdpr.retention.release(crm.gdpr.retention.hold(leo, reason="claim").id)
+    crm.identity.unmerge(merge.id)
+    assert crm.gdpr.retention.holds() == ()
+
+
+@pytest.mark.parametrize("told_as", ["ana", "leo"])
+@pytest.mark.parametrize("inner_first", [True, False])
+def test_a_hold_stands_for_those_it_was_put_on_in_whatever_order_they_part(
+    make: Make, clock: FrozenClock, told_as: str, inner_first: bool
+) -> None:
+    """Who was merged with them only afterwards is free again, and a hold of theirs is theirs."""
+    crm = make()
+    people = {name: guest(crm, name) for name in ("ana", "leo", "eva")}
+    inner = crm.identity.merge(people["ana"], people["leo"], reason="same person")
+    clock.set("2023-02-01T12:00:00Z")
+    crm.gdpr.retention.hold(people[told_as], reason="of two")
+    crm.gdpr.retention.hold(people["eva"], reason="of one")
+    clock.set("2023-03-01T12:00:00Z")
+    outer = crm.identity.merge(people["eva"], people["ana"], reason="same person")
+    for merge in (inner, outer) if inner_first else (outer, inner):
+        crm.identity.unmerge(merge.id)
+    told = {n: [h.reason for h in crm.gdpr.retention.holds(c)] for n, c in people.items()}
+    assert told == {"ana": ["of two"], "leo": ["of two"], "eva": ["of one"]}
 
 
 # --- running ---

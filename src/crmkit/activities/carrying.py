@@ -46,15 +46,28 @@ def had_ended(gone: Folded, at: datetime) -> bool:
     return last is None or last <= at
 
 
-def carry(uow: UnitOfWork, rt: Runtime, customer_id: str, origin: str | None, more: Folded) -> None:
+def carry(
+    uow: UnitOfWork,
+    rt: Runtime,
+    customer_id: str,
+    origin: str | None,
+    more: Folded,
+    last_sign_at: datetime | None,
+) -> None:
     """Carry on what further facts had said of a customer, of that side of their merges."""
     known = uow.find(Carried, customer_id=customer_id, origin=origin, limit=1)
     row = known[0] if known else Carried(
         tenant=rt.tenant, id=rt.new_id(), customer_id=customer_id, origin=origin
     )  # fmt: skip
     whole = with_carried(unpacked(row), [more])
+    signs = [at for at in (row.last_sign_at, last_sign_at) if at is not None]
     uow.put(
-        evolved(row, numbers=_packed(whole.metrics), counters=tuple(map(_packed, whole.counters)))
+        evolved(
+            row,
+            numbers=_packed(whole.metrics),
+            counters=tuple(map(_packed, whole.counters)),
+            last_sign_at=max(signs, default=None),
+        )
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from crmkit.activities import carrying
 from crmkit.activities.holding import Unheld, hold
 from crmkit.activities.metrics import Joined, fold
+from crmkit.activities.signs import last_sign
 from crmkit.activities.stories import CORRECTING, Kinds, stories
 from crmkit.model import (
     Activity,
@@ -108,8 +109,9 @@ def _carry(
     hashed = partial(rt.fingerprint, "counter")
     for side in sorted({*own, *borne}, key=str):
         nothing = Metrics(tenant=rt.tenant, customer_id=side[0])
-        numbers = fold(nothing, own.get(side, ()), rt.settings, hashed, borne.get(side, ()))
-        carrying.carry(uow, rt, *side, numbers)
+        facts = own.get(side, ())
+        numbers = fold(nothing, facts, rt.settings, hashed, borne.get(side, ()))
+        carrying.carry(uow, rt, *side, numbers, last_sign(facts, rt.settings))
 
 
 def _unlink(

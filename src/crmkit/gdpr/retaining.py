@@ -5,31 +5,16 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
-from typing import Final, Literal, TypeAlias
+from typing import Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
 import attrs
 
-from crmkit.config import Settings
 from crmkit.model import Consent, RetentionNotice
 from crmkit.model.time import Duration
 from crmkit.retention import RetentionPolicy
 
 Verdict: TypeAlias = Literal["keep", "tell", "wait", "erase"]
-
-_PASSIVE: Final = frozenset({"message_delivered", "message_opened", "no_show", "post_event_report"})
-"""Kinds of activities in which the person themselves did nothing; mail programs open alone."""
-
-
-def by_the_person(settings: Settings) -> tuple[str, ...]:
-    """The kinds of activities that show that somebody is still a customer."""
-    return tuple(
-        sorted(
-            name
-            for name, kind in settings.kinds_by_name.items()
-            if name not in _PASSIVE and kind.role in ("happens", "completes", "cancels")
-        )
-    )
 
 
 def cutoff(policy: RetentionPolicy, at: datetime, zone: ZoneInfo) -> datetime:

@@ -15,6 +15,7 @@ from crmkit.model import LegalHold, Metrics, RetentionNotice, RetentionRun
 from crmkit.model.catalogue import evolved
 from crmkit.model.document import text
 from crmkit.model.time import instant
+from crmkit.ports.events import MergeUndone
 from crmkit.ports.runtime import Runtime, checked_id
 from crmkit.ports.storage import UnitOfWork
 from crmkit.retention import RetentionPolicy
@@ -182,6 +183,10 @@ class Retention:
                 found = uow.find(LegalHold, customer_id=self._rt.customer(uow, customer_id).id)
         now = self._rt.now()
         return tuple(hold for hold in found if holds.stands(hold, now))
+
+    def on_undone(self, uow: UnitOfWork, event: MergeUndone) -> None:
+        """Let holds of while two were one stand for each of them; crmkit's own."""
+        holds.on_undone(uow, self._rt, event)
 
     def _past(self, at: datetime | str | None) -> datetime:
         moment = self._rt.at(at)

@@ -11,6 +11,7 @@ from typing import Any, Final
 import attrs
 
 from crmkit.activities import forgetting, holding
+from crmkit.activities.signs import by_the_person
 from crmkit.customers.restriction import restricted_among
 from crmkit.errors import Erased, NotFound, OnHold
 from crmkit.gdpr import erasing, retaining
@@ -18,6 +19,7 @@ from crmkit.gdpr.holds import standing
 from crmkit.gdpr.retaining import Inactive
 from crmkit.model import (
     Activity,
+    Carried,
     Consent,
     Customer,
     Enrolment,
@@ -208,6 +210,8 @@ def _erase(rt: Runtime, policy: RetentionPolicy, customer_id: str, at: datetime)
     def work(uow: UnitOfWork) -> int:
         rt.customer(uow, customer_id, lock=True)
         uow.hold(Metrics, [customer_id])
+        if customer_id in left_alone(uow, [customer_id], rt, at):  # since the page was read
+            return 0
         found = _judged(uow, rt, policy, (customer_id,), at)
         if not found or found[0].verdict != "erase":
             return 0
@@ -240,14 +244,14 @@ def _judged(
 
 
 def _last_signs(uow: UnitOfWork, ids: tuple[str, ...]) -> dict[str, datetime]:
-    """When these customers last booked, bought, came or spoke, but for their other activities."""
+    """When these customers last booked, bought, came or spoke, or did what is anonymised by now."""
     if not ids:
         return {}
     found = dict(uow.rows(Customer, ("id", "created_at"), id=ids))
     dates = ("customer_id", "last_booking_at", "last_order_at", "last_visit_at")
     signs: list[tuple[Any, ...]] = [*uow.rows(Metrics, dates, customer_id=ids)]
     for kind, field in ((Consent, "occurred_at"), (Enrolment, "occurred_at"),
-                        (Redemption, "reserved_at")):  # fmt: skip
+                        (Redemption, "reserved_at"), (Carried, "last_sign_at")):  # fmt: skip
         signs += uow.rows(kind, ("customer_id", field), customer_id=ids)
     for customer_id, *moments in signs:
         if customer_id in found:
@@ -260,7 +264,7 @@ def _last_done(uow: UnitOfWork, rt: Runtime, customer_id: str) -> datetime:
     last = uow.find(
         Activity,
         customer_id=customer_id,
-        kind=retaining.by_the_person(rt.settings),
+        kind=by_the_person(rt.settings),
         order=("occurred_at", "id"),
         descending=True,
         limit=1,

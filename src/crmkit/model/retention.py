@@ -74,7 +74,8 @@ class Carried:
 
     `numbers` are `Metrics` without what is nothing, instants in microseconds since 1970;
     `counters` are rows of `Counter` in the same way. Numbers are these and the fold of the
-    activities that are there.
+    activities that are there. `last_sign_at` is when the person last did something of themselves
+    in what was anonymised, so that nobody counts as inactive before their time.
     """
 
     tenant: str = assigned()
@@ -82,4 +83,5 @@ class Carried:
     customer_id: str = _owner()
     numbers: Mapping[str, Any] = stored(Data.BEHAVIOUR, Origin.OBSERVED, factory=dict)
     counters: tuple[Mapping[str, Any], ...] = stored(Data.BEHAVIOUR, Origin.OBSERVED, default=())
+    last_sign_at: datetime | None = stored(Data.BEHAVIOUR, Origin.OBSERVED, default=None)
     origin: str | None = side(default=None)

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from crmkit import InvalidInput, RetentionPolicy, Settings
-from crmkit.gdpr.retaining import by_the_person, cutoff, judged, same_day, withdrawn
+from crmkit.activities.signs import by_the_person
+from crmkit.gdpr.retaining import cutoff, judged, same_day, withdrawn
 from crmkit.model import Consent, RetentionNotice
 from crmkit.retention import checked
 

@@ -56,6 +56,7 @@ def _carried() -> None:
         *texts("tenant", "id", "customer_id"),
         sa.Column("numbers", JSON, nullable=False),
         sa.Column("counters", JSON, nullable=False),
+        *empties("last_sign_at"),
         *maybes("origin"),
         sa.PrimaryKeyConstraint("tenant", "id"),
     )
