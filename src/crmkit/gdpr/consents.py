@@ -8,7 +8,7 @@ from typing import Any, Unpack
 
 from crmkit.customers.profile import ConsentState
 from crmkit.errors import InvalidInput
-from crmkit.gdpr import links, notices, objections
+from crmkit.gdpr import links, notices, objections, parting
 from crmkit.gdpr.addresses import address_of, checked_channel, purpose_key
 from crmkit.gdpr.consent_state import lasting, revived, said_by, state
 from crmkit.gdpr.contacting import pages, permissions
@@ -396,10 +396,10 @@ class Consents:
         )
 
     def on_undone(self, uow: UnitOfWork, event: MergeUndone) -> None:
-        """Take back what the merge itself had withdrawn; crmkit's own."""
+        """Take back what the merge had withdrawn; refusals since go for each; crmkit's own."""
         both = (event.merge.customer_id, event.merge.dropped_id)
         uow.remove(Consent, customer_id=both, follows=event.merge.id)
-        objections.on_undone(uow, self._rt, event)
+        parting.on_undone(uow, self._rt, event)
 
     def on_erased(self, uow: UnitOfWork, event: CustomerErased) -> None:
         """Leave suppressions where the person objected; crmkit's own."""

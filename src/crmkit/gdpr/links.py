@@ -17,7 +17,7 @@ from crmkit.gdpr.consent_state import ends, latest
 from crmkit.gdpr.permission import stands_against
 from crmkit.gdpr.statements import Statement
 from crmkit.gdpr.tokens import opened, signed
-from crmkit.model import Consent, Customer, Objection
+from crmkit.model import Consent, Customer, Merge, Objection
 from crmkit.model.document import text
 from crmkit.ports.runtime import Runtime, Whose
 from crmkit.ports.storage import UnitOfWork
@@ -140,6 +140,8 @@ def unsubscribed(uow: UnitOfWork, rt: Runtime, meant: Meant) -> Consent | None:
     facts = uow.find(Consent, customer_id=customer.id, purpose=way[0], channel=way[1])
     said = latest(facts)
     word = said.get((*way, key)) or said.get((*way, None))
+    if key is not None and _lost(uow, rt, customer, meant):
+        objections.suppress(uow, rt, key, meant.channel, meant.purpose, "unsubscribed", now)
     if word is not None and not word.granted and (key is not None or _all_withdrawn(facts)):
         return None
     withdrawal = Statement(
@@ -154,6 +156,14 @@ def unsubscribed(uow: UnitOfWork, rt: Runtime, meant: Meant) -> Consent | None:
     made = withdrawal.fact(rt, rt.whose(uow, meant.customer_id, customer.id))
     uow.add(made)
     return made
+
+
+def _lost(uow: UnitOfWork, rt: Runtime, customer: Customer, meant: Meant) -> bool:
+    """Whether the address may be of somebody who was one with the customer, and is no more."""
+    if any(known.key == meant.address_key for known in addresses(rt, customer, meant.channel)):
+        return False
+    sides: tuple[dict[str, Any], ...] = ({"customer_id": customer.id}, {"dropped_id": customer.id})
+    return any(m.undone_at is not None for side in sides for m in uow.find(Merge, **side))
 
 
 def _all_withdrawn(facts: list[Consent]) -> bool:

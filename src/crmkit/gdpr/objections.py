@@ -8,10 +8,10 @@ from typing import Any
 
 from crmkit.gdpr.addresses import Address, addresses, kind_of, purpose_key
 from crmkit.gdpr.permission import covers, stands_against
-from crmkit.model import Consent, Customer, Merge, Objection, Restriction, Suppression
+from crmkit.model import Consent, Customer, Objection, Suppression
 from crmkit.model.catalogue import evolved
 from crmkit.model.consent import CHANNELS
-from crmkit.ports.events import CustomerErased, MergeUndone
+from crmkit.ports.events import CustomerErased
 from crmkit.ports.runtime import Runtime, Whose
 from crmkit.ports.storage import UnitOfWork
 
@@ -134,18 +134,3 @@ def on_erased(uow: UnitOfWork, rt: Runtime, event: CustomerErased) -> None:
     for said in uow.find(Objection, customer_id=event.customer_id, ended_at=None):
         for key in _keys(uow, rt, customer, said.channel):
             suppress(uow, rt, key, said.channel, said.purpose, "objected", said.occurred_at)
-
-
-def on_undone(uow: UnitOfWork, rt: Runtime, event: MergeUndone) -> None:
-    """What was said of two while they were one goes for each of them."""
-    merge = event.merge
-    # Only what came since, and bears no side of another merge.
-    nobodys = {None, merge.id, *(m.id for m in uow.find(Merge, customer_id=merge.customer_id))}
-    for kind, until in ((Objection, "ended_at"), (Restriction, "lifted_at")):
-        told: dict[str, Any] = {"customer_id": merge.customer_id, until: None}
-        standing: list[Any] = uow.find(kind, **told)
-        uow.add_many(
-            evolved(fact, id=rt.new_id(), customer_id=merge.dropped_id, origin=None)
-            for fact in standing
-            if fact.recorded_at >= merge.recorded_at and fact.origin in nobodys
-        )

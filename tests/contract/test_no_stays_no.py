@@ -1,0 +1,62 @@
+"""A no stays a no, on every storage: nothing but the person's own later word makes a permission."""
+
+from __future__ import annotations
+
+import pytest
+
+from crmkit import CRMService
+from crmkit.gdpr.consents import Consents
+from crmkit.testing import FrozenClock
+
+MAIL, OTHER = "ana@mail.com", "ana@work.example"
+
+
+@pytest.fixture
+def ana(crm: CRMService) -> str:
+    return crm.find_or_create({"name": "Ana", "email": MAIL}).id
+
+
+@pytest.fixture
+def anna(crm: CRMService) -> str:
+    return crm.find_or_create({"name": "Anna", "email": OTHER}).id
+
+
+@pytest.fixture
+def consents(crm: CRMService) -> Consents:
+    return crm.gdpr.consents
+
+
+# --- parting ---
+
+
+@pytest.mark.parametrize("way", ["kept", "dropped", "link"])
+def test_a_withdrawal_of_two_as_one_goes_for_each(
+    crm: CRMService, consents: Consents, clock: FrozenClock, ana: str, anna: str, way: str
+) -> None:
+    """By either id; a link for one address withdraws for that address of both."""
+    for each in (ana, anna):
+        consents.give(each, "email", source="form")
+    made = crm.identity.merge(ana, anna, reason="one person")
+    clock.advance(hours=1)
+    if way == "link":
+        consents.unsubscribe(consents.unsubscribe_token(ana, "email", address=OTHER), post=True)
+    else:
+        consents.withdraw(ana if way == "kept" else anna, "email")
+    clock.advance(hours=1)
+    crm.identity.unmerge(made.id)
+    assert consents.may_contact(anna, "email").reason == "withdrawn"
+    if way != "link":
+        assert consents.may_contact(ana, "email").reason == "withdrawn"
+
+
+def test_a_link_that_is_followed_after_parting_suppresses_its_address(
+    crm: CRMService, consents: Consents, clock: FrozenClock, ana: str, anna: str
+) -> None:
+    consents.give(anna, "email", source="form")
+    made = crm.identity.merge(ana, anna, reason="one person")
+    token = consents.unsubscribe_token(ana, "email", address=OTHER)
+    clock.advance(hours=1)
+    crm.identity.unmerge(made.id)
+    assert consents.may_contact(anna, "email")
+    assert consents.unsubscribe(token, post=True).done
+    assert consents.may_contact(anna, "email").reason == "suppressed"
