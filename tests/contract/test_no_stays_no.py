@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 
 from crmkit import CRMService
@@ -60,3 +62,21 @@ def test_a_link_that_is_followed_after_parting_suppresses_its_address(
     assert consents.may_contact(anna, "email")
     assert consents.unsubscribe(token, post=True).done
     assert consents.may_contact(anna, "email").reason == "suppressed"
+
+
+# --- clocks ---
+
+
+@pytest.mark.parametrize("way", ["withdraw", "link", "object"])
+def test_a_withdrawal_comes_after_a_yes_that_a_clock_ahead_has_stamped(
+    crm: CRMService, consents: Consents, clock: FrozenClock, ana: str, way: str
+) -> None:
+    consents.give(ana, "email", source="form", at=clock() + timedelta(minutes=4))
+    if way == "withdraw":
+        consents.withdraw(ana, "email")
+    elif way == "link":
+        consents.unsubscribe(consents.unsubscribe_token(ana, "email"), post=True)
+    else:
+        crm.gdpr.object(ana)
+    assert not consents.may_contact(ana, "email")
+    assert not consents.state(ana).given("marketing", "email")

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Unpack
 
+import attrs
+
 from crmkit.customers.profile import ConsentState
 from crmkit.errors import InvalidInput
 from crmkit.gdpr import links, notices, objections, parting
 from crmkit.gdpr.addresses import address_of, checked_channel, purpose_key
-from crmkit.gdpr.consent_state import lasting, revived, said_by, state
+from crmkit.gdpr.consent_state import after_all, lasting, revived, said_by, state
 from crmkit.gdpr.contacting import pages, permissions
 from crmkit.gdpr.permission import Permission, Question, stands_against
 from crmkit.gdpr.preferences import Preferences, page
@@ -331,23 +333,25 @@ class Consents:
         return state(uow.find(Consent, customer_id=customer_id), self._rt.now())
 
     def withdraw_all(
-        self, uow: UnitOfWork, whose: Whose, against: Sequence[Objection], at: datetime
+        self, uow: UnitOfWork, whose: Whose, against: Sequence[Objection], at: datetime | None
     ) -> None:
-        """Withdraw what is granted and was objected to; crmkit's own."""
+        """Withdraw what is granted and was objected to; None is now, after all; crmkit's own."""
         facts = uow.find(Consent, customer_id=whose.customer_id)
         granted = [
             way
             for way, until in lasting(facts).items()
             if until is not None and any(stands_against(o, *way) for o in against)
         ]
+        now = self._rt.now()
         for purpose, channel in granted:
             said = Statement(
                 purpose=purpose, channel=channel, granted=False, event="withdrawn",
-                source="objection", at=at,
+                source="objection",
+                at=at or after_all(facts, (purpose, channel), now),
             )  # fmt: skip
-            uow.add(said.fact(self._rt, whose))
-        if granted:
-            self._rt.events.publish(uow, ConsentChanged(whose.customer_id, at))
+            fact = said.fact(self._rt, whose)
+            uow.add(fact)
+            self._rt.events.publish(uow, ConsentChanged(whose.customer_id, fact.occurred_at))
 
     def on_stated(self, uow: UnitOfWork, event: ConsentStated) -> None:
         """Record what was said while a customer was found, unless on record; crmkit's own."""
@@ -444,7 +448,8 @@ class Consents:
         def work(uow: UnitOfWork) -> Consent:
             customer = self._rt.customer(uow, customer_id, lock=True)
             whose = self._rt.whose(uow, customer_id, customer.id)
-            fact = said.fact(self._rt, whose)
+            told = said if at is not None else self._last(uow, customer.id, said)
+            fact = told.fact(self._rt, whose)
             seen = call and call.claim(
                 uow, self._rt, customer_id=customer.id, result_id=fact.id, origin=whose.origin
             )
@@ -458,7 +463,14 @@ class Consents:
                     uow, self._rt, customer, said.purpose, said.channel, said.address, said.at
                 )
             if said.granted is not None:
-                self._rt.events.publish(uow, ConsentChanged(customer.id, said.at))
+                self._rt.events.publish(uow, ConsentChanged(customer.id, fact.occurred_at))
             return fact
 
         return self._rt.write(work)
+
+    def _last(self, uow: UnitOfWork, customer_id: str, said: Statement) -> Statement:
+        """A refusal of now after all words on record; anything else as it is."""
+        if said.granted is not False:
+            return said
+        facts = uow.find(Consent, customer_id=customer_id)
+        return attrs.evolve(said, at=after_all(facts, (said.purpose, said.channel), said.at))

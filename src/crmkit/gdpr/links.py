@@ -13,7 +13,7 @@ import attrs
 from crmkit.errors import Erased, InvalidInput, NotFound
 from crmkit.gdpr import objections
 from crmkit.gdpr.addresses import Address, addresses
-from crmkit.gdpr.consent_state import ends, latest
+from crmkit.gdpr.consent_state import after_all, ends, latest
 from crmkit.gdpr.permission import stands_against
 from crmkit.gdpr.statements import Statement
 from crmkit.gdpr.tokens import opened, signed
@@ -150,7 +150,7 @@ def unsubscribed(uow: UnitOfWork, rt: Runtime, meant: Meant) -> Consent | None:
         granted=False,
         event="withdrawn",
         source="unsubscribe link",
-        at=now,
+        at=after_all(facts, way, now),
         address=_address(rt, customer, meant, facts),
     )
     made = withdrawal.fact(rt, rt.whose(uow, meant.customer_id, customer.id))

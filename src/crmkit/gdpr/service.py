@@ -102,7 +102,7 @@ class Privacy:
             made = objections.object_to(
                 uow, self._rt, customer, whose, meant, channel, where, moment
             )
-            self.consents.withdraw_all(uow, whose, made, moment)
+            self.consents.withdraw_all(uow, whose, made, None if at is None else moment)
             self.audit.note(uow, "object", customer_id)
             return made
 
