@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from crmkit import CRMService
+from crmkit import CRMService, InvalidInput
 from crmkit.gdpr.consents import Consents
 from crmkit.testing import FrozenClock
 
@@ -80,3 +80,61 @@ def test_a_withdrawal_comes_after_a_yes_that_a_clock_ahead_has_stamped(
         crm.gdpr.object(ana)
     assert not consents.may_contact(ana, "email")
     assert not consents.state(ana).given("marketing", "email")
+
+
+# --- saying it again ---
+
+
+def test_a_late_yes_from_before_the_latest_objection_ends_nothing(
+    crm: CRMService, consents: Consents, clock: FrozenClock, ana: str
+) -> None:
+    start = clock()
+    crm.gdpr.object(ana)
+    clock.advance(days=45)
+    crm.gdpr.object(ana)
+    said = start + timedelta(days=31)
+    consents.give(ana, "email", source="form", fresh=True, at=said)
+    assert consents.may_contact(ana, "email").reason == "objected"
+
+
+@pytest.mark.parametrize("again", ["object", "unsubscribe"])
+def test_a_link_to_confirm_is_void_after_a_no_that_is_said_again(
+    crm: CRMService, consents: Consents, clock: FrozenClock, ana: str, again: str
+) -> None:
+    def refuse() -> None:
+        if again == "object":
+            crm.gdpr.object(ana)
+        else:
+            consents.unsubscribe(consents.unsubscribe_token(ana, "email"), post=True)
+
+    refuse()
+    clock.advance(days=1)
+    token = consents.request(ana, "email", source="form")
+    clock.advance(hours=1)
+    refuse()
+    with pytest.raises(InvalidInput):
+        consents.confirm(token)
+    assert not consents.may_contact(ana, "email")
+
+
+def test_a_late_yes_from_before_the_latest_click_permits_nothing(
+    consents: Consents, clock: FrozenClock, ana: str
+) -> None:
+    start = clock()
+    for _ in range(2):
+        consents.unsubscribe(consents.unsubscribe_token(ana, "email"), post=True)
+        clock.advance(days=30)
+    consents.give(ana, "email", source="form", at=start + timedelta(days=10))
+    assert consents.may_contact(ana, "email").reason == "withdrawn"
+
+
+def test_a_suppression_that_comes_again_outlives_a_yes_from_in_between(
+    crm: CRMService, consents: Consents, clock: FrozenClock, ana: str
+) -> None:
+    start = clock()
+    for _ in range(2):
+        crm.gdpr.suppress(MAIL, "email", kind="complained")
+        clock.advance(days=30)
+    said = start + timedelta(days=10)
+    consents.give(ana, "email", source="form", fresh=True, at=said)
+    assert consents.may_contact(ana, "email").reason == "suppressed"

@@ -128,7 +128,7 @@ def understood(rt: Runtime, token: str) -> Meant:
 
 
 def unsubscribed(uow: UnitOfWork, rt: Runtime, meant: Meant) -> Consent | None:
-    """Withdraw what a token means; None if that stands already, or there is nobody any more."""
+    """Withdraw what a token means; None if it was said at that instant, or there is nobody."""
     now, key = rt.now(), meant.address_key
     try:
         customer = rt.customer(uow, meant.customer_id, lock=True)
@@ -142,7 +142,8 @@ def unsubscribed(uow: UnitOfWork, rt: Runtime, meant: Meant) -> Consent | None:
     word = said.get((*way, key)) or said.get((*way, None))
     if key is not None and _lost(uow, rt, customer, meant):
         objections.suppress(uow, rt, key, meant.channel, meant.purpose, "unsubscribed", now)
-    if word is not None and not word.granted and (key is not None or _all_withdrawn(facts)):
+    stands = word is not None and not word.granted and word.occurred_at >= now
+    if stands and (key is not None or _all_withdrawn(facts)):
         return None
     withdrawal = Statement(
         purpose=meant.purpose,

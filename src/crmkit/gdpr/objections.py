@@ -26,14 +26,16 @@ def object_to(
     source: str,
     at: datetime,
 ) -> tuple[Objection, ...]:
-    """Record an objection on a channel, or on each; what stands already is told again.
+    """Record an objection on a channel, or on each; what stands since then is told again.
 
-    Each address of the person that such a channel reaches is suppressed.
+    One that is repeated later is recorded with its day: a yes from in between is older. Each
+    address of the person that such a channel reaches is suppressed.
     """
     channels = [channel] if channel else _concerned(purpose)
+    told = uow.find(Objection, customer_id=customer.id, ended_at=None)
     standing = {
         o.channel: o
-        for o in uow.find(Objection, customer_id=customer.id, ended_at=None)
+        for o in sorted(told, key=lambda o: (o.occurred_at, o.id))
         if o.purpose == purpose
     }
     made = {
@@ -49,13 +51,13 @@ def object_to(
             origin=whose.origin,
         )
         for name in channels
-        if name not in standing
+        if name not in standing or standing[name].occurred_at < at
     }
     uow.add_many(made.values())
     for name in channels:
         for key in _keys(uow, rt, customer, name):
             suppress(uow, rt, key, name, purpose, "objected", at)
-    return tuple(standing.get(name) or made[name] for name in channels)
+    return tuple(made.get(name) or standing[name] for name in channels)
 
 
 def _concerned(purpose: str) -> Sequence[str]:
@@ -85,11 +87,11 @@ def suppress(
     kind: str,
     at: datetime,
 ) -> Suppression:
-    """Suppress an address; what stands already is told again."""
+    """Suppress an address; what stands since then or later is told again."""
     meant = None if purpose is None else purpose_key(rt, purpose)
     same: dict[str, Any] = {"address_key": address_key, "channel": channel, "ended_at": None}
     for row in uow.find(Suppression, **same):
-        if row.purpose_key == meant and row.kind == kind:
+        if row.purpose_key == meant and row.kind == kind and row.occurred_at >= at:
             return row
     made = Suppression(
         tenant=rt.tenant,

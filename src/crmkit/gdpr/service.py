@@ -87,7 +87,8 @@ class Privacy:
 
         It stands until they themselves agree anew. Their consents for it are withdrawn, and
         their addresses suppressed by keyed hashes, which stay when they are erased. Objecting
-        again is no matter. The objections, one for each channel.
+        again later is recorded too: a yes from before it ends nothing. The objections, one for
+        each channel.
         """
         meant = checked_purpose(purpose)
         if channel is not None:
