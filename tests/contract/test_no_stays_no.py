@@ -138,3 +138,38 @@ def test_a_suppression_that_comes_again_outlives_a_yes_from_in_between(
     said = start + timedelta(days=10)
     consents.give(ana, "email", source="form", fresh=True, at=said)
     assert consents.may_contact(ana, "email").reason == "suppressed"
+
+
+# --- links to confirm ---
+
+
+@pytest.mark.parametrize("address", [None, MAIL])
+@pytest.mark.parametrize("refusal", ["unsubscribe", "complaint"])
+def test_a_no_for_the_address_makes_a_link_to_confirm_void(
+    crm: CRMService,
+    consents: Consents,
+    clock: FrozenClock,
+    ana: str,
+    refusal: str,
+    address: str | None,
+) -> None:
+    """Also one that was asked for without naming an address."""
+    token = consents.request(ana, "email", source="form", address=address)
+    clock.advance(hours=1)
+    if refusal == "unsubscribe":
+        consents.unsubscribe(consents.unsubscribe_token(ana, "email", address=MAIL), post=True)
+    else:
+        crm.gdpr.suppress(MAIL, "email", kind="complained")
+    clock.advance(hours=1)
+    with pytest.raises(InvalidInput):
+        consents.confirm(token)
+    assert not consents.may_contact(ana, "email")
+
+
+def test_a_link_to_confirm_ends_a_complaint_from_before_it(
+    crm: CRMService, consents: Consents, clock: FrozenClock, ana: str
+) -> None:
+    crm.gdpr.suppress(MAIL, "email", kind="complained")
+    clock.advance(hours=1)
+    consents.confirm(consents.request(ana, "email", source="form"))
+    assert consents.may_contact(ana, "email")

@@ -150,7 +150,7 @@ class Consents:
 
         It is their own fresh word: what they had objected to before ends. Call it for a POST:
         mail scanners follow links. Raises `InvalidInput` for a token that is none, that has
-        run out, or after which the person withdrew or objected.
+        run out, or after which the person withdrew or objected, or an address was suppressed.
         """
         ends = None if expires_at is None else instant(expires_at, field="expires_at")
 

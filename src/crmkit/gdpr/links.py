@@ -79,16 +79,17 @@ def confirmed(
         for f in facts
         if f.granted is False
         and f.occurred_at >= asked.occurred_at
-        and f.address_key in (None, asked.address_key)
+        and (asked.address_key is None or f.address_key in (None, asked.address_key))
     ]
     objected = [
         o
         for o in uow.find(Objection, customer_id=customer.id, ended_at=None)
         if stands_against(o, **told) and o.occurred_at >= asked.occurred_at
     ]
-    if now >= ends(asked) or refused or objected:
-        raise InvalidInput(_NO_LINK, field="token")
     address = Address(asked.address or "", asked.address_key) if asked.address_key else None
+    suppressed = objections.suppressed_since(uow, rt, customer, asked, address)
+    if now >= ends(asked) or refused or objected or suppressed:
+        raise InvalidInput(_NO_LINK, field="token")
     said = Statement(
         purpose=asked.purpose,
         channel=asked.channel,

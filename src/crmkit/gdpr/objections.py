@@ -120,12 +120,32 @@ def agreed_anew(
     for said in uow.find(Objection, customer_id=customer.id, ended_at=None):
         if stands_against(said, purpose, channel) and said.occurred_at <= at:
             uow.put(evolved(said, ended_at=at))
+    for row in _suppressions(uow, rt, customer, purpose, channel, address):
+        if row.occurred_at <= at:
+            uow.put(evolved(row, ended_at=at))
+
+
+def suppressed_since(
+    uow: UnitOfWork, rt: Runtime, customer: Customer, asked: Consent, address: Address | None
+) -> bool:
+    """Whether what was asked for was suppressed after it was: a complaint is a no."""
+    rows = _suppressions(uow, rt, customer, asked.purpose, asked.channel, address)
+    return any(row.occurred_at >= asked.occurred_at for row in rows)
+
+
+def _suppressions(
+    uow: UnitOfWork,
+    rt: Runtime,
+    customer: Customer,
+    purpose: str,
+    channel: str,
+    address: Address | None,
+) -> list[Suppression]:
+    """What stands about that, at the address or (without) at all that the profile has."""
     meant = purpose_key(rt, purpose)
     keys = [address.key] if address else [a.key for a in addresses(rt, customer, channel)]
-    for key in keys:
-        for row in uow.find(Suppression, address_key=key, ended_at=None):
-            if covers(row, meant, channel) and row.occurred_at <= at:
-                uow.put(evolved(row, ended_at=at))
+    rows = uow.find(Suppression, address_key=tuple(keys), ended_at=None) if keys else []
+    return [row for row in rows if covers(row, meant, channel)]
 
 
 def on_erased(uow: UnitOfWork, rt: Runtime, event: CustomerErased) -> None:
