@@ -64,6 +64,30 @@ def test_a_link_that_is_followed_after_parting_suppresses_its_address(
     assert consents.may_contact(anna, "email").reason == "suppressed"
 
 
+@pytest.mark.parametrize("holder", ["dan", "ana"])
+def test_undoing_an_inner_merge_makes_no_permission(
+    crm: CRMService, consents: Consents, clock: FrozenClock, ana: str, anna: str, holder: str
+) -> None:
+    """One withdrew; both others agreed later, and the one who stays merged is withdrawn still."""
+    dan = crm.find_or_create({"name": "Dan", "email": "dan@mail.com"}).id
+    consents.withdraw(ana, "email")
+    clock.advance(days=1)
+    for each in (anna, dan):
+        consents.give(each, "email", source="form")
+    clock.advance(days=1)
+    first = crm.identity.merge(ana, anna, reason="one person")
+    clock.advance(days=1)
+    kept, dropped = (dan, ana) if holder == "dan" else (ana, dan)
+    second = crm.identity.merge(kept, dropped, reason="one person")
+    clock.advance(days=1)
+    crm.identity.unmerge(first.id)
+    assert consents.may_contact(kept, "email").reason == "withdrawn"
+    assert consents.may_contact(anna, "email")
+    crm.identity.unmerge(second.id)
+    assert consents.may_contact(ana, "email").reason == "withdrawn"
+    assert consents.may_contact(dan, "email")
+
+
 # --- clocks ---
 
 

@@ -12,7 +12,7 @@ from crmkit.customers.profile import ConsentState
 from crmkit.errors import InvalidInput
 from crmkit.gdpr import links, notices, objections, parting
 from crmkit.gdpr.addresses import address_of, checked_channel, purpose_key
-from crmkit.gdpr.consent_state import after_all, lasting, revived, said_by, state
+from crmkit.gdpr.consent_state import after_all, lasting, said_by, state
 from crmkit.gdpr.contacting import pages, permissions
 from crmkit.gdpr.permission import Permission, Question, stands_against
 from crmkit.gdpr.preferences import Preferences, page
@@ -379,30 +379,10 @@ class Consents:
         facts = uow.find(Consent, customer_id=merge.kept_id)
         dropped = [fact for fact in facts if fact.origin in event.dropped_side]
         kept = [fact for fact in facts if fact.origin not in event.dropped_side]
-        written = {fact.address_key: fact.address for fact in facts}
-        uow.add_many(
-            Consent(
-                tenant=self._rt.tenant,
-                id=self._rt.new_id(),
-                customer_id=merge.kept_id,
-                purpose=purpose,
-                channel=channel,
-                granted=False,
-                event="withdrawn",
-                source=f"merge {merge.id}",
-                follows=merge.id,
-                address=written[key] if key else None,
-                address_key=key,
-                occurred_at=max(since, merge.recorded_at),
-                recorded_at=merge.recorded_at,
-            )
-            for (purpose, channel, key), since in revived(kept, dropped)
-        )
+        uow.add_many(parting.withdrawals(self._rt, merge, kept, dropped))
 
     def on_undone(self, uow: UnitOfWork, event: MergeUndone) -> None:
         """Take back what the merge had withdrawn; refusals since go for each; crmkit's own."""
-        both = (event.merge.customer_id, event.merge.dropped_id)
-        uow.remove(Consent, customer_id=both, follows=event.merge.id)
         parting.on_undone(uow, self._rt, event)
 
     def on_erased(self, uow: UnitOfWork, event: CustomerErased) -> None:
