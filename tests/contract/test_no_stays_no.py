@@ -88,6 +88,44 @@ def test_undoing_an_inner_merge_makes_no_permission(
     assert consents.may_contact(dan, "email")
 
 
+def test_what_the_dropped_id_told_of_two_as_one_goes_for_each(
+    crm: CRMService, consents: Consents, clock: FrozenClock, ana: str, anna: str
+) -> None:
+    for each in (ana, anna):
+        consents.give(each, "push", source="app")
+    made = crm.identity.merge(ana, anna, reason="one person")
+    clock.advance(days=1)
+    crm.gdpr.object(anna, channel="push")
+    crm.gdpr.restrict(anna, reason="accuracy")
+    clock.advance(days=1)
+    crm.identity.unmerge(made.id)
+    for each in (ana, anna):
+        assert consents.may_contact(each, "push").reason == "restricted"
+        crm.gdpr.lift(each, reason="put right")
+        assert consents.may_contact(each, "push").reason == "objected"
+
+
+@pytest.mark.parametrize("teller", ["ana", "anna", "dan"])
+def test_what_was_told_of_three_as_one_goes_for_each(
+    crm: CRMService, consents: Consents, clock: FrozenClock, ana: str, anna: str, teller: str
+) -> None:
+    """By whichever id; the inner merge is undone first."""
+    dan = crm.find_or_create({"name": "Dan", "email": "dan@mail.com"}).id
+    three = {"ana": ana, "anna": anna, "dan": dan}
+    for each in three.values():
+        consents.give(each, "push", source="app")
+    first = crm.identity.merge(ana, anna, reason="one person")
+    clock.advance(days=1)
+    second = crm.identity.merge(dan, ana, reason="one person")
+    clock.advance(days=1)
+    crm.gdpr.object(three[teller], channel="push")
+    clock.advance(days=1)
+    crm.identity.unmerge(first.id)
+    crm.identity.unmerge(second.id)
+    for each in three.values():
+        assert consents.may_contact(each, "push").reason == "objected"
+
+
 # --- clocks ---
 
 
