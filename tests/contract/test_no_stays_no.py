@@ -6,8 +6,9 @@ from datetime import timedelta
 
 import pytest
 
-from crmkit import CRMService, InvalidInput
+from crmkit import CRMService, InvalidInput, RetentionPolicy, Settings
 from crmkit.gdpr.consents import Consents
+from crmkit.ports.storage import Storage
 from crmkit.testing import FrozenClock
 
 MAIL, OTHER = "ana@mail.com", "ana@work.example"
@@ -235,3 +236,39 @@ def test_a_link_to_confirm_ends_a_complaint_from_before_it(
     clock.advance(hours=1)
     consents.confirm(consents.request(ana, "email", source="form"))
     assert consents.may_contact(ana, "email")
+
+
+# --- forgetting ---
+
+
+@pytest.mark.parametrize("address", [None, MAIL])
+def test_an_old_list_revives_no_withdrawal_of_somebody_erased(
+    crm: CRMService, consents: Consents, clock: FrozenClock, ana: str, address: str | None
+) -> None:
+    """A fresh opt-in of theirs does."""
+    consents.give(ana, "email", source="form")
+    clock.advance(days=1)
+    consents.withdraw(ana, "email", address=address)
+    crm.gdpr.erase(ana)
+    clock.advance(days=1)
+    listed = {"marketing_email": True, "source": "list"}
+    again = crm.find_or_create({"email": MAIL, "consent": listed}).id
+    assert consents.may_contact(again, "email").reason == "suppressed"
+    clock.advance(days=1)
+    consents.give(again, "email", source="form", fresh=True)
+    assert consents.may_contact(again, "email")
+
+
+def test_an_old_list_revives_no_withdrawal_that_a_policy_removed(
+    storage: Storage, clock: FrozenClock
+) -> None:
+    policy = RetentionPolicy(name="proofs", of="consents", after="3y")
+    crm = CRMService(storage, settings=Settings(retention=(policy,)), clock=clock)
+    consents, start = crm.gdpr.consents, clock()
+    ana = crm.find_or_create({"name": "Ana", "email": MAIL}).id
+    consents.withdraw(ana, "email")
+    clock.advance(days=4 * 365)
+    assert [done.count for done in crm.gdpr.retention.run()] == [1]
+    assert consents.history(ana) == ()
+    consents.give(ana, "email", source="list", at=start - timedelta(days=9))
+    assert consents.may_contact(ana, "email").reason == "suppressed"

@@ -311,7 +311,8 @@ class Consents:
     def unsubscribe(self, token: str, *, post: bool) -> links.Unsubscription:
         """What a request for the link of a token does: a GET tells, a POST withdraws.
 
-        The same answer for one who was erased, whose address is then suppressed. Raises
+        The same answer for one who was erased: then the address of the link is suppressed, if it
+        names one. Raises
         `InvalidInput` for a token that is none.
         """
         meant = links.understood(self._rt, token)
@@ -386,7 +387,7 @@ class Consents:
         parting.on_undone(uow, self._rt, event)
 
     def on_erased(self, uow: UnitOfWork, event: CustomerErased) -> None:
-        """Leave suppressions where the person objected; crmkit's own."""
+        """Leave suppressions where the person objected or withdrew; crmkit's own."""
         objections.on_erased(uow, self._rt, event)
 
     # --- inside ---

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from crmkit.gdpr.addresses import Address, addresses, kind_of, purpose_key
+from crmkit.gdpr.consent_state import latest
 from crmkit.gdpr.permission import covers, stands_against
 from crmkit.model import Consent, Customer, Objection, Suppression
 from crmkit.model.catalogue import evolved
@@ -149,10 +150,21 @@ def _suppressions(
 
 
 def on_erased(uow: UnitOfWork, rt: Runtime, event: CustomerErased) -> None:
-    """Let objections be heeded at the addresses that the person has by now."""
+    """Let objections and withdrawals be heeded at the addresses that the person has by now."""
     customer = uow.get(Customer, event.customer_id)
     if customer is None:
         return
     for said in uow.find(Objection, customer_id=event.customer_id, ended_at=None):
         for key in _keys(uow, rt, customer, said.channel):
             suppress(uow, rt, key, said.channel, said.purpose, "objected", said.occurred_at)
+    remember(uow, rt, customer, uow.find(Consent, customer_id=customer.id))
+
+
+def remember(uow: UnitOfWork, rt: Runtime, customer: Customer, facts: Sequence[Consent]) -> None:
+    """Suppress what these facts, which are about to go, withdraw: no old list is to revive it."""
+    for (purpose, channel, key), word in latest(facts).items():
+        if word.granted or kind_of(channel) is None:
+            continue
+        keys = [key] if key else [a.key for a in addresses(rt, customer, channel)]
+        for each in keys:
+            suppress(uow, rt, each, channel, purpose, "unsubscribed", word.occurred_at)
