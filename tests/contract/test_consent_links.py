@@ -159,7 +159,7 @@ def test_a_token_of_another_tenant_is_none(crm: CRMService, consents: Consents, 
 
 
 def test_a_get_changes_nothing_and_a_post_withdraws(consents: Consents, ana: str) -> None:
-    """Once, however often it comes."""
+    """Of one instant once, however often it comes."""
     consents.give(ana, "email", source="form")
     token = consents.unsubscribe_token(ana, "email")
     told = consents.unsubscribe(token, post=False)

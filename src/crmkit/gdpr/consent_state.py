@@ -50,6 +50,12 @@ def latest(facts: Iterable[Consent]) -> Mapping[Place, Consent]:
     return found
 
 
+def after_all(facts: Iterable[Consent], way: Way, at: datetime) -> datetime:
+    """That instant, or of a word that a clock ahead has stamped later: a refusal now comes last."""
+    said = [f.occurred_at for f in words(facts) if (f.purpose, f.channel) == way]
+    return max([at, *said])
+
+
 def lasting(facts: Iterable[Consent]) -> Mapping[Way, datetime | None]:
     """By purpose and channel, until when consent holds for any address; None if it was withdrawn.
 

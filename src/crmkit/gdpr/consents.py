@@ -6,11 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Unpack
 
+import attrs
+
 from crmkit.customers.profile import ConsentState
 from crmkit.errors import InvalidInput
-from crmkit.gdpr import auditing, links, notices, objections
+from crmkit.gdpr import auditing, links, notices, objections, parting
 from crmkit.gdpr.addresses import address_of, checked_channel, purpose_key
-from crmkit.gdpr.consent_state import lasting, revived, said_by, state
+from crmkit.gdpr.consent_state import after_all, lasting, said_by, state
 from crmkit.gdpr.contacting import pages, permissions
 from crmkit.gdpr.permission import Permission, Question, stands_against
 from crmkit.gdpr.preferences import Preferences, page
@@ -148,7 +150,7 @@ class Consents:
 
         It is their own fresh word: what they had objected to before ends. Call it for a POST:
         mail scanners follow links. Raises `InvalidInput` for a token that is none, that has
-        run out, or after which the person withdrew or objected.
+        run out, or after which the person withdrew or objected, or an address was suppressed.
         """
         ends = None if expires_at is None else instant(expires_at, field="expires_at")
 
@@ -309,7 +311,8 @@ class Consents:
     def unsubscribe(self, token: str, *, post: bool) -> links.Unsubscription:
         """What a request for the link of a token does: a GET tells, a POST withdraws.
 
-        The same answer for one who was erased, whose address is then suppressed. Raises
+        The same answer for one who was erased: then the address of the link is suppressed, if it
+        names one. Raises
         `InvalidInput` for a token that is none.
         """
         meant = links.understood(self._rt, token)
@@ -331,23 +334,25 @@ class Consents:
         return state(uow.find(Consent, customer_id=customer_id), self._rt.now())
 
     def withdraw_all(
-        self, uow: UnitOfWork, whose: Whose, against: Sequence[Objection], at: datetime
+        self, uow: UnitOfWork, whose: Whose, against: Sequence[Objection], at: datetime | None
     ) -> None:
-        """Withdraw what is granted and was objected to; crmkit's own."""
+        """Withdraw what is granted and was objected to; None is now, after all; crmkit's own."""
         facts = uow.find(Consent, customer_id=whose.customer_id)
         granted = [
             way
             for way, until in lasting(facts).items()
             if until is not None and any(stands_against(o, *way) for o in against)
         ]
+        now = self._rt.now()
         for purpose, channel in granted:
             said = Statement(
                 purpose=purpose, channel=channel, granted=False, event="withdrawn",
-                source="objection", at=at,
+                source="objection",
+                at=at or after_all(facts, (purpose, channel), now),
             )  # fmt: skip
-            uow.add(said.fact(self._rt, whose))
-        if granted:
-            self._rt.events.publish(uow, ConsentChanged(whose.customer_id, at))
+            fact = said.fact(self._rt, whose)
+            uow.add(fact)
+            self._rt.events.publish(uow, ConsentChanged(whose.customer_id, fact.occurred_at))
 
     def on_stated(self, uow: UnitOfWork, event: ConsentStated) -> None:
         """Record what was said while a customer was found, unless on record; crmkit's own."""
@@ -375,34 +380,14 @@ class Consents:
         facts = uow.find(Consent, customer_id=merge.kept_id)
         dropped = [fact for fact in facts if fact.origin in event.dropped_side]
         kept = [fact for fact in facts if fact.origin not in event.dropped_side]
-        written = {fact.address_key: fact.address for fact in facts}
-        uow.add_many(
-            Consent(
-                tenant=self._rt.tenant,
-                id=self._rt.new_id(),
-                customer_id=merge.kept_id,
-                purpose=purpose,
-                channel=channel,
-                granted=False,
-                event="withdrawn",
-                source=f"merge {merge.id}",
-                follows=merge.id,
-                address=written[key] if key else None,
-                address_key=key,
-                occurred_at=max(since, merge.recorded_at),
-                recorded_at=merge.recorded_at,
-            )
-            for (purpose, channel, key), since in revived(kept, dropped)
-        )
+        uow.add_many(parting.withdrawals(self._rt, merge, kept, dropped))
 
     def on_undone(self, uow: UnitOfWork, event: MergeUndone) -> None:
-        """Take back what the merge itself had withdrawn; crmkit's own."""
-        both = (event.merge.customer_id, event.merge.dropped_id)
-        uow.remove(Consent, customer_id=both, follows=event.merge.id)
-        objections.on_undone(uow, self._rt, event)
+        """Take back what the merge had withdrawn; refusals since go for each; crmkit's own."""
+        parting.on_undone(uow, self._rt, event)
 
     def on_erased(self, uow: UnitOfWork, event: CustomerErased) -> None:
-        """Leave suppressions where the person objected; crmkit's own."""
+        """Leave suppressions where the person objected or withdrew; crmkit's own."""
         objections.on_erased(uow, self._rt, event)
 
     # --- inside ---
@@ -444,7 +429,8 @@ class Consents:
         def work(uow: UnitOfWork) -> Consent:
             customer = self._rt.customer(uow, customer_id, lock=True)
             whose = self._rt.whose(uow, customer_id, customer.id)
-            fact = said.fact(self._rt, whose)
+            told = said if at is not None else self._last(uow, customer.id, said)
+            fact = told.fact(self._rt, whose)
             seen = call and call.claim(
                 uow, self._rt, customer_id=customer.id, result_id=fact.id, origin=whose.origin
             )
@@ -460,7 +446,14 @@ class Consents:
             if said.granted is None:  # what is no word on consent is audited as what it is
                 auditing.note(uow, self._rt, f"consent_{said.event}", customer_id)
             else:
-                self._rt.events.publish(uow, ConsentChanged(customer.id, said.at))
+                self._rt.events.publish(uow, ConsentChanged(customer.id, fact.occurred_at))
             return fact
 
         return self._rt.write(work)
+
+    def _last(self, uow: UnitOfWork, customer_id: str, said: Statement) -> Statement:
+        """A refusal of now after all words on record; anything else as it is."""
+        if said.granted is not False:
+            return said
+        facts = uow.find(Consent, customer_id=customer_id)
+        return attrs.evolve(said, at=after_all(facts, (said.purpose, said.channel), said.at))

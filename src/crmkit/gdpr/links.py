@@ -13,11 +13,11 @@ import attrs
 from crmkit.errors import Erased, InvalidInput, NotFound
 from crmkit.gdpr import objections
 from crmkit.gdpr.addresses import Address, addresses
-from crmkit.gdpr.consent_state import ends, latest
+from crmkit.gdpr.consent_state import after_all, ends, latest
 from crmkit.gdpr.permission import stands_against
 from crmkit.gdpr.statements import Statement
 from crmkit.gdpr.tokens import opened, signed
-from crmkit.model import Consent, Customer, Objection
+from crmkit.model import Consent, Customer, Merge, Objection
 from crmkit.model.document import text
 from crmkit.ports.runtime import Runtime, Whose
 from crmkit.ports.storage import UnitOfWork
@@ -79,16 +79,17 @@ def confirmed(
         for f in facts
         if f.granted is False
         and f.occurred_at >= asked.occurred_at
-        and f.address_key in (None, asked.address_key)
+        and (asked.address_key is None or f.address_key in (None, asked.address_key))
     ]
     objected = [
         o
         for o in uow.find(Objection, customer_id=customer.id, ended_at=None)
         if stands_against(o, **told) and o.occurred_at >= asked.occurred_at
     ]
-    if now >= ends(asked) or refused or objected:
-        raise InvalidInput(_NO_LINK, field="token")
     address = Address(asked.address or "", asked.address_key) if asked.address_key else None
+    suppressed = objections.suppressed_since(uow, rt, customer, asked, address)
+    if now >= ends(asked) or refused or objected or suppressed:
+        raise InvalidInput(_NO_LINK, field="token")
     said = Statement(
         purpose=asked.purpose,
         channel=asked.channel,
@@ -128,7 +129,7 @@ def understood(rt: Runtime, token: str) -> Meant:
 
 
 def unsubscribed(uow: UnitOfWork, rt: Runtime, meant: Meant) -> Consent | None:
-    """Withdraw what a token means; None if that stands already, or there is nobody any more."""
+    """Withdraw what a token means; None if it was said at that instant, or there is nobody."""
     now, key = rt.now(), meant.address_key
     try:
         customer = rt.customer(uow, meant.customer_id, lock=True)
@@ -140,7 +141,10 @@ def unsubscribed(uow: UnitOfWork, rt: Runtime, meant: Meant) -> Consent | None:
     facts = uow.find(Consent, customer_id=customer.id, purpose=way[0], channel=way[1])
     said = latest(facts)
     word = said.get((*way, key)) or said.get((*way, None))
-    if word is not None and not word.granted and (key is not None or _all_withdrawn(facts)):
+    if key is not None and _lost(uow, rt, customer, meant):
+        objections.suppress(uow, rt, key, meant.channel, meant.purpose, "unsubscribed", now)
+    stands = word is not None and not word.granted and word.occurred_at >= now
+    if stands and (key is not None or _all_withdrawn(facts)):
         return None
     withdrawal = Statement(
         purpose=meant.purpose,
@@ -148,12 +152,20 @@ def unsubscribed(uow: UnitOfWork, rt: Runtime, meant: Meant) -> Consent | None:
         granted=False,
         event="withdrawn",
         source="unsubscribe link",
-        at=now,
+        at=after_all(facts, way, now),
         address=_address(rt, customer, meant, facts),
     )
     made = withdrawal.fact(rt, rt.whose(uow, meant.customer_id, customer.id))
     uow.add(made)
     return made
+
+
+def _lost(uow: UnitOfWork, rt: Runtime, customer: Customer, meant: Meant) -> bool:
+    """Whether the address may be of somebody who was one with the customer, and is no more."""
+    if any(known.key == meant.address_key for known in addresses(rt, customer, meant.channel)):
+        return False
+    sides: tuple[dict[str, Any], ...] = ({"customer_id": customer.id}, {"dropped_id": customer.id})
+    return any(m.undone_at is not None for side in sides for m in uow.find(Merge, **side))
 
 
 def _all_withdrawn(facts: list[Consent]) -> bool:

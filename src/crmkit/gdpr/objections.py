@@ -7,11 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from crmkit.gdpr.addresses import Address, addresses, kind_of, purpose_key
+from crmkit.gdpr.consent_state import latest
 from crmkit.gdpr.permission import covers, stands_against
-from crmkit.model import Consent, Customer, Merge, Objection, Restriction, Suppression
+from crmkit.model import Consent, Customer, Objection, Suppression
 from crmkit.model.catalogue import evolved
 from crmkit.model.consent import CHANNELS
-from crmkit.ports.events import CustomerErased, MergeUndone
+from crmkit.ports.events import CustomerErased
 from crmkit.ports.runtime import Runtime, Whose
 from crmkit.ports.storage import UnitOfWork
 
@@ -26,14 +27,16 @@ def object_to(
     source: str,
     at: datetime,
 ) -> tuple[Objection, ...]:
-    """Record an objection on a channel, or on each; what stands already is told again.
+    """Record an objection on a channel, or on each; what stands since then is told again.
 
-    Each address of the person that such a channel reaches is suppressed.
+    One that is repeated later is recorded with its day: a yes from in between is older. Each
+    address of the person that such a channel reaches is suppressed.
     """
     channels = [channel] if channel else _concerned(purpose)
+    told = uow.find(Objection, customer_id=customer.id, ended_at=None)
     standing = {
         o.channel: o
-        for o in uow.find(Objection, customer_id=customer.id, ended_at=None)
+        for o in sorted(told, key=lambda o: (o.occurred_at, o.id))
         if o.purpose == purpose
     }
     made = {
@@ -49,13 +52,13 @@ def object_to(
             origin=whose.origin,
         )
         for name in channels
-        if name not in standing
+        if name not in standing or standing[name].occurred_at < at
     }
     uow.add_many(made.values())
     for name in channels:
         for key in _keys(uow, rt, customer, name):
             suppress(uow, rt, key, name, purpose, "objected", at)
-    return tuple(standing.get(name) or made[name] for name in channels)
+    return tuple(made.get(name) or standing[name] for name in channels)
 
 
 def _concerned(purpose: str) -> Sequence[str]:
@@ -85,11 +88,11 @@ def suppress(
     kind: str,
     at: datetime,
 ) -> Suppression:
-    """Suppress an address; what stands already is told again."""
+    """Suppress an address; what stands since then or later is told again."""
     meant = None if purpose is None else purpose_key(rt, purpose)
     same: dict[str, Any] = {"address_key": address_key, "channel": channel, "ended_at": None}
     for row in uow.find(Suppression, **same):
-        if row.purpose_key == meant and row.kind == kind:
+        if row.purpose_key == meant and row.kind == kind and row.occurred_at >= at:
             return row
     made = Suppression(
         tenant=rt.tenant,
@@ -118,34 +121,50 @@ def agreed_anew(
     for said in uow.find(Objection, customer_id=customer.id, ended_at=None):
         if stands_against(said, purpose, channel) and said.occurred_at <= at:
             uow.put(evolved(said, ended_at=at))
+    for row in _suppressions(uow, rt, customer, purpose, channel, address):
+        if row.occurred_at <= at:
+            uow.put(evolved(row, ended_at=at))
+
+
+def suppressed_since(
+    uow: UnitOfWork, rt: Runtime, customer: Customer, asked: Consent, address: Address | None
+) -> bool:
+    """Whether what was asked for was suppressed after it was: a complaint is a no."""
+    rows = _suppressions(uow, rt, customer, asked.purpose, asked.channel, address)
+    return any(row.occurred_at >= asked.occurred_at for row in rows)
+
+
+def _suppressions(
+    uow: UnitOfWork,
+    rt: Runtime,
+    customer: Customer,
+    purpose: str,
+    channel: str,
+    address: Address | None,
+) -> list[Suppression]:
+    """What stands about that, at the address or (without) at all that the profile has."""
     meant = purpose_key(rt, purpose)
     keys = [address.key] if address else [a.key for a in addresses(rt, customer, channel)]
-    for key in keys:
-        for row in uow.find(Suppression, address_key=key, ended_at=None):
-            if covers(row, meant, channel) and row.occurred_at <= at:
-                uow.put(evolved(row, ended_at=at))
+    rows = uow.find(Suppression, address_key=tuple(keys), ended_at=None) if keys else []
+    return [row for row in rows if covers(row, meant, channel)]
 
 
 def on_erased(uow: UnitOfWork, rt: Runtime, event: CustomerErased) -> None:
-    """Let objections be heeded at the addresses that the person has by now."""
+    """Let objections and withdrawals be heeded at the addresses that the person has by now."""
     customer = uow.get(Customer, event.customer_id)
     if customer is None:
         return
     for said in uow.find(Objection, customer_id=event.customer_id, ended_at=None):
         for key in _keys(uow, rt, customer, said.channel):
             suppress(uow, rt, key, said.channel, said.purpose, "objected", said.occurred_at)
+    remember(uow, rt, customer, uow.find(Consent, customer_id=customer.id))
 
 
-def on_undone(uow: UnitOfWork, rt: Runtime, event: MergeUndone) -> None:
-    """What was said of two while they were one goes for each of them."""
-    merge = event.merge
-    # Only what came since, and bears no side of another merge.
-    nobodys = {None, merge.id, *(m.id for m in uow.find(Merge, customer_id=merge.customer_id))}
-    for kind, until in ((Objection, "ended_at"), (Restriction, "lifted_at")):
-        told: dict[str, Any] = {"customer_id": merge.customer_id, until: None}
-        standing: list[Any] = uow.find(kind, **told)
-        uow.add_many(
-            evolved(fact, id=rt.new_id(), customer_id=merge.dropped_id, origin=None)
-            for fact in standing
-            if fact.recorded_at >= merge.recorded_at and fact.origin in nobodys
-        )
+def remember(uow: UnitOfWork, rt: Runtime, customer: Customer, facts: Sequence[Consent]) -> None:
+    """Suppress what these facts, which are about to go, withdraw: no old list is to revive it."""
+    for (purpose, channel, key), word in latest(facts).items():
+        if word.granted or kind_of(channel) is None:
+            continue
+        keys = [key] if key else [a.key for a in addresses(rt, customer, channel)]
+        for each in keys:
+            suppress(uow, rt, each, channel, purpose, "unsubscribed", word.occurred_at)

@@ -87,7 +87,8 @@ class Privacy:
 
         It stands until they themselves agree anew. Their consents for it are withdrawn, and
         their addresses suppressed by keyed hashes, which stay when they are erased. Objecting
-        again is no matter. The objections, one for each channel.
+        again later is recorded too: a yes from before it ends nothing. The objections, one for
+        each channel.
         """
         meant = checked_purpose(purpose)
         if channel is not None:
@@ -102,7 +103,7 @@ class Privacy:
             made = objections.object_to(
                 uow, self._rt, customer, whose, meant, channel, where, moment
             )
-            self.consents.withdraw_all(uow, whose, made, moment)
+            self.consents.withdraw_all(uow, whose, made, None if at is None else moment)
             self.audit.note(uow, "object", customer_id)
             return made
 

@@ -14,7 +14,7 @@ from crmkit.activities import forgetting, holding
 from crmkit.activities.signs import by_the_person
 from crmkit.customers.restriction import restricted_among
 from crmkit.errors import Erased, NotFound, OnHold
-from crmkit.gdpr import erasing, retaining
+from crmkit.gdpr import erasing, objections, retaining
 from crmkit.gdpr.holds import standing
 from crmkit.gdpr.retaining import Inactive
 from crmkit.model import (
@@ -180,8 +180,12 @@ def _unsay(rt: Runtime, customers: tuple[str, ...], before: datetime, at: dateti
         left = tuple(sorted({*customers} - left_alone(uow, customers, rt, at)))
         said = uow.find(Consent, customer_id=left) if left else []
         past = retaining.withdrawn(said, before)
+        gone = tuple(sorted({fact.customer_id for fact in past}))
+        for customer in uow.find(Customer, id=gone) if gone else ():
+            theirs = [fact for fact in past if fact.customer_id == customer.id]
+            objections.remember(uow, rt, customer, theirs)
         removed = uow.remove(Consent, id=tuple(f.id for f in past)) if past else 0
-        for customer_id in sorted({fact.customer_id for fact in past}):
+        for customer_id in gone:
             rt.events.publish(uow, ConsentChanged(customer_id, rt.now()))
         return removed
 
