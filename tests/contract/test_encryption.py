@@ -6,6 +6,7 @@ import logging
 import random
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -26,6 +27,7 @@ from crmkit import (
     NotFound,
     Settings,
     SqlStorage,
+    migrate,
 )
 from crmkit.adapters.encryption import EncryptedStorage
 from crmkit.model import Activity, Customer, DataKey, Identity, Note, SearchToken, catalogue
@@ -33,6 +35,7 @@ from crmkit.ports.storage import Storage
 from tests.canaries import canaries
 from tests.fixtures import sqlite_url
 from tests.populate import canary, populate, profile, rows
+from tests.postgres import database
 
 OLD, NEW = b"o" * 32, b"n" * 32
 FORMER = KeyRing({"2026": OLD})
@@ -107,14 +110,24 @@ def test_the_file_shows_nothing_personal(tmp_path: Path) -> None:
     assert len(found[1]) > 40
 
 
+@pytest.fixture
+def fresh_engine(postgres_url: str) -> Iterator[sa.Engine]:
+    """A database of its own: in one that others used, what they deleted is on the disk still."""
+    with database(postgres_url) as url:
+        migrate(url)
+        engine = sa.create_engine(url)
+        yield engine
+        engine.dispose()
+
+
 def test_the_server_keeps_nothing_personal(
-    postgres_engine: sa.Engine, caplog: pytest.LogCaptureFixture
+    fresh_engine: sa.Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Neither heap and index files, nor statistics, nor the server's log."""
     caplog.set_level(logging.DEBUG)
-    crm = CRMService(postgres_engine, keys=FORMER, settings=RO)
+    crm = CRMService(fresh_engine, keys=FORMER, settings=RO)
     populate(crm)
-    with postgres_engine.connect() as connection:
+    with fresh_engine.connect() as connection:
         run = connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql
         with pytest.raises(sa.exc.IntegrityError):  # the server logs the row that is refused
             run("INSERT INTO crm_customers SELECT * FROM crm_customers")
