@@ -272,3 +272,37 @@ def test_an_old_list_revives_no_withdrawal_that_a_policy_removed(
     assert consents.history(ana) == ()
     consents.give(ana, "email", source="list", at=start - timedelta(days=9))
     assert consents.may_contact(ana, "email").reason == "suppressed"
+
+
+# --- claims ---
+
+
+def test_a_claim_from_before_an_objection_does_not_come_back(
+    crm: CRMService, consents: Consents, clock: FrozenClock, ana: str
+) -> None:
+    """When the fresh opt-in that ended the objection runs out; a claim after that counts."""
+    consents.rely_on(ana, "email", basis="soft_opt_in", source="shop")
+    clock.advance(days=1)
+    crm.gdpr.object(ana)
+    clock.advance(days=1)
+    consents.rely_on(ana, "email", basis="soft_opt_in", source="shop")
+    clock.advance(days=1)
+    ends = clock() + timedelta(days=30)
+    consents.give(ana, "email", source="form", fresh=True, expires_at=ends)
+    assert consents.may_contact(ana, "email").reason == "consent"
+    clock.set(ends)
+    assert consents.may_contact(ana, "email").reason == "expired"
+    consents.rely_on(ana, "email", basis="soft_opt_in", source="shop")
+    assert consents.may_contact(ana, "email").reason == "soft_opt_in"
+
+
+def test_a_fresh_opt_in_for_one_device_revives_no_claim_for_another(
+    crm: CRMService, consents: Consents, clock: FrozenClock, ana: str
+) -> None:
+    consents.rely_on(ana, "push", basis="soft_opt_in", source="app")
+    clock.advance(days=1)
+    crm.gdpr.object(ana, channel="push")
+    clock.advance(days=1)
+    consents.give(ana, "push", source="app", address="one", fresh=True)
+    assert consents.may_contact(ana, "push", address="one").reason == "consent"
+    assert not consents.may_contact(ana, "push", address="two")

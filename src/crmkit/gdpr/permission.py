@@ -165,12 +165,25 @@ def _for(question: Question, known: Known, address: Address | None) -> tuple[str
     word = said.get((*place, key)) or said.get((*place, None))
     if word is not None and not word.granted:
         return "withdrawn", word.occurred_at
-    claims = [f for f in facts if f.event == "claimed"]
+    objected = [o for o in known.objections if question.at is None or o.occurred_at <= question.at]
+    claims = [f for f in facts if f.event == "claimed" and not _overridden(f, objected)]
     grants = ([word] if word is not None else []) + claims
     for fact in grants:
         if question.instant < ends(fact) and (theirs or fact.address_key is not None):
             return fact.basis, fact.occurred_at
     return _lacking(question, facts, grants, theirs=theirs)
+
+
+def _overridden(claim: Consent, objections: Sequence[Objection]) -> bool:
+    """Whether it was claimed before or while somebody objected; an end to that revives nothing."""
+    return any(
+        stands_against(o, claim.purpose, claim.channel)
+        and (
+            claim.occurred_at <= o.occurred_at
+            or (o.ended_at is not None and claim.occurred_at < o.ended_at)
+        )
+        for o in objections
+    )
 
 
 def _lacking(
