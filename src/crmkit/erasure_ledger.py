@@ -95,8 +95,11 @@ class FileLedger:
         """All entries, in the order of their writing.
 
         A line that was cut off stands for an erasure that did not happen, and is passed over.
-        Raises `InvalidInput` for any other that cannot be read.
+        Raises `InvalidInput` for any other that cannot be read. Before the first erasure there
+        is no file, and nothing to tell.
         """
+        if not self.path.exists():
+            return
         with self.path.open(encoding="utf-8") as lines:
             for n, line in enumerate(lines, 1):
                 told = line.strip("\0 \r\n")

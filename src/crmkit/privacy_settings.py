@@ -63,7 +63,12 @@ class Purpose:
 
 
 def _purposes(value: Iterable[Purpose] | None) -> tuple[Purpose, ...] | None:
-    return None if value is None else tuple(value)
+    if value is None:
+        return None
+    purposes = tuple(value) if isinstance(value, Iterable) else (value,)
+    if not all(isinstance(purpose, Purpose) for purpose in purposes):
+        raise InvalidInput("expected a list of purposes", field="privacy.purposes")
+    return purposes
 
 
 @attrs.frozen(kw_only=True)

@@ -36,8 +36,12 @@ def _check_name(_: object, __: object, value: str) -> None:
 
 
 def _check_of(_: object, __: object, value: str) -> None:
-    if value not in ACTIONS:
+    if not isinstance(value, str) or value not in ACTIONS:
         raise _wrong(unknown("record", value, ACTIONS), "of")
+
+
+def _action(of: object) -> Action:
+    return ACTIONS.get(of, "delete") if isinstance(of, str) else "delete"
 
 
 def _check_action(policy: RetentionPolicy, __: object, value: Action) -> None:
@@ -88,7 +92,7 @@ class RetentionPolicy:
     of: str = attrs.field(default="activities", validator=_check_of)
     after: str = attrs.field(validator=_check_length)
     action: Action = attrs.field(
-        default=attrs.Factory(lambda self: ACTIONS.get(self.of, "delete"), takes_self=True),
+        default=attrs.Factory(lambda self: _action(self.of), takes_self=True),
         validator=_check_action,
     )
     kinds: tuple[str, ...] | None = attrs.field(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from crmkit import CRMService, MemoryStorage, RetentionPolicy, Settings
+from crmkit import CRMService, InvalidInput, MemoryStorage, RetentionPolicy, Settings
 from crmkit.ports.storage import Storage
 
 INACTIVE = RetentionPolicy(name="inactive", of="customers", after="36mo", notice="30d")
@@ -103,6 +104,22 @@ def test_a_merges_reason_does_not_outlive_the_one_it_speaks_of(crm: CRMService, 
     assert [e.action for e in crm.gdpr.audit.entries(customer_id=ana)] == ["merge", "unmerge"]
     assert not [e for e in crm.gdpr.audit.entries() if e.reason]
     assert "Secret" not in crm.gdpr.export(ana).json()
+
+
+@pytest.mark.parametrize("wrong", [None, 5, "Mailer SA", [5]])
+def test_what_is_no_list_of_recipients_is_refused(crm: CRMService, wrong: Any) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        crm.gdpr.consents.notice(
+            "marketing", "email", language="en", version="1", text="May we?", recipients=wrong
+        )
+    assert refused.value.field == "recipients"
+
+
+def test_a_notice_is_of_a_policy_by_its_name(crm: CRMService, ana: str) -> None:
+    wrong: Any = ["inactive"]
+    with pytest.raises(InvalidInput) as refused:
+        crm.gdpr.retention.noticed(ana, wrong)
+    assert refused.value.field == "policy"
 
 
 def test_an_act_that_fails_leaves_no_row(crm: CRMService, ana: str) -> None:

@@ -70,6 +70,9 @@ def test_a_receipt_is_verified_and_an_altered_one_is_not(service: CRMService) ->
         document | {"ids": [*document["ids"], "another"]},
         document | {"number": "0" * 40},
         document | {"number": None},
+        document | {"number": "\ud800"},
+        document | {"deleted": object()},
+        document | {"deleted": float("nan")},
         {},
     )
     for altered in altered_ones:
@@ -96,6 +99,11 @@ def test_a_receipt_says_why_rows_stay(service: CRMService) -> None:
 
 
 # --- the ledger ---
+
+
+def test_before_the_first_erasure_a_ledger_tells_of_none(ledger: FileLedger) -> None:
+    """Its file is not there yet."""
+    assert not list(ledger.entries())
 
 
 def test_the_ledger_knows_all_ids_of_the_person(service: CRMService, ledger: FileLedger) -> None:

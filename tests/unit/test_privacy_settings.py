@@ -34,6 +34,8 @@ def test_lists_become_tuples() -> None:
         ({"recipients": "the mailer"}, "privacy"),
         ({"recipients": ["the mailer", ""]}, "privacy.recipients"),
         ({"transfers": [None]}, "privacy.transfers"),
+        ({"purposes": ["newsletters"]}, "privacy.purposes"),
+        ({"purposes": 5}, "privacy.purposes"),
         ({"forget_contacts_days": -1}, "privacy.forget_contacts_days"),
         ({"forget_contacts_days": True}, "privacy.forget_contacts_days"),
         ({"forget_contacts_days": 3_651}, "privacy.forget_contacts_days"),

@@ -78,6 +78,8 @@ def notice(
     withdrawal: str | None,
 ) -> Notice:
     """The text as it is kept; raises `InvalidInput`."""
+    if isinstance(recipients, str) or not isinstance(recipients, Sequence):
+        raise InvalidInput("expected a list of texts", field="recipients")
     told: dict[str, Any] = {
         "purpose": checked_purpose(purpose),
         "channel": checked_channel(channel),

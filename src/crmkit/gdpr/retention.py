@@ -97,7 +97,7 @@ class Retention:
         Whatever the person does in between calls it off.
         """
         known = {p.name: p for p in self._rt.settings.retention if p.notice is not None}
-        if policy not in known:
+        if not isinstance(policy, str) or policy not in known:
             raise InvalidInput(unknown("policy with a notice", policy, known), field="policy")
         checked_id(customer_id)
         moment = self._past(at)

@@ -115,6 +115,7 @@ def test_a_day_is_one_of_the_tenants() -> None:
         ({"name": ""}, "name"),
         ({"name": "a\0"}, "name"),
         ({"of": "everything"}, "of"),
+        ({"of": ["notes"]}, "of"),
         ({"after": "2 years"}, "after"),
         ({"after": "0d"}, "after"),
         ({"after": 24}, "after"),
