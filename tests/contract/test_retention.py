@@ -325,6 +325,22 @@ def test_what_the_person_did_counts_after_it_was_anonymised(
     assert [r.count for r in crm.gdpr.retention.run()] == [0, 1 if counts else 0]
 
 
+def test_what_the_person_said_counts_after_its_proof_is_gone(
+    make: Make, clock: FrozenClock
+) -> None:
+    """Consents go a year after their withdrawal, people three years after their last word."""
+    crm = make(RetentionPolicy(name="proof", of="consents", after="12mo"), GONE)
+    ana = guest(crm)
+    clock.set("2023-12-20T12:00:00Z")
+    crm.gdpr.consents.withdraw(ana, "email")
+    clock.set("2026-01-11T12:00:00Z")
+    assert [r.count for r in crm.gdpr.retention.run()] == [1, 0]
+    assert [r.count for r in crm.gdpr.retention.run()] == [0, 0]
+    clock.set("2026-12-20T12:00:00Z")
+    assert [r.count for r in crm.gdpr.retention.run()] == [0, 1]
+    assert crm.activities.verify() == ()
+
+
 def test_an_anonymised_sign_goes_with_a_merge_and_comes_back(
     make: Make, clock: FrozenClock
 ) -> None:

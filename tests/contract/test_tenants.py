@@ -46,7 +46,7 @@ _INTERNAL = {
     "loyalty.standing",
     "consents.standing", "consents.on_stated", "consents.withdraw_all",
     "consents.on_erased",
-    "referrals.on_stories", "referrals.on_anonymised", "retention.run_due",
+    "referrals.on_stories", "referrals.on_anonymised", "retention.run_due", "retention.on_undone",
     "gdpr.run_due", "requests.run_due",
     "audit.note", "audit.record", "audit.run_due", "audit.on_consent", "audit.on_erased",
     *(f"{name}.on_{event}" for name in ("activities", "consents", "referrals", "audit")

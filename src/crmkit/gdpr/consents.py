@@ -133,7 +133,7 @@ class Consents:
 
         `confirm` takes it `within` a time. It holds the fact's id and a keyed hash.
         """
-        if not timedelta(0) < within <= timedelta(days=365):
+        if not isinstance(within, timedelta) or not timedelta(0) < within <= timedelta(days=365):
             raise InvalidInput("expected some time, of a year at most", field="within")
         now = self._rt.now()
         asked: Any = {**details, "expires_at": now + within}

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import attrs
 
-from crmkit.activities import forgetting, holding
+from crmkit.activities import carrying, forgetting, holding
+from crmkit.activities.metrics import Folded
 from crmkit.activities.signs import by_the_person
 from crmkit.customers.restriction import restricted_among
 from crmkit.errors import Erased, NotFound, OnHold
@@ -184,12 +185,21 @@ def _unsay(rt: Runtime, customers: tuple[str, ...], before: datetime, at: dateti
         for customer in uow.find(Customer, id=gone) if gone else ():
             theirs = [fact for fact in past if fact.customer_id == customer.id]
             objections.remember(uow, rt, customer, theirs)
+            _carry_signs(uow, rt, theirs)
         removed = uow.remove(Consent, id=tuple(f.id for f in past)) if past else 0
         for customer_id in gone:
             rt.events.publish(uow, ConsentChanged(customer_id, rt.now()))
         return removed
 
     return rt.write(work)
+
+
+def _carry_signs(uow: UnitOfWork, rt: Runtime, said: Sequence[Consent]) -> None:
+    """Remember when the customer last said something: that they are a customer still."""
+    nothing = Folded(Metrics(tenant=rt.tenant, customer_id=said[0].customer_id), [])
+    for origin in sorted({fact.origin for fact in said}, key=str):
+        last = max(fact.occurred_at for fact in said if fact.origin == origin)
+        carrying.carry(uow, rt, said[0].customer_id, origin, nothing, last)
 
 
 # --- customers ---
