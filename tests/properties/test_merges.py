@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crmkit import CRMService
-from crmkit.model import Merge
+from crmkit.model import Consent, Merge
 from crmkit.ports.storage import Storage
 from crmkit.testing.strategies import SETTINGS
 from tests.merging import (
@@ -90,6 +90,12 @@ def asked(
     }
 
 
+def granted(crm: CRMService, storage: Storage, words: set[str]) -> list[str]:
+    """Those of these words on consent that are no refusal."""
+    with storage.read(crm.tenant) as uow:
+        return [c.id for c in uow.stream(Consent) if c.id in words and c.granted is not False]
+
+
 @shared_storage
 @given(FOUR, COMMANDS, PAIRS, COMMANDS, COMMANDS, st.integers())
 def test_life_goes_on_between_merges(
@@ -106,7 +112,11 @@ def test_life_goes_on_between_merges(
     for merge in shuffled([*made.values()], seed):
         before = sums(crm, storage)
         done = crm.identity.unmerge(merge.id)
-        assert sums(crm, storage) == before
+        after = sums(crm, storage)
+        # What was refused while both were one goes for each of them; nothing else is added.
+        added = after["words"] - before["words"]
+        assert after == before | {"words": before["words"] | added}
+        assert not granted(crm, storage, added)
         assert crm.activities.verify() == ()
         assert {c.id for c in crm.customers.list()} >= {merge.kept_id, merge.dropped_id} or (
             done.merge.customer_id != merge.kept_id
