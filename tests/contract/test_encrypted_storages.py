@@ -41,6 +41,17 @@ class TestEncryptedSqlite(StorageContract):
         return EncryptedStorage(SqlStorage.open(sqlite_url(self.folder)), RING)
 
 
+class TestEncryptedPostgresql(StorageContract):
+    seals = True
+
+    @pytest.fixture(autouse=True)
+    def _url(self, crm_database: str) -> None:
+        self.url = crm_database
+
+    def make_storage(self) -> Storage:
+        return EncryptedStorage(SqlStorage.open(self.url), RING)
+
+
 class TestRulesOnEncryptedSqlite(RuleContract):
     """What cannot be read the storage is unsure of; it never answers wrongly."""
 
